@@ -1,0 +1,296 @@
+package ir
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+)
+
+// Extra is what a reader keeps of a message so that the writer can give it back unchanged. Only the package that made it
+// looks inside; for everybody else a nil Extra means "made here".
+type Extra any
+
+// Prop is an entry of metadata_props.
+type Prop struct{ Key, Value string }
+
+// Meta is the documentation and the metadata of a model, graph, node, value, tensor or function. It is immutable: replace it.
+type Meta struct {
+	Doc   string
+	Props []Prop
+}
+
+// Get returns the value of the first property of that key. It is safe on nil.
+func (m *Meta) Get(key string) (string, bool) {
+	if m != nil {
+		for _, p := range m.Props {
+			if p.Key == key {
+				return p.Value, true
+			}
+		}
+	}
+	return "", false
+}
+
+// With returns a copy in which key has that value. It is safe on nil.
+func (m *Meta) With(key, value string) *Meta {
+	r := &Meta{}
+	if m != nil {
+		*r = Meta{Doc: m.Doc, Props: slices.Clone(m.Props)}
+	}
+	for i, p := range r.Props {
+		if p.Key == key {
+			r.Props[i].Value = value
+			return r
+		}
+	}
+	r.Props = append(r.Props, Prop{key, value})
+	return r
+}
+
+// DocString is the documentation. It is safe on nil.
+func (m *Meta) DocString() string {
+	if m == nil {
+		return ""
+	}
+	return m.Doc
+}
+
+// Opset is an imported operator set. Domain is as spelled: "" and "ai.onnx" name the same one.
+type Opset struct {
+	Domain  string
+	Version int64
+}
+
+// Domain returns the canonical spelling: "ai.onnx" is the default domain, "".
+func Domain(s string) string {
+	if s == "ai.onnx" {
+		return ""
+	}
+	return s
+}
+
+// Model is a whole ONNX model. Fields may be set directly; opsets through SetOpset.
+type Model struct {
+	Main            *Graph
+	Functions       []*Function
+	IRVersion       int64
+	ProducerName    string
+	ProducerVersion string
+	DomainName      string // ModelProto.domain
+	Version         int64  // ModelProto.model_version
+	Meta            *Meta
+	Training        []*TrainingInfo
+	Extra           Extra
+
+	opsets    []Opset
+	epochs    [numFacets]uint64
+	made      int64 // nodes made so far: second key of the derived order
+	shuffle   uint64
+	listeners []*Listener
+}
+
+// TrainingInfo is a TrainingInfoProto. Its graphs see the main graph's values; its bindings refer to values, so that they
+// follow renaming.
+type TrainingInfo struct {
+	Initialization, Algorithm  *Graph
+	InitBinding, UpdateBinding []Binding
+	Extra                      Extra
+}
+
+// Binding assigns an output of a training graph to an initializer.
+type Binding struct {
+	Target     *Value // the initializer; nil if the file names one that nobody has
+	TargetName string // its name where Target is nil
+	Output     string // name of the training graph's output
+}
+
+// NewModel returns an empty model of the given ONNX operator set.
+func NewModel(irVersion, opset int64) *Model {
+	m := &Model{IRVersion: irVersion, opsets: []Opset{{"", opset}}}
+	m.Main = m.NewGraph("main")
+	return m
+}
+
+// NewGraph returns an empty top-level graph of m, not yet part of it. Readers use it; passes use NewSubgraph.
+func (m *Model) NewGraph(name string) *Graph {
+	g := &Graph{model: m, name: name}
+	g.ret = &Node{graph: g, op: OpID{Domain: "ir", Type: "Return"}}
+	return g
+}
+
+// Opsets are the imported operator sets in the file's order. The caller must not change them.
+func (m *Model) Opsets() []Opset { return m.opsets }
+
+// Opset is the imported version of a domain, 0 if it is not imported.
+func (m *Model) Opset(domain string) int64 { return lookupOpset(m.opsets, domain) }
+
+// SetOpset imports a version of a domain, or removes the import (version 0). An existing spelling of the domain stays.
+func (m *Model) SetOpset(domain string, version int64) {
+	m.opsets = setOpset(m.opsets, domain, version)
+	m.touch(Structure)
+}
+
+func lookupOpset(s []Opset, domain string) int64 {
+	domain = Domain(domain)
+	for _, o := range s {
+		if Domain(o.Domain) == domain {
+			return o.Version
+		}
+	}
+	return 0
+}
+
+func setOpset(s []Opset, domain string, version int64) []Opset {
+	s = slices.Clone(s)
+	i := slices.IndexFunc(s, func(o Opset) bool { return Domain(o.Domain) == Domain(domain) })
+	switch {
+	case version == 0 && i >= 0:
+		return slices.Delete(s, i, i+1)
+	case version == 0:
+		return s
+	case i >= 0:
+		s[i].Version = version
+		return s
+	}
+	return append(s, Opset{domain, version})
+}
+
+// Graphs lists every graph, enclosing ones before those inside them: the main graph, functions, training graphs.
+func (m *Model) Graphs() []*Graph {
+	var r []*Graph
+	var walk func(g *Graph)
+	walk = func(g *Graph) {
+		r = append(r, g)
+		for _, n := range g.nodes {
+			if !n.dead {
+				for _, s := range n.Subgraphs() {
+					walk(s)
+				}
+			}
+		}
+	}
+	if m.Main != nil {
+		walk(m.Main)
+	}
+	for _, f := range m.Functions {
+		walk(f.Graph)
+	}
+	for _, t := range m.Training {
+		for _, g := range []*Graph{t.Initialization, t.Algorithm} {
+			if g != nil {
+				walk(g)
+			}
+		}
+	}
+	return r
+}
+
+// Nodes yields the nodes of every graph of Graphs, each graph in its derived order. It is a snapshot: nodes erased meanwhile
+// are left out, nodes made meanwhile do not appear.
+func (m *Model) Nodes() iter.Seq[*Node] {
+	return func(yield func(*Node) bool) {
+		for _, g := range m.Graphs() {
+			for n := range g.Nodes() {
+				if !yield(n) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Function finds a model-local function, nil if there is none.
+func (m *Model) Function(op OpID) *Function {
+	for _, f := range m.Functions {
+		if f.ID() == op {
+			return f
+		}
+	}
+	return nil
+}
+
+// Function is a model-local function. Its body sees its own inputs and opsets only.
+type Function struct {
+	Domain, Name, Overload string
+	Attrs                  []string // attributes without a default
+	Defaults               []*Attr  // attributes with a default
+	Graph                  *Graph
+	Meta                   *Meta
+	Extra                  Extra
+	opsets                 []Opset
+}
+
+// NewFunction makes a function with an empty body and adds it to m.
+func (m *Model) NewFunction(op OpID, opsets ...Opset) *Function {
+	f := &Function{Domain: op.Domain, Name: op.Type, Overload: op.Overload, opsets: opsets}
+	f.Graph = m.NewGraph(op.Type)
+	f.Graph.fn = f
+	m.Functions = append(m.Functions, f)
+	m.touch(Structure)
+	return f
+}
+
+// ID is the operator that calls f.
+func (f *Function) ID() OpID { return OpID{Domain(f.Domain), f.Name, f.Overload} }
+
+// Opsets are the operator sets the body uses, in the file's order.
+func (f *Function) Opsets() []Opset { return f.opsets }
+
+// SetOpset is like Model.SetOpset for the body.
+func (f *Function) SetOpset(domain string, version int64) {
+	f.opsets = setOpset(f.opsets, domain, version)
+	f.Graph.touch(Structure)
+}
+
+// Facet is an aspect of a model whose changes are counted.
+type Facet uint8
+
+// The facets. Structure: nodes, operands, attributes, slots, opsets. Types: what is recorded of values. Consts: constants made
+// or erased. Metadata: names, documentation, properties.
+const (
+	Structure Facet = iota
+	Types
+	Consts
+	Metadata
+	numFacets
+)
+
+// Epoch counts the changes of a facet anywhere in m.
+func (m *Model) Epoch(f Facet) uint64 { return m.epochs[f] }
+
+func (m *Model) touch(f Facet) { m.epochs[f]++ }
+
+// Shuffle is the check mode in which Nodes yields independent nodes in an order derived from seed instead of their source
+// position; 0 turns it off. No result may depend on it.
+func (m *Model) Shuffle(seed uint64) {
+	m.shuffle = seed
+	for _, g := range m.Graphs() {
+		g.order = nil
+	}
+}
+
+// Listener is told of edits while it is attached. Any field may be nil.
+type Listener struct {
+	Made    func(n *Node)                    // after n was added with its operands
+	Erased  func(n *Node)                    // before n's operands are dropped
+	Operand func(n *Node, i int, old *Value) // after operand i of n became another value
+	Const   func(v *Value)                   // after a constant was added
+	Attr    func(n *Node)                    // after an attribute or the operator of n changed
+}
+
+// Listen attaches l until the returned function is called.
+func (m *Model) Listen(l *Listener) (stop func()) {
+	m.listeners = append(m.listeners, l)
+	return func() {
+		m.listeners = slices.DeleteFunc(m.listeners, func(x *Listener) bool { return x == l })
+	}
+}
+
+// String names the model for messages.
+func (m *Model) String() string {
+	name := ""
+	if m.Main != nil {
+		name = m.Main.name
+	}
+	return fmt.Sprintf("model %q", name)
+}

@@ -1,0 +1,161 @@
+// Package kernel holds the numerics of the operators as plain functions over tensors. They are the specification of the
+// fast kernels and the portable path: plain loops, explicit rounding after each operation (no fused multiply-add), own
+// elementary functions and a fixed order of summation, so that every machine computes the same bits.
+package kernel
+
+import (
+	"context"
+	"fmt"
+	"unsafe"
+
+	"github.com/onnxopt/onnxopt/ir"
+)
+
+// Call is one evaluation of an operator.
+type Call struct {
+	Ctx   context.Context
+	Op    ir.OpID
+	Opset int64      // version of the operator's domain that is in force
+	In    []ir.Datum // operands; nil stands for an omitted one
+	Out   []bool     // which results are wanted; its length is the number of results of the node
+	Limit int64      // bytes one evaluation may allocate for its results and scratch; 0: defaultLimit
+	attrs func(name string) *ir.Attr
+	used  int64 // bytes allocated so far
+	work  int   // operations since the context was last asked
+	// Body evaluates a subgraph with the given values for its inputs; operators with subgraphs use it.
+	Body func(g *ir.Graph, in []ir.Datum) ([]ir.Datum, error)
+}
+
+// defaultLimit is what an evaluation may allocate where Limit is 0: enough for any model that fits a machine, and small
+// enough that a shape computed from bad data is an error instead of the end of the process.
+const defaultLimit = 1 << 36
+
+// Func evaluates an operator. It returns one value a result; those not wanted may be nil. It never changes its operands and
+// may return them. Bad data is an error, never a panic.
+type Func func(c *Call) ([]ir.Datum, error)
+
+// NewCall prepares the evaluation of n; attr resolves an attribute by name and returns nil where the node has none (references
+// to a function's attributes are resolved by it).
+func NewCall(ctx context.Context, op ir.OpID, opset int64, attr func(string) *ir.Attr, in []ir.Datum, results int) *Call {
+	c := &Call{Ctx: ctx, Op: op, Opset: opset, In: in, Out: make([]bool, results), attrs: attr}
+	for i := range c.Out {
+		c.Out[i] = true
+	}
+	return c
+}
+
+// Attr is the attribute of that name, nil if the node has none; its accessors are safe on nil.
+func (c *Call) Attr(name string) *ir.Attr { return c.attrs(name) }
+
+// Tensor is operand i as a tensor; nil if it is omitted.
+func (c *Call) Tensor(i int) (*ir.Tensor, error) {
+	if i >= len(c.In) || c.In[i] == nil {
+		return nil, nil
+	}
+	t, ok := c.In[i].(*ir.Tensor)
+	if !ok {
+		return nil, fmt.Errorf("operand %d is a %s, not a tensor", i, c.In[i].Type())
+	}
+	return t, nil
+}
+
+// Need is operand i as a tensor; an error if it is omitted.
+func (c *Call) Need(i int) (*ir.Tensor, error) {
+	t, err := c.Tensor(i)
+	if err == nil && t == nil {
+		err = fmt.Errorf("operand %d is missing", i)
+	}
+	return t, err
+}
+
+// reserve counts n elements of the given number of bytes against the limit before anybody allocates them.
+func (c *Call) reserve(n int64, size int) error {
+	limit := c.Limit
+	if limit == 0 {
+		limit = defaultLimit
+	}
+	if n < 0 || n > limit/int64(size) || c.used+n*int64(size) > limit {
+		return fmt.Errorf("%d elements of %d bytes exceed the limit of %d bytes", n, size, limit)
+	}
+	c.used += n * int64(size)
+	return nil
+}
+
+// alloc makes a zeroed slice for a tensor of that shape. A shape that exceeds the limit is an error that names it.
+func alloc[T any](c *Call, shape []int64) ([]T, error) {
+	n := ir.NumElements(shape)
+	if n < 0 {
+		return nil, fmt.Errorf("shape %v is negative or too large", shape)
+	}
+	var z T
+	if err := c.reserve(n, max(1, int(unsafe.Sizeof(z)))); err != nil {
+		return nil, fmt.Errorf("shape %v: %w", shape, err)
+	}
+	return make([]T, n), nil
+}
+
+// tick counts n elementary operations and asks the context each few million of them, which is some milliseconds.
+func (c *Call) tick(n int) error {
+	if c.work += n; c.work < 1<<23 {
+		return nil
+	}
+	c.work = 0
+	if c.Ctx == nil {
+		return nil
+	}
+	return c.Ctx.Err()
+}
+
+// int is an INT attribute or its default.
+func (c *Call) int(name string, def int64) int64 {
+	if a := c.Attr(name); a != nil && a.Kind == ir.AttrInt {
+		return a.Int()
+	}
+	return def
+}
+
+// float is a FLOAT attribute or its default.
+func (c *Call) float(name string, def float32) float32 {
+	if a := c.Attr(name); a != nil && a.Kind == ir.AttrFloat {
+		return a.Float()
+	}
+	return def
+}
+
+// str is a STRING attribute or its default.
+func (c *Call) str(name, def string) string {
+	if a := c.Attr(name); a != nil && a.Kind == ir.AttrString {
+		return a.Str()
+	}
+	return def
+}
+
+// wants reports whether the node has result i and it is used.
+func (c *Call) wants(i int) bool { return i < len(c.Out) && c.Out[i] }
+
+// given is the number of operands up to the last that is not omitted.
+func (c *Call) given() int {
+	n := len(c.In)
+	for n > 0 && c.In[n-1] == nil {
+		n--
+	}
+	return n
+}
+
+// badType is the error for an operand whose element type the operator does not take.
+func (c *Call) badType(d ir.DType) error {
+	return fmt.Errorf("%s does not take elements of type %s", c.Op, d)
+}
+
+// one wraps the only result of an operator.
+func one(t *ir.Tensor, err error) ([]ir.Datum, error) {
+	if err != nil {
+		return nil, err
+	}
+	return []ir.Datum{t}, nil
+}
+
+// badOperand is the error for an operand whose type or shape does not fit the others.
+func (c *Call) badOperand(i int, t *ir.Tensor) error {
+	return fmt.Errorf("operand %d has type %s, which does not fit", i, t.Type())
+}
