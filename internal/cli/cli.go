@@ -1,0 +1,164 @@
+// Package cli is the command. Each verb has a file; what they share is here and in flags.go, files.go and table.go.
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/onnxopt/onnxopt/passes"
+)
+
+// The exit codes.
+const (
+	exitOK       = 0
+	exitFailed   = 1   // a requested check failed, the input is bad, or a file could not be read or written
+	exitUsage    = 2   // wrong usage, found before any file is read
+	exitInternal = 3   // an error of the program itself
+	exitStopped  = 130 // interrupted
+)
+
+// env is what a command runs in.
+type env struct {
+	stdin  io.Reader
+	stdout *bufio.Writer
+	stderr io.Writer
+	// terminal reports that stderr is a terminal, so that progress may be shown there.
+	terminal bool
+	// more are passes besides the module's own.
+	more []*passes.Pass
+}
+
+// Main runs the command with the process's arguments and streams and exits. more are passes besides the module's own.
+func Main(more []*passes.Pass) {
+	if os.Getenv("GOGC") == "" {
+		// Most models fit into a few megabytes beside their weights, which are mapped: a first collection at 16 MB
+		// spares small runs all of them.
+		debug.SetGCPercent(400)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
+	e := &env{stdin: os.Stdin, stdout: bufio.NewWriter(os.Stdout), stderr: os.Stderr, terminal: isTerminal(os.Stderr), more: more}
+	os.Exit(e.run(ctx, os.Args[1:]))
+}
+
+// run executes one command line and returns the exit code.
+func (e *env) run(ctx context.Context, args []string) (code int) {
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(e.stderr, "onnxopt: internal error: %v\n%s", p, debug.Stack())
+			code = exitInternal
+		}
+	}()
+	root := e.root()
+	root.SetArgs(args)
+	root.SetOut(e.stdout)
+	root.SetErr(e.stderr)
+	err := root.ExecuteContext(ctx)
+	if ferr := e.stdout.Flush(); err == nil && ferr != nil {
+		err = fmt.Errorf("standard output: %w", ferr)
+	}
+	if err == nil {
+		return exitOK
+	}
+	code = exitCode(ctx, err)
+	if !isReported(err) {
+		e.report(args, code, err)
+	}
+	return code
+}
+
+// report prints the error: one line on stderr, and with --json the same as an object on stdout.
+func (e *env) report(args []string, code int, err error) {
+	text := err.Error()
+	if code == exitStopped {
+		text = "interrupted; nothing was written"
+	}
+	fmt.Fprintln(e.stderr, "onnxopt: "+text)
+	for _, a := range args {
+		if a == "--json" || a == "--json=true" {
+			e.json(failure{Status: statusOf(code), Exit: code, Reason: text})
+			e.stdout.Flush()
+			return
+		}
+	}
+}
+
+// usageError is wrong usage.
+type usageError struct{ text string }
+
+func (u *usageError) Error() string { return u.text }
+
+func usagef(format string, a ...any) error {
+	return &usageError{fmt.Sprintf(format, a...) + "; see onnxopt --help"}
+}
+
+// reportedError is an error whose explanation has been printed already.
+type reportedError struct{ error }
+
+func (r reportedError) Unwrap() error { return r.error }
+
+func isReported(err error) bool {
+	var r reportedError
+	return errors.As(err, &r)
+}
+
+func exitCode(ctx context.Context, err error) int {
+	var usage *usageError
+	var internal *passes.InternalError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return exitStopped
+	case errors.As(err, &internal):
+		return exitInternal
+	}
+	return exitFailed
+}
+
+// statusOf is the word that --json has for an exit code.
+func statusOf(code int) string {
+	switch code {
+	case exitOK:
+		return "ok"
+	case exitUsage:
+		return "usage"
+	case exitInternal:
+		return "internal"
+	case exitStopped:
+		return "interrupted"
+	}
+	return "failed"
+}
+
+// isTerminal reports whether f is a character device that is not the null device.
+func isTerminal(f *os.File) bool {
+	st, err := f.Stat()
+	if err != nil || st.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(st, null)
+}
+
+// warn prints a line about something that is not an error.
+func (e *env) warn(format string, a ...any) {
+	fmt.Fprintln(e.stderr, "onnxopt: warning: "+strings.TrimSuffix(fmt.Sprintf(format, a...), "\n"))
+}
+
+// noArgs rejects positional arguments.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no argument, not %q", cmd.CommandPath(), args[0])
+	}
+	return nil
+}

@@ -1,0 +1,42 @@
+// Package keep lets the notations of a model exchange what package ir has no place for.
+//
+// A reader leaves records in the Extra fields of ir, and only the package that made a record looks inside. A record that also
+// implements an interface of this package tells the writer of another notation what it holds, so that a model read
+// from text and written as protobuf, or the other way, loses nothing of it.
+package keep
+
+import "github.com/onnxopt/onnxopt/ir"
+
+// Identity is implemented by the Extra of an output slot whose Identity node the reader absorbed (see naming.Absorb).
+type Identity interface {
+	// Identity returns the node's name, its documentation and metadata, and its place in the source (ir.Node.Pos).
+	Identity() (name string, meta *ir.Meta, pos int64)
+}
+
+// Quantization is implemented by the Extra of a value that quantization_annotation names.
+type Quantization interface {
+	// Quantization returns quant_parameter_tensor_names: keys such as SCALE_TENSOR and names of tensors.
+	Quantization() []ir.Prop
+}
+
+// Unbound is implemented by the Extra of a graph whose value_info or quantization_annotation names values nobody has.
+type Unbound interface {
+	Unbound() []Info
+}
+
+// Info is a value_info, a quantization_annotation or both of one name.
+type Info struct {
+	Name  string
+	Type  *ir.Type
+	Meta  *ir.Meta
+	Quant []ir.Prop
+}
+
+// External is implemented by the payload of a constant that stands in a file beside the model.
+type External interface {
+	// External returns external_data: location, offset, length, checksum.
+	External() []ir.Prop
+}
+
+// Sparse is implemented by the payload of an initializer that is stored in coordinate form.
+type Sparse interface{ Sparse() *ir.SparseTensor }

@@ -1,0 +1,327 @@
+package text
+
+import (
+	"fmt"
+
+	"github.com/onnxopt/onnxopt/internal/keep"
+	"github.com/onnxopt/onnxopt/internal/naming"
+	"github.com/onnxopt/onnxopt/ir"
+)
+
+// ReadOptions says how names of the outside world are resolved.
+type ReadOptions struct {
+	// External supplies the elements of a constant that the text places in another file. If it is nil, such a constant has
+	// an *External as its payload, and reading its elements is an error.
+	External func(dtype ir.DType, shape []int64, props []ir.Prop) (ir.Payload, error)
+}
+
+// Parse reads a model. Errors are *Error and name a place.
+func Parse(src []byte) (*ir.Model, error) { return ParseWith(src, ReadOptions{}) }
+
+// ParseWith is Parse with options.
+func ParseWith(src []byte, o ReadOptions) (*ir.Model, error) {
+	f, err := ParseFile(src)
+	if err != nil {
+		return nil, err
+	}
+	return f.Model(o)
+}
+
+// ParseGraph reads a single graph as the main graph of a model with the given operator sets, of the newest IR version that
+// needs no header. Fixtures use it.
+func ParseGraph(src []byte, opsets ...ir.Opset) (*ir.Model, error) {
+	g, err := ParseGraphDecl(src)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{Graph: g, Header: &Header{IRVersion: fixtureIR, Opsets: opsets}}
+	return f.Model(ReadOptions{})
+}
+
+const fixtureIR = 10
+
+// builder turns a syntax tree into a model. Like the parser it keeps the first error and carries on harmlessly.
+type builder struct {
+	opts      ReadOptions
+	m         *ir.Model
+	functions map[ir.OpID]bool
+	err       *Error
+}
+
+func (b *builder) fail(pos Pos, format string, args ...any) {
+	if b.err == nil {
+		b.err = errorAt(pos, format, args...)
+	}
+}
+
+// Model builds the model that the tree describes.
+func (f *File) Model(o ReadOptions) (*ir.Model, error) {
+	b := &builder{opts: o, m: ir.NewModel(0, 1), functions: map[ir.OpID]bool{}}
+	b.m.SetOpset("", 0)
+	if h := f.Header; h != nil {
+		b.header(h)
+	}
+	// Functions are known before the nodes: one may redefine a standard operator.
+	bodies := make([]*ir.Function, len(f.Functions))
+	for i, d := range f.Functions {
+		bodies[i] = b.functionHead(d)
+	}
+	main := b.graph(b.m.Main, nil, "", f.Graph)
+	for i, d := range f.Functions {
+		b.function(bodies[i], d)
+	}
+	for _, d := range f.Training {
+		b.training(main, d)
+	}
+	if b.err != nil {
+		return nil, b.err
+	}
+	return b.m, nil
+}
+
+func (b *builder) header(h *Header) {
+	m := b.m
+	m.IRVersion, m.ProducerName, m.ProducerVersion = h.IRVersion, h.ProducerName, h.ProducerVersion
+	m.DomainName, m.Version = h.Domain, h.ModelVersion
+	if h.Doc != "" || len(h.Props) > 0 {
+		m.Meta = &ir.Meta{Doc: h.Doc, Props: h.Props}
+	}
+	for _, o := range h.Opsets {
+		m.SetOpset(o.Domain, o.Version)
+	}
+	if len(h.Opsets) == 0 && 0 < h.IRVersion && h.IRVersion < 3 { // before there were imports
+		m.SetOpset("", 1)
+	}
+}
+
+// listsConstants reports whether every initializer is listed as an input, as IR versions below 4 require. It is a constant all
+// the same; a graph that lists one has no such input in ir.
+func listsConstants(m *ir.Model) bool { return m.IRVersion > 0 && m.IRVersion < 4 }
+
+// scope holds the names of one graph.
+type scope struct {
+	g     *ir.Graph
+	path  string // of ir.Source.Graph
+	outer *scope
+	names map[string]*ir.Value
+}
+
+// lookup finds the innermost definition of a name.
+func (s *scope) lookup(name string) *ir.Value {
+	for ; s != nil; s = s.outer {
+		if v := s.names[name]; v != nil {
+			return v
+		}
+	}
+	return nil
+}
+
+func (b *builder) define(s *scope, n Name, v *ir.Value) {
+	if s.names[n.Text] != nil {
+		b.fail(n.Pos, "%s is defined twice", quoteName(clip(n.Text)))
+	}
+	s.names[n.Text] = v
+}
+
+// graph fills g from its declaration.
+func (b *builder) graph(g *ir.Graph, outer *scope, path string, d *GraphDecl) *scope {
+	g.SetName(d.Name.Text)
+	g.Meta = d.Notes.meta()
+	s := &scope{g: g, path: path, outer: outer, names: map[string]*ir.Value{}}
+	inits := map[string]*ValueDecl{} // constants that the inputs list, see listsConstants
+	if listsConstants(b.m) {
+		for _, v := range d.Values {
+			if v.Init != nil {
+				inits[v.Name.Text] = v
+			}
+		}
+	}
+	for _, v := range d.Inputs {
+		if c := inits[v.Name.Text]; c != nil && v.Init == nil {
+			b.initializer(s, c)
+			b.listed(s, v)
+		} else if listsConstants(b.m) && v.Init != nil {
+			b.initializer(s, v)
+		} else {
+			delete(inits, v.Name.Text)
+			b.input(s, v)
+		}
+	}
+	for _, v := range d.Values {
+		if v.Init != nil && (inits[v.Name.Text] != v || s.names[v.Name.Text] == nil) {
+			b.initializer(s, v)
+		}
+	}
+	b.nodes(s, d.Nodes)
+	b.outputs(s, d.Outputs)
+	b.info(s, d.Values)
+	b.absorb(g)
+	return s
+}
+
+func (b *builder) input(s *scope, d *ValueDecl) {
+	v := s.g.AddInput(d.Name.Text, d.Type)
+	b.define(s, d.Name, v)
+	s.g.Inputs()[len(s.g.Inputs())-1].Meta = d.Notes.meta()
+	b.quant(v, d.Notes)
+	if d.Init != nil {
+		v.SetDefault(b.tensor(d.Init))
+	}
+}
+
+// initializer makes a constant, or the default of an input of that name.
+func (b *builder) initializer(s *scope, d *ValueDecl) {
+	lit := *d.Init
+	if lit.Notes == nil {
+		lit.Notes = d.Notes
+	}
+	t := b.tensor(&lit)
+	if v := s.names[d.Name.Text]; v != nil && v.IsInput() && v.Default() == nil {
+		v.SetDefault(t)
+		return
+	}
+	v := s.g.NamedConst(d.Name.Text, t)
+	b.define(s, d.Name, v)
+	b.quant(v, d.Notes)
+}
+
+// listed records what an input says that only lists a constant.
+func (b *builder) listed(s *scope, d *ValueDecl) {
+	v := s.names[d.Name.Text]
+	v.Meta = d.Notes.meta()
+	b.quant(v, d.Notes)
+	if b.err == nil && d.Type != nil && !sameType(d.Type, v.Type()) {
+		v.SetType(d.Type)
+	}
+}
+
+func (b *builder) quant(v *ir.Value, n *Notes) {
+	if n != nil && len(n.Quant) > 0 {
+		v.Extra = &valueRecord{n.Quant}
+	}
+}
+
+func (b *builder) outputs(s *scope, ds []*ValueDecl) {
+	for _, d := range ds {
+		v := s.lookup(d.Name.Text)
+		if v == nil {
+			b.fail(d.Name.Pos, "output %s is not defined", quoteName(clip(d.Name.Text)))
+			return
+		}
+		if s.g.IsBody() { // A function's outputs are names; a type they carry is the value's.
+			s.g.AddOutput(d.Name.Text, v, nil)
+			b.describe(v, d)
+			continue
+		}
+		slot := s.g.AddOutput(d.Name.Text, v, d.Type)
+		slot.Meta = d.Notes.meta()
+		b.quant(v, d.Notes)
+	}
+}
+
+// info records value_info.
+func (b *builder) info(s *scope, ds []*ValueDecl) {
+	var unbound []keep.Info
+	for _, d := range ds {
+		if d.Init != nil {
+			continue
+		}
+		if v := s.names[d.Name.Text]; v != nil {
+			b.describe(v, d)
+			continue
+		}
+		i := keep.Info{Name: d.Name.Text, Type: d.Type, Meta: d.Notes.meta()}
+		if d.Notes != nil {
+			i.Quant = d.Notes.Quant
+		}
+		unbound = append(unbound, i)
+	}
+	if unbound != nil {
+		s.g.Extra = &graphRecord{unbound}
+	}
+}
+
+func (b *builder) describe(v *ir.Value, d *ValueDecl) {
+	if d.Type != nil && (!v.IsInput() || v.Type() == nil) { // an input's own type wins
+		v.SetType(d.Type)
+	}
+	if m := d.Notes.meta(); m != nil {
+		v.Meta = m
+	}
+	b.quant(v, d.Notes)
+}
+
+func (b *builder) absorb(g *ir.Graph) {
+	if b.err != nil {
+		return
+	}
+	naming.Absorb(g, func(s *ir.Slot, n *ir.Node) {
+		s.Extra = &slotRecord{n.Name(), n.Meta(), n.Pos()}
+	})
+}
+
+func (b *builder) functionHead(d *FuncDecl) *ir.Function {
+	h := d.Header
+	op := ir.OpID{Domain: h.Domain, Type: d.Name.Text, Overload: h.Overload}
+	f := b.m.NewFunction(op)
+	if b.functions[f.ID()] {
+		b.fail(d.Name.Pos, "function %s is defined twice", clip(op.String()))
+	}
+	b.functions[f.ID()] = true
+	for _, o := range h.Opsets {
+		f.SetOpset(o.Domain, o.Version)
+	}
+	props := d.Notes.meta()
+	if h.Doc != "" || props != nil {
+		f.Meta = &ir.Meta{Doc: h.Doc}
+	}
+	if props != nil {
+		f.Meta.Props = props.Props
+	}
+	return f
+}
+
+func (b *builder) function(f *ir.Function, d *FuncDecl) {
+	s := &scope{g: f.Graph, path: "f:" + f.ID().String(), names: map[string]*ir.Value{}}
+	for _, n := range d.Attrs {
+		f.Attrs = append(f.Attrs, n.Text)
+	}
+	for _, a := range d.Defaults {
+		f.Defaults = append(f.Defaults, b.attr(s, nil, a))
+	}
+	for _, v := range d.Inputs {
+		b.input(s, v)
+	}
+	b.nodes(s, d.Nodes)
+	b.outputs(s, d.Outputs)
+	b.info(s, d.Values)
+	b.absorb(f.Graph)
+}
+
+func (b *builder) training(main *scope, d *TrainingDecl) {
+	t := &ir.TrainingInfo{}
+	state := main // the initializers that the bindings name are the main graph's or the algorithm's
+	part := func(num int, g *GraphDecl) *ir.Graph {
+		if g == nil {
+			return nil
+		}
+		r := b.m.Main.NewSubgraph(g.Name.Text)
+		state = b.graph(r, main, fmt.Sprintf("t:%d/%d", len(b.m.Training), num), g)
+		return r
+	}
+	t.Initialization = part(1, d.Initialization)
+	state = main
+	t.Algorithm = part(2, d.Algorithm)
+	bind := func(props []ir.Prop) (r []ir.Binding) {
+		for _, p := range props {
+			x := ir.Binding{Target: state.lookup(p.Key), Output: p.Value}
+			if x.Target == nil {
+				x.TargetName = p.Key
+			}
+			r = append(r, x)
+		}
+		return r
+	}
+	t.InitBinding, t.UpdateBinding = bind(d.InitBinding), bind(d.UpdateBinding)
+	b.m.Training = append(b.m.Training, t)
+}

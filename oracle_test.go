@@ -1,0 +1,114 @@
+package onnxopt_test
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// job is what testdata/oracle/compare.py reads.
+type job struct {
+	Name      string             `json:"name"`
+	Before    string             `json:"before"`
+	After     string             `json:"after"`
+	Tolerance float64            `json:"tolerance"`
+	Shapes    map[string][]int64 `json:"shapes,omitempty"`
+}
+
+// TestOracle optimizes the real models of ../shared and the model tests with the command, and holds each result to
+// onnx.checker and to ONNX Runtime.
+func TestOracle(t *testing.T) {
+	python := os.Getenv("ONNXOPT_PYTHON")
+	if python == "" {
+		t.Skip("left out: ONNXOPT_PYTHON names no Python that has onnx and onnxruntime (.ci/run makes one)")
+	}
+	bin := build(t)
+	models := modelTests(t)
+	shapes := sharedShapes(t)
+	shared, _ := filepath.Glob("../shared/models/*.onnx")
+	if len(shared) == 0 {
+		t.Log("left out: the models of ../shared are not there")
+	}
+	models = append(models, append(shared, "testdata/digits/digits.onnx")...)
+	out := t.TempDir()
+	var jobs []job
+	for i, p := range models {
+		name := strings.TrimSuffix(filepath.Base(p), ".onnx")
+		if name == "model" {
+			name = filepath.Base(filepath.Dir(p))
+		}
+		for level, tolerance := range map[string]float64{"-O1": 1e-5, "-O2": 1e-4} {
+			j := job{name + " " + level, p, filepath.Join(out, name+level+string(rune('a'+i%26))+".onnx"), tolerance, shapes[name]}
+			if strings.Contains(name, "int8") || strings.Contains(name, "quant") {
+				j.Tolerance = 2e-2 // a step of the quantized output
+			}
+			if text, err := exec.Command(bin, level, "--verify=off", p, "-o", j.After).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s", j.Name, err, text)
+				continue
+			}
+			jobs = append(jobs, j)
+		}
+	}
+	list := filepath.Join(out, "jobs.json")
+	b, err := json.Marshal(jobs)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(list, b, 0o666))
+	text, err := exec.Command(python, "testdata/oracle/compare.py", list).CombinedOutput()
+	t.Logf("%s", text)
+	require.NoError(t, err)
+}
+
+// build builds the command once into a temporary folder.
+func build(t *testing.T) string {
+	bin := filepath.Join(t.TempDir(), "onnxopt")
+	text, err := exec.Command("go", "build", "-o", bin, "./cmd/onnxopt").CombinedOutput()
+	require.NoError(t, err, string(text))
+	return bin
+}
+
+// sharedShapes are sizes for dynamic dimensions of the shared models.
+func sharedShapes(t *testing.T) map[string]map[string][]int64 {
+	r := map[string]map[string][]int64{}
+	if b, err := os.ReadFile("../shared/accept/inputs.json"); err == nil {
+		require.NoError(t, json.Unmarshal(b, &r))
+	}
+	return r
+}
+
+// modelTests unpacks the model tests and lists the models.
+func modelTests(t *testing.T) (models []string) {
+	dir := t.TempDir()
+	f, err := os.Open("testdata/conformance/onnx-model-tests.tar.gz")
+	require.NoError(t, err)
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	require.NoError(t, err)
+	r := tar.NewReader(z)
+	for {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return models
+		}
+		require.NoError(t, err)
+		p := filepath.Join(dir, filepath.FromSlash(h.Name))
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		require.NoError(t, os.MkdirAll(filepath.Dir(p), 0o777))
+		b, err := io.ReadAll(r)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(p, b, 0o666))
+		if filepath.Base(p) == "model.onnx" {
+			models = append(models, p)
+		}
+	}
+}
