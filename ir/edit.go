@@ -70,6 +70,11 @@ func (g *Graph) EraseConst(v *Value) {
 		v.dead = true
 		g.cdead++
 		g.touch(Consts)
+		g.tell(func(l *Listener) {
+			if l.Unconst != nil {
+				l.Unconst(v)
+			}
+		})
 	}
 }
 

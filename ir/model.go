@@ -230,6 +230,16 @@ func (m *Model) NewFunction(op OpID, opsets ...Opset) *Function {
 	return f
 }
 
+// RemoveFunction takes f away. It panics if f is not a function of m; who calls it is not asked.
+func (m *Model) RemoveFunction(f *Function) {
+	i := slices.Index(m.Functions, f)
+	if i < 0 {
+		panic("ir: RemoveFunction of a function that the model does not have")
+	}
+	m.Functions = slices.Delete(slices.Clone(m.Functions), i, i+1)
+	m.touch(Structure)
+}
+
 // ID is the operator that calls f.
 func (f *Function) ID() OpID { return OpID{Domain(f.Domain), f.Name, f.Overload} }
 
@@ -275,6 +285,7 @@ type Listener struct {
 	Erased  func(n *Node)                    // before n's operands are dropped
 	Operand func(n *Node, i int, old *Value) // after operand i of n became another value
 	Const   func(v *Value)                   // after a constant was added
+	Unconst func(v *Value)                   // after an initializer was erased
 	Attr    func(n *Node)                    // after an attribute or the operator of n changed
 }
 

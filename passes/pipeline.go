@@ -35,6 +35,12 @@ func (s *Step) Name() string {
 	return s.Alias
 }
 
+// Nested is the pipeline of an alias, or that in parentheses of a pass that nests; else nil.
+func (s *Step) Nested() *Pipeline { return s.nested }
+
+// Alone is the pipeline of this step only.
+func (s *Step) Alone() *Pipeline { return &Pipeline{steps: []*Step{s}} }
+
 // Promise is what this step promises with its options; a nested pipeline's for aliases and nesting passes.
 func (s *Step) Promise() Promise {
 	if s.nested != nil {
@@ -155,6 +161,7 @@ type RuleCount struct {
 func (p *Pipeline) Run(ctx context.Context, m *ir.Model, cfg Config) (*Report, error) {
 	r := newRunner(ctx, m, cfg)
 	defer r.close()
+	p.absent(m, r.absent)
 	err := r.pipeline(p, "", nil)
 	return &r.report, err
 }
@@ -197,10 +204,11 @@ type runner struct {
 	tx       *transaction
 	stop     func()
 	cache    map[any]cached
+	absent   map[string]bool // selectors that have matched nothing yet
 }
 
 func newRunner(ctx context.Context, m *ir.Model, cfg Config) *runner {
-	r := &runner{ctx: ctx, m: m, cfg: cfg, cache: map[any]cached{}}
+	r := &runner{ctx: ctx, m: m, cfg: cfg, cache: map[any]cached{}, absent: map[string]bool{}}
 	for _, h := range cfg.Hooks {
 		if w, ok := h.(RewriteHook); ok {
 			r.rewrites = append(r.rewrites, w)
@@ -234,14 +242,14 @@ func (r *runner) step(s *Step, path string, outer []selection) error {
 	if len(s.only)+len(s.except) > 0 {
 		sel = append(slices.Clone(outer), selection{s.only, s.except})
 	}
-	if s.Pass == nil {
-		return r.pipeline(s.nested, path, sel)
-	}
-	if slices.Contains(r.cfg.Skip, Skip{Pass: s.Pass.Name}) {
+	if s.Pass != nil && slices.Contains(r.cfg.Skip, Skip{Pass: s.Pass.Name}) {
 		return nil
 	}
-	if err := checkSelection(r.m, path, s.only, s.except); err != nil {
+	if err := r.checkSelection(path, s); err != nil {
 		return err
+	}
+	if s.Pass == nil {
+		return r.pipeline(s.nested, path, sel)
 	}
 	c := &Context{runner: r, step: s, path: path, selections: sel}
 	if s.Pass.Nests {

@@ -64,17 +64,37 @@ func glob(pattern, name string) bool {
 	return p == len(pattern)
 }
 
-// checkSelection reports a selector that matches nothing.
-func checkSelection(m *ir.Model, path string, lists ...[]string) error {
-	for _, s := range slices.Concat(lists...) {
-		found := false
-		for n := range m.Nodes() {
-			if found = selectorMatches(s, n); found {
-				break
+// absent lists the selectors of the pipeline that match no node of m.
+func (p *Pipeline) absent(m *ir.Model, r map[string]bool) {
+	for _, s := range p.steps {
+		for _, sel := range slices.Concat(s.only, s.except) {
+			if _, known := r[sel]; !known {
+				r[sel] = !matchesSome(sel, m)
 			}
 		}
-		if !found {
-			return &StepError{path, fmt.Errorf("selector %q matches no node", s)}
+		if s.nested != nil {
+			s.nested.absent(m, r)
+		}
+	}
+}
+
+func matchesSome(selector string, m *ir.Model) bool {
+	for n := range m.Nodes() {
+		if selectorMatches(selector, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkSelection reports a selector that matched nothing when the run began and matches nothing now.
+func (r *runner) checkSelection(path string, s *Step) error {
+	for _, sel := range slices.Concat(s.only, s.except) {
+		if r.absent[sel] {
+			if !matchesSome(sel, r.m) {
+				return &StepError{path, fmt.Errorf("selector %q matches no node", sel)}
+			}
+			r.absent[sel] = false
 		}
 	}
 	return nil

@@ -31,8 +31,8 @@ type env struct {
 	stdin  io.Reader
 	stdout *bufio.Writer
 	stderr io.Writer
-	// terminal reports that stderr is a terminal, so that progress may be shown there.
-	terminal bool
+	// terminal reports that stderr is a terminal, so that progress may be shown there; stdoutTerminal the same of stdout.
+	terminal, stdoutTerminal bool
 	// more are passes besides the module's own.
 	more []*passes.Pass
 }
@@ -46,7 +46,10 @@ func Main(more []*passes.Pass) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
-	e := &env{stdin: os.Stdin, stdout: bufio.NewWriter(os.Stdout), stderr: os.Stderr, terminal: isTerminal(os.Stderr), more: more}
+	e := &env{
+		stdin: os.Stdin, stdout: bufio.NewWriter(os.Stdout), stderr: os.Stderr, more: more,
+		terminal: isTerminal(os.Stderr), stdoutTerminal: isTerminal(os.Stdout),
+	}
 	os.Exit(e.run(ctx, os.Args[1:]))
 }
 
@@ -62,7 +65,10 @@ func (e *env) run(ctx context.Context, args []string) (code int) {
 	root.SetArgs(args)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
-	err := root.ExecuteContext(ctx)
+	err := singleDash(root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	if ferr := e.stdout.Flush(); err == nil && ferr != nil {
 		err = fmt.Errorf("standard output: %w", ferr)
 	}
@@ -114,12 +120,13 @@ func isReported(err error) bool {
 func exitCode(ctx context.Context, err error) int {
 	var usage *usageError
 	var internal *passes.InternalError
+	var failed *failedError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitStopped
-	case errors.As(err, &internal):
+	case errors.As(err, &internal), errors.As(err, &failed) && failed.crash:
 		return exitInternal
 	}
 	return exitFailed
@@ -138,16 +145,6 @@ func statusOf(code int) string {
 		return "interrupted"
 	}
 	return "failed"
-}
-
-// isTerminal reports whether f is a character device that is not the null device.
-func isTerminal(f *os.File) bool {
-	st, err := f.Stat()
-	if err != nil || st.Mode()&os.ModeCharDevice == 0 {
-		return false
-	}
-	null, err := os.Stat(os.DevNull)
-	return err != nil || !os.SameFile(st, null)
 }
 
 // warn prints a line about something that is not an error.

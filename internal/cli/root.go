@@ -41,7 +41,7 @@ type observeFlags struct {
 
 // externalFlags say how external data are written.
 type externalFlags struct {
-	mode      string
+	mode      enum
 	threshold int64
 	shard     int64
 	align     int64
@@ -74,7 +74,7 @@ func (e *env) root() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          func(cmd *cobra.Command, args []string) error { return modelArgument(cmd, args) },
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.optimize(cmd.Context(), f, args[0])
+			return e.optimize(cmd.Context(), f, args[0], cmd.Flags().Changed)
 		},
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
@@ -141,7 +141,8 @@ func (f *optimizeFlags) fileGroup() group {
 	g.Var(&f.outFormat, "format", "format of the output; otherwise its extension says: .onnxtxt and .txt are text")
 	x := &f.external
 	x.threshold, x.align = 1<<10, 4<<10
-	g.StringVar(&x.mode, "external-data", "auto", "where weights go: auto as in the input (beyond 2 GB beside the model), none inside, or `FILE` beside the model")
+	x.mode = enum{"auto", []string{"auto", "none", "all", "keep"}}
+	g.Var(&x.mode, "external-data", "where weights go: auto as in the input, and beside the model beyond 2 GB; none beside the model; all; keep, where they are, in copies of the data files")
 	g.Var(size{&x.threshold}, "external-threshold", "weights below this stay inside")
 	g.Var(size{&x.shard}, "shard-size", "begin a new data file beyond this")
 	g.Var(size{&x.align}, "external-align", "place weights at multiples of this")

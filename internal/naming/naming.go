@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/onnxopt/onnxopt/internal/keep"
 	"github.com/onnxopt/onnxopt/ir"
 )
 
@@ -118,7 +119,8 @@ func hint(v *ir.Value, direct map[*ir.Value]*ir.Slot) string {
 }
 
 // direct maps each value that outputs of g return to the output that it stands for itself: the one of its own name, or the
-// first. Inputs and constants that have a name stand for outputs of that name only, values of other graphs for none.
+// first. Inputs and constants that have a name stand for outputs of that name only. Values of other graphs are not listed; a
+// file may return one under its own name.
 func (s *scope) direct() map[*ir.Value]*ir.Slot {
 	r := map[*ir.Value]*ir.Slot{}
 	for _, o := range s.g.Outputs() {
@@ -172,7 +174,8 @@ func (s *scope) outputs(direct map[*ir.Value]*ir.Slot) {
 		if v == nil {
 			continue
 		}
-		if d := direct[v]; d != nil && d.Name() == o.Name() {
+		d := direct[v]
+		if d != nil && d.Name() == o.Name() || v.Graph() != s.g && s.names.Value(v) == o.Name() {
 			s.slot(o, s.names.Value(v))
 			continue
 		}
@@ -246,6 +249,11 @@ func (a *assigner) collect() {
 		for _, slots := range [][]*ir.Slot{g.Inputs(), g.Outputs()} {
 			for _, s := range slots {
 				a.used[s.Name()] = 0
+			}
+		}
+		if u, ok := g.Extra.(keep.Unbound); ok {
+			for _, i := range u.Unbound() {
+				a.used[i.Name] = 0
 			}
 		}
 		for _, v := range g.Consts() {

@@ -2,6 +2,7 @@ package naming_test
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,14 @@ func written(t *testing.T, m *ir.Model) string {
 	require.Equal(t, s, print(again))
 	_, body, _ := strings.Cut(s, "\n>\n")
 	return body
+}
+
+func textParse(s string) (*ir.Model, error) { return text.Parse([]byte(s)) }
+
+func fnv64(s string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s))
+	return h.Sum64()
 }
 
 // erase removes the nodes that keep picks; their uses move to operand 0.

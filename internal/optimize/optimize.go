@@ -166,7 +166,7 @@ func (e *FailedError) Unwrap() error { return e.Err }
 func Run(ctx context.Context, q Request) (res *Result, err error) {
 	r := &run{q: q, eng: q.Engine}
 	if r.eng == nil {
-		r.eng = native.Engine{}
+		r.eng = native.New()
 	}
 	// Weights are mapped: reading them may fault where a file changes.
 	err = onnxio.Guard(func() error {

@@ -53,7 +53,9 @@ func (r *run) narrow(ctx context.Context, why string, src compare.Source, c fail
 		}
 	}
 	p := &hook.Reproducer{Model: c.model, Pipeline: c.pipeline.String(), Skip: r.skips(), Why: why}
-	p.Fill = r.fails(ctx, failing{hook.Filled(c.model), c.pipeline}, src)
+	if filled, err := hook.Filled(c.model); err == nil {
+		p.Fill = r.fails(ctx, failing{filled, c.pipeline}, src)
+	}
 	if !p.Fill && weights(c.model) > maxLiteral {
 		p.Fill = true
 		return p, "the reproducer holds other weights than the model, because they are large, and fails only with the model's own"

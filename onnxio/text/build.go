@@ -27,17 +27,20 @@ func ParseWith(src []byte, o ReadOptions) (*ir.Model, error) {
 	return f.Model(o)
 }
 
-// ParseGraph reads a single graph as the main graph of a model with the given operator sets, of the newest IR version that
-// needs no header. Fixtures use it.
+// ParseGraph is Parse for a text whose header may be left out, as in fixtures: the model then has a recent IR version and the
+// given operator sets.
 func ParseGraph(src []byte, opsets ...ir.Opset) (*ir.Model, error) {
-	g, err := ParseGraphDecl(src)
+	f, err := ParseFile(src)
 	if err != nil {
 		return nil, err
 	}
-	f := &File{Graph: g, Header: &Header{IRVersion: fixtureIR, Opsets: opsets}}
+	if f.Header == nil {
+		f.Header = &Header{IRVersion: fixtureIR, Opsets: opsets}
+	}
 	return f.Model(ReadOptions{})
 }
 
+// fixtureIR is the first IR version that has all of functions, overloads and metadata at every level.
 const fixtureIR = 10
 
 // builder turns a syntax tree into a model. Like the parser it keeps the first error and carries on harmlessly.
@@ -100,20 +103,12 @@ func listsConstants(m *ir.Model) bool { return m.IRVersion > 0 && m.IRVersion < 
 
 // scope holds the names of one graph.
 type scope struct {
-	g     *ir.Graph
-	path  string // of ir.Source.Graph
-	outer *scope
-	names map[string]*ir.Value
-}
-
-// lookup finds the innermost definition of a name.
-func (s *scope) lookup(name string) *ir.Value {
-	for ; s != nil; s = s.outer {
-		if v := s.names[name]; v != nil {
-			return v
-		}
-	}
-	return nil
+	g        *ir.Graph
+	pos      Pos
+	path     string // of ir.Source.Graph
+	outer    *scope
+	names    map[string]*ir.Value
+	unsorted bool // a node may use what a later one makes
 }
 
 func (b *builder) define(s *scope, n Name, v *ir.Value) {
@@ -127,36 +122,44 @@ func (b *builder) define(s *scope, n Name, v *ir.Value) {
 func (b *builder) graph(g *ir.Graph, outer *scope, path string, d *GraphDecl) *scope {
 	g.SetName(d.Name.Text)
 	g.Meta = d.Notes.meta()
-	s := &scope{g: g, path: path, outer: outer, names: map[string]*ir.Value{}}
-	inits := map[string]*ValueDecl{} // constants that the inputs list, see listsConstants
+	s := &scope{g: g, pos: d.Name.Pos, path: path, outer: outer, names: map[string]*ir.Value{}}
+	b.interfaceAndConsts(s, d)
+	b.nodes(s, d.Nodes)
+	b.outputs(s, d.Outputs)
+	b.info(s, d.Values)
+	b.acyclic(s)
+	b.absorb(g)
+	return s
+}
+
+// interfaceAndConsts makes the inputs and the initializers.
+func (b *builder) interfaceAndConsts(s *scope, d *GraphDecl) {
+	listed := map[string]*ValueDecl{} // the initializers that an input of the same name makes constants
 	if listsConstants(b.m) {
 		for _, v := range d.Values {
 			if v.Init != nil {
-				inits[v.Name.Text] = v
+				listed[v.Name.Text] = v
 			}
 		}
 	}
 	for _, v := range d.Inputs {
-		if c := inits[v.Name.Text]; c != nil && v.Init == nil {
+		c := listed[v.Name.Text]
+		switch {
+		case c != nil && v.Init == nil:
 			b.initializer(s, c)
 			b.listed(s, v)
-		} else if listsConstants(b.m) && v.Init != nil {
+		case listsConstants(b.m) && v.Init != nil:
 			b.initializer(s, v)
-		} else {
-			delete(inits, v.Name.Text)
+		default:
 			b.input(s, v)
 		}
 	}
 	for _, v := range d.Values {
-		if v.Init != nil && (inits[v.Name.Text] != v || s.names[v.Name.Text] == nil) {
+		done := listed[v.Name.Text] == v && s.names[v.Name.Text] != nil
+		if v.Init != nil && !done {
 			b.initializer(s, v)
 		}
 	}
-	b.nodes(s, d.Nodes)
-	b.outputs(s, d.Outputs)
-	b.info(s, d.Values)
-	b.absorb(g)
-	return s
 }
 
 func (b *builder) input(s *scope, d *ValueDecl) {
@@ -203,9 +206,8 @@ func (b *builder) quant(v *ir.Value, n *Notes) {
 
 func (b *builder) outputs(s *scope, ds []*ValueDecl) {
 	for _, d := range ds {
-		v := s.lookup(d.Name.Text)
+		v := b.resolve(s, d.Name)
 		if v == nil {
-			b.fail(d.Name.Pos, "output %s is not defined", quoteName(clip(d.Name.Text)))
 			return
 		}
 		if s.g.IsBody() { // A function's outputs are names; a type they carry is the value's.
@@ -282,7 +284,7 @@ func (b *builder) functionHead(d *FuncDecl) *ir.Function {
 }
 
 func (b *builder) function(f *ir.Function, d *FuncDecl) {
-	s := &scope{g: f.Graph, path: "f:" + f.ID().String(), names: map[string]*ir.Value{}}
+	s := &scope{g: f.Graph, pos: d.Name.Pos, path: "f:" + f.ID().String(), names: map[string]*ir.Value{}}
 	for _, n := range d.Attrs {
 		f.Attrs = append(f.Attrs, n.Text)
 	}
@@ -295,6 +297,7 @@ func (b *builder) function(f *ir.Function, d *FuncDecl) {
 	b.nodes(s, d.Nodes)
 	b.outputs(s, d.Outputs)
 	b.info(s, d.Values)
+	b.acyclic(s)
 	b.absorb(f.Graph)
 }
 
@@ -314,7 +317,10 @@ func (b *builder) training(main *scope, d *TrainingDecl) {
 	t.Algorithm = part(2, d.Algorithm)
 	bind := func(props []ir.Prop) (r []ir.Binding) {
 		for _, p := range props {
-			x := ir.Binding{Target: state.lookup(p.Key), Output: p.Value}
+			x := ir.Binding{Target: state.names[p.Key], Output: p.Value}
+			if x.Target == nil {
+				x.Target = main.names[p.Key]
+			}
 			if x.Target == nil {
 				x.TargetName = p.Key
 			}

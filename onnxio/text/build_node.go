@@ -2,8 +2,11 @@ package text
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/internal/sparse"
+	"github.com/onnxopt/onnxopt/internal/spell"
 	"github.com/onnxopt/onnxopt/ir"
 )
 
@@ -22,16 +25,59 @@ func (b *builder) nodes(s *scope, ds []*NodeDecl) {
 			if in.Text == "" {
 				continue
 			}
-			v := s.lookup(in.Text)
+			v := b.resolve(s, in)
 			if v == nil {
-				b.fail(in.Pos, "%s is not defined", quoteName(clip(in.Text)))
 				return
+			}
+			if v.Graph() == s.g && v.Node() != nil && v.Node().Pos() >= n.Pos() {
+				s.unsorted = true
 			}
 			n.SetOperand(j, v)
 		}
 		if len(d.Attrs) > 0 {
 			n.SetAttrs(each(d.Attrs, func(a *AttrDecl) *ir.Attr { return b.attr(s, n, a) }))
 		}
+	}
+}
+
+// resolve finds the innermost definition of a name.
+func (b *builder) resolve(s *scope, n Name) *ir.Value {
+	var known []string
+	for o := s; o != nil; o = o.outer {
+		if v := o.names[n.Text]; v != nil {
+			if v.Node() != nil && o != s { // whether the graph around is in order is seen from the subgraph's node
+				o.unsorted = true
+			}
+			return v
+		}
+	}
+	if b.err == nil {
+		for o := s; o != nil; o = o.outer {
+			known = slices.AppendSeq(known, maps.Keys(o.names))
+		}
+		b.fail(n.Pos, "%s is not defined%s", quoteName(clip(n.Text)), spell.Hint(n.Text, known))
+	}
+	return nil
+}
+
+// acyclic reports a cycle of nodes, through captures or not. A text in order needs no such check.
+func (b *builder) acyclic(s *scope) {
+	if b.err != nil || !s.unsorted {
+		return
+	}
+	done := map[*ir.Node]bool{}
+	for n := range s.g.Nodes() {
+		wait := n.Operands()
+		for _, g := range n.Subgraphs() {
+			wait = append(wait, g.Captures()...)
+		}
+		for _, v := range wait {
+			if v != nil && v.Graph() == s.g && v.Node() != nil && !done[v.Node()] {
+				b.fail(s.pos, "the nodes of this graph form a cycle through %s", quoteName(clip(v.Name())))
+				return
+			}
+		}
+		done[n] = true
 	}
 }
 
@@ -53,6 +99,19 @@ func (b *builder) node(s *scope, pos int, d *NodeDecl) *ir.Node {
 		b.define(s, out, v)
 	}
 	return n
+}
+
+// Attr makes the attribute of ir that d describes. Attributes that hold graphs need a model around them and are an error.
+func (d *AttrDecl) Attr() (*ir.Attr, error) {
+	if d.Kind == ir.AttrGraph || d.Kind == ir.AttrGraphs {
+		return nil, errorAt(d.Name.Pos, "attribute %s holds a graph", clip(d.Name.Text))
+	}
+	b := &builder{}
+	a := b.attr(nil, nil, d)
+	if b.err != nil {
+		return nil, b.err
+	}
+	return a, nil
 }
 
 // attr makes an attribute. Subgraphs see the names of s; n is the node they belong to.

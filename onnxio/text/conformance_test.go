@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,9 +20,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// archive is text-syntax.tar.gz: models with the text that ONNX's own printer makes of them (NAME.onnx, NAME.onnxtxt), and
+// readArchive reads text-syntax.tar.gz: models with the text that ONNX's own printer makes of them (NAME.onnx, NAME.onnxtxt), and
 // where its parser reads that text as another model, that model (NAME.reparsed.onnx).
-func archive(t *testing.T) map[string][]byte {
+func readArchive(t testing.TB) map[string][]byte {
 	t.Helper()
 	f, err := os.Open("../../testdata/conformance/text-syntax.tar.gz")
 	require.NoError(t, err)
@@ -51,77 +53,176 @@ func verdicts(files map[string][]byte) map[string]string {
 	return r
 }
 
-func printed(t *testing.T, m *ir.Model) string {
+func printed(t testing.TB, m *ir.Model) string {
 	t.Helper()
 	var b bytes.Buffer
 	require.NoError(t, text.Print(&b, m, text.Options{}))
 	return b.String()
 }
 
-// differs lists what ONNX's parser reads and we read otherwise, or do not read, with the reason.
-var differs = map[string]string{}
+// beyond lists texts that ONNX's parser rejects or takes only in part, and that we read as the model they were printed from.
+var beyond = map[string]string{
+	"attr_tensors":              "the items of a list of constants are dropped",
+	"attr_graphs":               "the items of a list of graphs are dropped",
+	"attr_type_protos":          "the items of a list of types are dropped",
+	"attr_graph_nested_init":    "the quoted name of a graph is taken for a string",
+	"attr_tensor_name_nonident": "the quoted name of a constant is not expected",
+	"attr_tensor_external":      "external data is not expected behind a type",
+	"elem_type_undefined":       "the printer's word undefined is not a type",
+}
+
+// rejected lists texts that both parsers reject, and the beginning of our message.
+var rejected = map[string]string{
+	"attr_string_nul": `NUL in a string: write b"\x00"`,
+}
+
+// untyped lists probes that are no models as files, because an input has no type. As text they are.
+var untyped = []string{"input_no_type", "elem_type_undefined"}
 
 // TestOfficialTexts parses what ONNX's printer wrote and compares with what ONNX's parser made of it.
 func TestOfficialTexts(t *testing.T) {
-	files := archive(t)
+	files := readArchive(t)
 	verdict := verdicts(files)
 	pairs, probes := 0, 0
-	for name, src := range files {
-		name, ok := strings.CutSuffix(name, ".onnxtxt")
+	for file, src := range files {
+		path, ok := strings.CutSuffix(file, ".onnxtxt")
 		if !ok {
 			continue
 		}
-		v := verdict[name]
-		if strings.HasPrefix(name, "models/") {
-			pairs++
-		} else {
+		name, isProbe := strings.CutPrefix(path, "probe/")
+		if isProbe {
 			probes++
+		} else {
+			pairs++
 		}
-		t.Run(name, func(t *testing.T) {
-			require.True(t, text.Looks(src) || v == "parse_error")
-			m, err := text.Parse(src)
-			switch v {
-			case "parse_error", "print_error":
-				t.Logf("%s %v %.100s", v, err, src)
+		t.Run(path, func(t *testing.T) {
+			want := files[path+".reparsed.onnx"]
+			if want == nil || beyond[name] != "" {
+				want = files[path+".onnx"]
+			}
+			m, err := text.ParseWith(src, text.ReadOptions{External: weights})
+			if verdict[path] == "parse_error" && beyond[name] == "" {
+				require.ErrorContains(t, err, rejected[name])
 				return
 			}
 			require.NoError(t, err)
-			require.NoError(t, ir.Verify(m))
-			want := files[name+".reparsed.onnx"]
-			if want == nil {
-				want = files[name+".onnx"]
+			require.True(t, text.Looks(src))
+			if slices.Contains(untyped, name) {
+				require.NoError(t, ir.Verify(m))
+				require.Equal(t, ir.Undefined, m.Main.Inputs()[0].Type().DType())
+				fixpoint(t, m)
+				return
 			}
-			f, err := onnxio.Read(want, onnxio.Options{})
-			require.NoError(t, err)
-			require.Empty(t, difference(m, f.Model))
+			if name == "no_ir_version" { // A model file has to have one; field 1 is added to both.
+				require.Zero(t, m.IRVersion)
+				want, m.IRVersion = append(want, 0x08, 10), 10
+			}
+			official := read(t, want)
+			require.Equal(t, ir.Verify(official), ir.Verify(m))
+			require.Empty(t, difference(official, m))
 		})
 	}
 	require.Equal(t, 65, pairs)
-	require.Equal(t, 171, probes)
+	require.Equal(t, 169, probes, "of 171: two hold bytes that ONNX's printer cannot print")
+}
+
+// dataFile is the file that the probes with external data name: float32 1 to 4 stand at their offset.
+func dataFile() []byte {
+	b := make([]byte, 4096+16)
+	copy(b[4096:], ir.AsBytes([]float32{1, 2, 3, 4}))
+	return b
+}
+
+// weights finds the elements of external constants in dataFile.
+func weights(d ir.DType, shape []int64, props []ir.Prop) (ir.Payload, error) {
+	want := []ir.Prop{{Key: "location", Value: "weights.bin"}, {Key: "offset", Value: "4096"}, {Key: "length", Value: "16"}, {Key: "checksum", Value: "abc"}}
+	if !slices.Equal(props, want) {
+		return nil, fmt.Errorf("external data is at %v", props)
+	}
+	return payload(dataFile()[4096:]), nil
+}
+
+type payload []byte
+
+func (p payload) Bytes() ([]byte, error)     { return p, nil }
+func (p payload) Strings() ([]string, error) { return nil, errors.New("numbers") }
+
+// read reads a model file. Of several Identity nodes over one value package onnxio absorbs all and package text none; the
+// detour over text undoes that.
+func read(t *testing.T, b []byte) *ir.Model {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "weights.bin"), dataFile(), 0o600))
+	f, err := onnxio.Read(b, onnxio.Options{DataDir: dir})
+	require.NoError(t, err)
+	for g := range slices.Values(f.Model.Graphs()) {
+		absorbed := map[*ir.Value]int{}
+		for _, s := range g.Outputs() {
+			if v := s.Value(); v.Name() != s.Name() {
+				if absorbed[v]++; absorbed[v] > 1 {
+					m, err := text.Parse([]byte(printed(t, f.Model)))
+					require.NoError(t, err)
+					return m
+				}
+			}
+		}
+	}
+	return f.Model
 }
 
 // TestRoundTrip prints every model of the archive and parses the text: nothing is lost, whatever ONNX's printer would lose.
 func TestRoundTrip(t *testing.T) {
-	for name, b := range archive(t) {
-		if strings.HasSuffix(name, ".onnx") {
+	for name, b := range readArchive(t) {
+		base := strings.TrimSuffix(filepath.Base(name), ".onnx")
+		switch {
+		case !strings.HasSuffix(name, ".onnx") || slices.Contains(untyped, base):
+		case name == "probe/init_segment.onnx":
+			t.Run(name, func(t *testing.T) { // the elements are elsewhere, and the format does not say where
+				require.ErrorContains(t, text.Print(io.Discard, read(t, b), text.Options{}), "segment")
+			})
+		default:
+			if name == "probe/no_ir_version.onnx" {
+				b = append(b, 0x08, 10)
+			}
 			t.Run(name, func(t *testing.T) { roundTrip(t, b) })
 		}
 	}
 }
 
 func roundTrip(t *testing.T, b []byte) {
-	f, err := onnxio.Read(b, onnxio.Options{})
-	if err != nil {
-		t.Skipf("not read: %v", err)
-	}
-	s := printed(t, f.Model)
-	require.True(t, text.Looks([]byte(s)))
+	original := read(t, b)
 	require.False(t, text.Looks(b))
-	m, err := text.Parse([]byte(s))
+	m := fixpoint(t, original)
+	require.Equal(t, ir.Verify(original), ir.Verify(m))
+	require.Empty(t, difference(original, m))
+}
+
+// fixpoint prints m, parses the text, expects the result to print the same, and returns it.
+func fixpoint(t *testing.T, m *ir.Model) *ir.Model {
+	t.Helper()
+	s := printed(t, m)
+	require.True(t, text.Looks([]byte(s)))
+	again, err := text.Parse([]byte(s))
 	require.NoError(t, err, "%.2000s", s)
-	require.NoError(t, ir.Verify(m))
-	require.Empty(t, difference(f.Model, m))
-	require.Equal(t, s, printed(t, m))
+	require.Equal(t, s, printed(t, again))
+	return again
+}
+
+// TestThroughProtobuf writes the models of the pairs, read from text, as protobuf and reads them back.
+func TestThroughProtobuf(t *testing.T) {
+	for name, src := range readArchive(t) {
+		if !strings.HasPrefix(name, "models/") || !strings.HasSuffix(name, ".onnxtxt") {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			m, err := text.Parse(src)
+			require.NoError(t, err)
+			var b bytes.Buffer
+			_, err = onnxio.Write(&b, m, onnxio.WriteOptions{})
+			require.NoError(t, err)
+			require.Empty(t, difference(m, read(t, b.Bytes())))
+		})
+	}
 }
 
 func TestRealModels(t *testing.T) {

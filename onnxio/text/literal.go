@@ -132,7 +132,8 @@ func (e *encoder) add(t Token) string {
 	return ""
 }
 
-// intBits is the two's complement of an integer literal. Floats below 32 bits are given by their bit pattern.
+// intBits is the two's complement of an integer literal. Floats below 32 bits are given by their bit pattern, which may be
+// read as a signed number.
 func intBits(t Token, d ir.DType) (bits uint64, msg string) {
 	if t.Kind != Int {
 		what := "an integer"
@@ -153,6 +154,8 @@ func intBits(t Token, d ir.DType) (bits uint64, msg string) {
 		lo, hi = math.MinInt64, math.MaxInt64
 	case d.IsSigned():
 		lo = -hi - 1
+	case d.IsFloat():
+		lo, hi = -hi-1, 2*hi+1
 	default:
 		hi = 2*hi + 1
 	}

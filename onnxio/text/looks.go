@@ -21,7 +21,7 @@ func Looks(b []byte) bool {
 	first := l.next()
 	switch second := l.next(); {
 	case first.Is("<"):
-		return second.Kind == Ident
+		return second.Kind == Ident && l.next().Is(":")
 	case first.Kind == Ident || first.Kind == String:
 		return second.Is("(") || second.Is("=>")
 	}

@@ -85,7 +85,7 @@ func noteStrings(s string) ([]string, bool) {
 		if err != nil {
 			return nil, false
 		}
-		r = append(r, v)
+		r = append(r, strings.Clone(v))
 		s = s[len(q):]
 	}
 	return r, true

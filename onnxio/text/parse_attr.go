@@ -27,23 +27,19 @@ func (p *parser) attrs() []*AttrDecl {
 // attrRest parses [':' kind] '=' value of an attribute whose name has been read.
 func (p *parser) attrRest(notes *Notes, name Name) *AttrDecl {
 	a := &AttrDecl{Notes: notes, Name: name}
-	annotated := p.accept(":")
-	if annotated {
+	if p.accept(":") {
 		k, ok := ir.ParseAttrKind(p.tok.Text)
 		if p.tok.Kind != Ident || !ok && p.tok.Text != "undefined" {
 			p.expected("the kind of the attribute (int, floats, tensor, ...)")
 			return a
 		}
-		if ok {
-			a.Kind = k
-		}
+		a.Kind = k
 		p.next()
 	}
 	p.expect("=")
 	switch {
 	case p.tok.Is("["):
 		p.attrList(a)
-	case annotated && a.Kind == ir.AttrUndefined && p.accept("?"):
 	case p.accept("@"):
 		a.Ref = p.name("the name of an attribute of the function").Text
 		if a.Ref == "" && p.err == nil {

@@ -47,7 +47,7 @@ func (p *parser) value(init bool) *ValueDecl {
 		word := p.tok
 		p.next()
 		if p.tok.Is(",") || p.tok.Is(")") || p.tok.Is(">") || p.tok.Is("=") {
-			v.Name = Name{word.Pos, word.Text}
+			v.Name = Name{word.Pos, strings.Clone(word.Text)}
 			break
 		}
 		v.Type = p.typeFrom(word)
@@ -85,8 +85,8 @@ func (p *parser) typ() *ir.Type {
 
 // typeFrom parses a type whose first word has been read.
 func (p *parser) typeFrom(word Token) *ir.Type {
-	defer func() { p.depth-- }()
-	if !p.deeper() {
+	defer p.leave()
+	if !p.enter() {
 		return nil
 	}
 	switch word.Text {
@@ -98,7 +98,7 @@ func (p *parser) typeFrom(word Token) *ir.Type {
 		p.expect("(")
 		key := p.elem()
 		p.expect(",")
-		t := ir.MapOf(key, p.typ())
+		t := ir.MapOf(key, known(p.typ()))
 		p.expect(")")
 		return t
 	case "sparse_tensor":
@@ -116,8 +116,16 @@ func (p *parser) typeFrom(word Token) *ir.Type {
 
 func (p *parser) inner() *ir.Type {
 	p.expect("(")
-	t := p.typ()
+	t := known(p.typ())
 	p.expect(")")
+	return t
+}
+
+// known is t, nil if it states nothing.
+func known(t *ir.Type) *ir.Type {
+	if t != nil && t.Kind == ir.KindNone {
+		return nil
+	}
 	return t
 }
 
@@ -170,7 +178,12 @@ func (p *parser) shape() ir.Shape {
 		case p.named():
 			s = append(s, ir.Symbol(p.name("").Text))
 		case p.tok.Kind == Int:
-			s = append(s, ir.Static(p.int()))
+			pos := p.tok.Pos
+			n := p.int()
+			if n < -1 {
+				p.fail(pos, "a dimension is %d", n)
+			}
+			s = append(s, ir.Dim{Size: n}) // some exporters write -1 for an unknown size
 		default:
 			p.expected("a dimension (a number, a name or ?)")
 		}

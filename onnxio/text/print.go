@@ -40,7 +40,7 @@ func PrintGraph(g *ir.Graph) string {
 	p := &printer{w: &b, opts: Options{MaxElements: shortElements}, names: names, indent: 3}
 	p.graph(g)
 	p.flush()
-	return b.String()
+	return strings.TrimSpace(b.String())
 }
 
 // PrintNode is the text of one node on one line, for messages: constants are cut short, subgraphs are not shown, and values
@@ -50,7 +50,7 @@ func PrintNode(n *ir.Node) string {
 	p := &printer{w: &b, opts: Options{MaxElements: shortElements}, names: hints{}, brief: true}
 	p.node(n)
 	p.flush()
-	return strings.TrimSpace(b.String())
+	return strings.ReplaceAll(strings.TrimSpace(b.String()), "\n", " ")
 }
 
 const shortElements = 8
@@ -97,6 +97,12 @@ func (p *printer) flush() {
 	p.buf = p.buf[:0]
 }
 
+func (p *printer) fail(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
+
 func (p *printer) put(ss ...string) {
 	for _, s := range ss {
 		p.buf = append(p.buf, s...)
@@ -111,6 +117,22 @@ func (p *printer) line() { p.put("\n", strings.Repeat(" ", p.indent)) }
 
 func (p *printer) int(v int64) { p.put(strconv.FormatInt(v, 10)) }
 
+// quote is quote; on one line a line end is spelled, too.
+func (p *printer) quote(s string) string {
+	if p.brief && strings.ContainsAny(s, "\n\t") {
+		return "b" + strconv.Quote(s)
+	}
+	return quote(s)
+}
+
+// name is quoteName with the same exception.
+func (p *printer) name(s string) string {
+	if isIdent(s) {
+		return quoteName(s)
+	}
+	return p.quote(s)
+}
+
 // list prints n items with commas between them.
 func (p *printer) list(open, close string, n int, item func(i int)) {
 	p.put(open)
@@ -124,11 +146,11 @@ func (p *printer) list(open, close string, n int, item func(i int)) {
 }
 
 func (p *printer) props(props []ir.Prop) {
-	p.list("[", "]", len(props), func(i int) { p.put(quote(props[i].Key), ": ", quote(props[i].Value)) })
+	p.list("[", "]", len(props), func(i int) { p.put(p.quote(props[i].Key), ": ", p.quote(props[i].Value)) })
 }
 
 func (p *printer) opsets(o []ir.Opset) {
-	p.list("[", "]", len(o), func(i int) { p.put(quote(o[i].Domain), " : "); p.int(o[i].Version) })
+	p.list("[", "]", len(o), func(i int) { p.put(p.quote(o[i].Domain), " : "); p.int(o[i].Version) })
 }
 
 func (p *printer) model(m *ir.Model) {
@@ -138,7 +160,7 @@ func (p *printer) model(m *ir.Model) {
 	p.opsets(m.Opsets())
 	key := func(key, v string) {
 		if v != "" {
-			p.put(",\n   ", key, ": ", quote(v))
+			p.put(",\n   ", key, ": ", p.quote(v))
 		}
 	}
 	key("producer_name", m.ProducerName)
@@ -154,7 +176,8 @@ func (p *printer) model(m *ir.Model) {
 		p.props(m.Meta.Props)
 	}
 	p.put("\n>\n")
-	p.graph(m.Main)
+	p.topNotes(notesOf(m.Main.Meta))
+	p.graphRest(m.Main)
 	p.put("\n")
 	for _, f := range m.Functions {
 		p.function(f)
@@ -167,7 +190,12 @@ func (p *printer) model(m *ir.Model) {
 // graph prints g. The cursor stands where its name goes.
 func (p *printer) graph(g *ir.Graph) {
 	p.noted(notesOf(g.Meta))
-	p.put(quoteGraph(g.Name()), " ")
+	p.graphRest(g)
+}
+
+// graphRest prints g without its notes.
+func (p *printer) graphRest(g *ir.Graph) {
+	p.put(p.graphName(g.Name()), " ")
 	ins := p.inputs(g)
 	p.list("(", ")", len(ins), func(i int) { p.decl(ins[i]) })
 	p.put(" => ")
@@ -183,12 +211,12 @@ func (p *printer) graph(g *ir.Graph) {
 	p.body(g)
 }
 
-// quoteGraph spells a graph's name so that, as an attribute's value, it is taken for nothing else.
-func quoteGraph(s string) string {
+// graphName spells a graph's name so that, as an attribute's value, it is taken for nothing else.
+func (p *printer) graphName(s string) string {
 	if specialFloat(s) {
 		return quote(s)
 	}
-	return quoteName(s)
+	return p.name(s)
 }
 
 func (p *printer) body(g *ir.Graph) {
@@ -216,9 +244,9 @@ func (p *printer) identity(i *naming.Identity) {
 	}
 	p.put(strings.Repeat(" ", p.indent))
 	if label != "" {
-		p.put("[", quoteName(label), "] ")
+		p.put("[", p.name(label), "] ")
 	}
-	p.put(quoteName(i.Name), " = Identity (", quoteName(p.names.Value(i.Value)), ")\n")
+	p.put(p.name(i.Name), " = Identity (", p.name(p.names.Value(i.Value)), ")\n")
 }
 
 // node prints a line, or several if attributes hold graphs or notes.
@@ -228,15 +256,15 @@ func (p *printer) node(n *ir.Node) {
 	}
 	p.put(strings.Repeat(" ", p.indent))
 	if n.Name() != "" {
-		p.put("[", quoteName(n.Name()), "] ")
+		p.put("[", p.name(n.Name()), "] ")
 	}
-	p.list("", "", n.NumResults(), func(i int) { p.put(quoteName(p.names.Value(n.Result(i)))) })
+	p.list("", "", n.NumResults(), func(i int) { p.put(p.name(p.names.Value(n.Result(i)))) })
 	p.put(" = ", opString(n.Op()))
 	late := len(n.Subgraphs()) > 0
 	if !late {
 		p.attrs(n.Attrs())
 	}
-	p.list(" (", ")", n.NumOperands(), func(i int) { p.put(quoteName(p.names.Value(n.Operand(i)))) })
+	p.list(" (", ")", n.NumOperands(), func(i int) { p.put(p.name(p.names.Value(n.Operand(i)))) })
 	if late {
 		p.attrs(n.Attrs())
 	}
@@ -247,20 +275,20 @@ func (p *printer) function(f *ir.Function) {
 	if f.Meta != nil {
 		p.topNotes(notesOf(&ir.Meta{Props: f.Meta.Props}))
 	}
-	p.put("<\n  domain: ", quote(f.Domain))
+	p.put("<\n  domain: ", p.quote(f.Domain))
 	if f.Overload != "" {
-		p.put(",\n  overload: ", quote(f.Overload))
+		p.put(",\n  overload: ", p.quote(f.Overload))
 	}
 	p.put(",\n  opset_import: ")
 	p.opsets(f.Opsets())
 	if doc := f.Meta.DocString(); doc != "" {
-		p.put(",\n  doc_string: ", quote(doc))
+		p.put(",\n  doc_string: ", p.quote(doc))
 	}
-	p.put("\n>\n", quoteName(f.Name), " ")
+	p.put("\n>\n", p.name(f.Name), " ")
 	if n := len(f.Attrs); n+len(f.Defaults) > 0 {
 		p.list("<", ">", n+len(f.Defaults), func(i int) {
 			if i < n {
-				p.put(quoteName(f.Attrs[i]))
+				p.put(p.name(f.Attrs[i]))
 			} else {
 				p.attr(f.Defaults[i-n])
 			}
@@ -269,13 +297,13 @@ func (p *printer) function(f *ir.Function) {
 	ins, outs := p.inputs(f.Graph), f.Graph.Outputs()
 	p.list("(", ")", len(ins), func(i int) {
 		if d := ins[i]; d.typ == nil && d.meta == nil && d.q == nil {
-			p.put(quoteName(d.name))
+			p.put(p.name(d.name))
 		} else {
 			p.decl(d)
 		}
 	})
 	p.put(" => ")
-	p.list("(", ")", len(outs), func(i int) { p.put(quoteName(p.names.Slot(outs[i]))) })
+	p.list("(", ")", len(outs), func(i int) { p.put(p.name(p.names.Slot(outs[i]))) })
 	if vs := p.values(f.Graph); len(vs) > 0 {
 		p.line()
 		p.list("<", ">", len(vs), func(i int) { p.decl(vs[i]) })

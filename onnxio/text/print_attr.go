@@ -1,6 +1,7 @@
 package text
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -17,38 +18,41 @@ func (p *printer) attr(a *ir.Attr) {
 	if a.Doc != "" {
 		p.noted(notesOf(&ir.Meta{Doc: a.Doc}))
 	}
-	name := a.Name
-	if !isIdent(name) {
-		name = quote(name)
-	}
-	p.put(name)
+	p.put(p.attrName(a.Name))
 	switch {
 	case a.Ref != "" && a.Kind == ir.AttrUndefined:
-		p.put(" = @", quoteAttr(a.Ref))
+		p.put(" = @", p.attrName(a.Ref))
 		return
 	case a.Ref != "":
-		p.put(": ", a.Kind.String(), " = @", quoteAttr(a.Ref))
+		p.put(": ", a.Kind.String(), " = @", p.attrName(a.Ref))
 		return
 	}
 	p.put(": ", a.Kind.String(), " = ")
 	p.attrValue(a)
 }
 
-func quoteAttr(s string) string {
+// attrName spells an attribute's name; types hide none there.
+func (p *printer) attrName(s string) string {
 	if isIdent(s) {
 		return s
 	}
-	return quote(s)
+	return p.quote(s)
 }
 
 func (p *printer) attrValue(a *ir.Attr) {
+	switch {
+	case a.Kind == ir.AttrTensor && a.Tensor() == nil, a.Kind == ir.AttrGraph && a.Graph() == nil,
+		a.Kind == ir.AttrType && a.Type() == nil, a.Kind == ir.AttrSparseTensor && a.Sparse() == nil, a.Kind == ir.AttrUndefined:
+		p.fail(fmt.Errorf("attribute %s of kind %s has no value", p.quote(a.Name), a.Kind))
+		return
+	}
 	switch a.Kind {
 	case ir.AttrFloat:
 		p.float(a.Float())
 	case ir.AttrInt:
 		p.int(a.Int())
 	case ir.AttrString:
-		p.put(quote(a.Str()))
+		p.put(p.quote(a.Str()))
 	case ir.AttrTensor:
 		p.tensor(a.Tensor())
 	case ir.AttrGraph:
@@ -57,8 +61,6 @@ func (p *printer) attrValue(a *ir.Attr) {
 		p.sparse(a.Sparse())
 	case ir.AttrType:
 		p.typ(a.Type())
-	case ir.AttrUndefined:
-		p.put("?")
 	default:
 		p.attrList(a)
 	}
@@ -72,7 +74,7 @@ func (p *printer) attrList(a *ir.Attr) {
 	case ir.AttrInts:
 		n, item = len(a.Ints()), func(i int) { p.int(a.Ints()[i]) }
 	case ir.AttrStrings:
-		n, item = len(a.Strs()), func(i int) { p.put(quote(a.Strs()[i])) }
+		n, item = len(a.Strs()), func(i int) { p.put(p.quote(a.Strs()[i])) }
 	case ir.AttrTensors:
 		n, item = len(a.Tensors()), func(i int) { p.tensor(a.Tensors()[i]) }
 	case ir.AttrGraphs:
@@ -104,7 +106,7 @@ func (p *printer) sparse(s *ir.SparseTensor) {
 // nested prints a subgraph.
 func (p *printer) nested(g *ir.Graph) {
 	if p.brief {
-		p.put(quoteGraph(g.Name()), " {...}")
+		p.put(p.graphName(g.Name()), " {...}")
 		return
 	}
 	p.indent += 3

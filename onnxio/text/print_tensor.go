@@ -13,11 +13,11 @@ import (
 // initializer prints "type name = data".
 func (p *printer) initializer(name string, t *ir.Tensor) {
 	if s, ok := t.Payload().(keep.Sparse); ok && !p.opts.Inline {
-		p.put(sparseType(s.Sparse()), " ", quoteName(name), " = ")
+		p.put(sparseType(s.Sparse()), " ", p.name(name), " = ")
 		p.sparseData(s.Sparse())
 		return
 	}
-	p.put(tensorType(t), " ", quoteName(name), " = ")
+	p.put(tensorType(t), " ", p.name(name), " = ")
 	p.data(t, true)
 }
 
@@ -28,7 +28,7 @@ func (p *printer) tensor(t *ir.Tensor) {
 	}
 	p.put(tensorType(t))
 	if t.Name() != "" {
-		p.put(" ", quoteName(t.Name()))
+		p.put(" ", p.name(t.Name()))
 	}
 	p.data(t, false)
 }
@@ -64,7 +64,7 @@ func (p *printer) limit(n int) int {
 func (p *printer) strings(t *ir.Tensor) {
 	s, err := t.Strings()
 	if err != nil {
-		p.fail(t, err)
+		p.failTensor(t, err)
 		return
 	}
 	n := p.limit(len(s))
@@ -73,7 +73,7 @@ func (p *printer) strings(t *ir.Tensor) {
 		if i > 0 {
 			p.put(", ")
 		}
-		p.put(quote(s))
+		p.put(p.quote(s))
 	}
 	if n < len(s) {
 		p.put(", ...")
@@ -81,10 +81,8 @@ func (p *printer) strings(t *ir.Tensor) {
 	p.put("}")
 }
 
-func (p *printer) fail(t *ir.Tensor, err error) {
-	if p.err == nil {
-		p.err = fmt.Errorf("constant %s: %w", tensorType(t), err)
-	}
+func (p *printer) failTensor(t *ir.Tensor, err error) {
+	p.fail(fmt.Errorf("constant %s: %w", tensorType(t), err))
 }
 
 // elements prints numbers. Floats below 32 bits are printed as their bit pattern, complex numbers as two floats.
@@ -93,7 +91,7 @@ func (p *printer) elements(t *ir.Tensor) {
 	n := p.limit(total)
 	b, err := t.Bytes()
 	if err != nil {
-		p.fail(t, err)
+		p.failTensor(t, err)
 		return
 	}
 	d := t.DType()

@@ -1,6 +1,7 @@
 package text
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +31,7 @@ func (p *printer) inputs(g *ir.Graph) []decl {
 	var r []decl
 	for _, s := range g.Inputs() {
 		v := s.Value()
-		r = append(r, decl{name: p.names.Slot(s), typ: v.Type(), meta: s.Meta, q: quantOf(v)})
+		r = append(r, decl{name: p.names.Slot(s), typ: s.Type(), meta: s.Meta, q: quantOf(v)})
 	}
 	if lists(g) {
 		for _, v := range g.Consts() {
@@ -106,7 +107,7 @@ func (p *printer) decl(d decl) {
 	if d.typ != nil {
 		p.put(typeString(d.typ))
 	}
-	p.put(" ", quoteName(d.name))
+	p.put(" ", p.name(d.name))
 }
 
 // notesOf spells documentation and metadata as notes.
@@ -149,6 +150,7 @@ func (p *printer) noted(notes []string) {
 	if len(notes) == 0 || p.brief {
 		return
 	}
+	p.buf = bytes.TrimRight(p.buf, " ")
 	for _, n := range notes {
 		p.line()
 		p.put("#! ", n)

@@ -56,6 +56,9 @@ func (c *Call) Tensor(i int) (*ir.Tensor, error) {
 	if !ok {
 		return nil, fmt.Errorf("operand %d is a %s, not a tensor", i, c.In[i].Type())
 	}
+	if !sane(t.Shape()) {
+		return nil, fmt.Errorf("operand %d has shape %v, which is negative or too large", i, t.Shape())
+	}
 	return t, nil
 }
 
@@ -81,12 +84,25 @@ func (c *Call) reserve(n int64, size int) error {
 	return nil
 }
 
+// sane reports whether a shape has no negative dimension and the product of those that are not zero stays below 2**48, so
+// that no product of some of its dimensions overflows.
+func sane(shape []int64) bool {
+	n := int64(1)
+	for _, d := range shape {
+		if d < 0 || d > 1<<48 || n > (1<<48)/max(d, 1) {
+			return false
+		}
+		n *= max(d, 1)
+	}
+	return true
+}
+
 // alloc makes a zeroed slice for a tensor of that shape. A shape that exceeds the limit is an error that names it.
 func alloc[T any](c *Call, shape []int64) ([]T, error) {
-	n := ir.NumElements(shape)
-	if n < 0 {
+	if !sane(shape) {
 		return nil, fmt.Errorf("shape %v is negative or too large", shape)
 	}
+	n := ir.NumElements(shape)
 	var z T
 	if err := c.reserve(n, max(1, int(unsafe.Sizeof(z)))); err != nil {
 		return nil, fmt.Errorf("shape %v: %w", shape, err)

@@ -3,6 +3,7 @@ package hook_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,7 +100,7 @@ func TestVetoHoldsForLaterOffers(t *testing.T) {
 func TestPrintAndDump(t *testing.T) {
 	var b bytes.Buffer
 	dir := filepath.Join(t.TempDir(), "new")
-	printer := func(w interface{ Write([]byte) (int, error) }, m *ir.Model) error {
+	printer := func(w io.Writer, m *ir.Model) error {
 		return text.Print(w, m, text.Options{})
 	}
 	p := &hook.Print{W: &b, Model: printer, Ahead: []string{"*"}, AfterChange: []string{"neg-to-abs"}}

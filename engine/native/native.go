@@ -1,0 +1,104 @@
+// Package native is the embedded engine: pure Go, no libraries. It walks the graph node by node over the kernels of
+// ops/kernel, so that its results are those of the portable path: the same bits on every machine.
+package native
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/onnxopt/onnxopt/engine"
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/kernel"
+)
+
+// lookup finds the kernel of an operator in a version of its domain, nil if there is none.
+type lookup func(op ir.OpID, opset int64) kernel.Func
+
+type native struct{ kernels lookup }
+
+// New returns the engine. It has no state: one serves the whole process.
+func New() engine.Engine { return native{kernel.Lookup} }
+
+// Name is "native".
+func (native) Name() string { return "native" }
+
+// Load translates m into steps over numbered slots and checks that every operator which a run can reach has a kernel. The
+// session keeps m's tensors, not its graph's caches; m must not be edited or loaded by another goroutine meanwhile.
+//
+// Options.MaxMemory bounds what a run holds at one time: its inputs, the results that are still needed and the taps.
+// Tensors that share elements count once. The model's constants do not count: they belong to the model.
+func (e native) Load(ctx context.Context, m *ir.Model, o engine.Options) (engine.Session, error) {
+	if m.Main == nil {
+		return nil, fmt.Errorf("%s has no graph", m)
+	}
+	c := newCompiler(ctx, e.kernels, functionsOf(m))
+	p, err := c.main(m.Main, o.Taps)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{prog: p, limit: o.MaxMemory, inputs: m.Main.Inputs(), known: make(map[string]bool, len(m.Main.Inputs()))}
+	for _, in := range s.inputs {
+		s.known[in.Name()] = true
+	}
+	return s, nil
+}
+
+// functionsOf indexes the model-local functions by operator.
+func functionsOf(m *ir.Model) func(ir.OpID) *ir.Function {
+	byID := make(map[ir.OpID]*ir.Function, len(m.Functions))
+	for _, f := range m.Functions {
+		if _, ok := byID[f.ID()]; !ok {
+			byID[f.ID()] = f
+		}
+	}
+	return func(op ir.OpID) *ir.Function { return byID[op] }
+}
+
+// session is a loaded model. It is immutable; each run has its own frames.
+type session struct {
+	prog   *program
+	limit  int64
+	inputs []*ir.Slot
+	known  map[string]bool // input names
+}
+
+// Run implements engine.Session.
+func (s *session) Run(ctx context.Context, in map[string]ir.Datum) (map[string]ir.Datum, error) {
+	out, _, err := s.RunTaps(ctx, in)
+	return out, err
+}
+
+// RunTaps implements engine.Session.
+func (s *session) RunTaps(ctx context.Context, in map[string]ir.Datum) (map[string]ir.Datum, []ir.Datum, error) {
+	if err := s.checkInputs(in); err != nil {
+		return nil, nil, err
+	}
+	args := make([]ir.Datum, len(s.inputs))
+	for i, slot := range s.inputs {
+		if d, ok := in[slot.Name()]; ok {
+			args[i] = d
+		} else {
+			args[i] = slot.Value().Default()
+		}
+	}
+	f := &frame{run: &run{ctx: ctx, mem: newLedger(s.limit)}, prog: s.prog}
+	res, err := f.eval(args)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := make(map[string]ir.Datum, len(res))
+	for i, slot := range s.prog.graph.Outputs() {
+		if res[i] == nil {
+			return nil, nil, fmt.Errorf("output %q was not computed", slot.Name())
+		}
+		out[slot.Name()] = res[i]
+	}
+	taps := make([]ir.Datum, len(s.prog.taps))
+	for i, t := range s.prog.taps {
+		taps[i] = f.get(t)
+	}
+	return out, taps, nil
+}
+
+// Close implements engine.Session; there is nothing to release.
+func (s *session) Close() error { return nil }

@@ -1,0 +1,236 @@
+package native
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+
+	"github.com/onnxopt/onnxopt/engine"
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/kernel"
+)
+
+// run is what the frames of one run share.
+type run struct {
+	ctx context.Context
+	mem *ledger
+}
+
+// frame is one activation of a program: the main graph, a subgraph once around, or a call of a function.
+type frame struct {
+	run   *run
+	prog  *program
+	outer *frame // the frame whose values the program captures
+	vals  []ir.Datum
+	bind  map[string]bound // attributes of the function that is being evaluated
+}
+
+// bound is an attribute given to a function. Graphs in it belong to the step that calls the function and may look into that
+// step's frame.
+type bound struct {
+	attr *ir.Attr
+	home *frame
+	at   *step
+}
+
+// InternalError is a panic inside a kernel: a fault of this program, not of the model.
+type InternalError struct {
+	Panic any
+	Stack []byte
+}
+
+func (e *InternalError) Error() string { return fmt.Sprintf("internal: %v", e.Panic) }
+
+// eval enters the frame with the given inputs and runs it to the end. Taps can be read afterwards.
+func (f *frame) eval(args []ir.Datum) ([]ir.Datum, error) {
+	p := f.prog
+	f.vals = make([]ir.Datum, p.slots)
+	for i, d := range args {
+		if err := f.set(p.inputs[i], d); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range p.captures {
+		if err := f.set(c.to, f.outer.get(c.from)); err != nil {
+			return nil, err
+		}
+	}
+	for i := range p.steps {
+		if err := f.step(&p.steps[i]); err != nil {
+			return nil, err
+		}
+	}
+	res := make([]ir.Datum, len(p.outputs))
+	for i, o := range p.outputs {
+		res[i] = f.get(o)
+	}
+	return res, nil
+}
+
+// leave gives back what the frame still holds; its results live on with the caller.
+func (f *frame) leave() {
+	for i, d := range f.vals {
+		f.run.mem.release(d)
+		f.vals[i] = nil
+	}
+}
+
+func (f *frame) get(o operand) ir.Datum {
+	switch {
+	case o.tensor != nil:
+		return o.tensor
+	case o.slot >= 0:
+		return f.vals[o.slot]
+	}
+	return nil
+}
+
+func (f *frame) set(slot int, d ir.Datum) error {
+	f.vals[slot] = d
+	return f.run.mem.hold(d)
+}
+
+// step evaluates one node, stores the results that are wanted and frees what is needed no more.
+func (f *frame) step(s *step) error {
+	if err := f.run.ctx.Err(); err != nil {
+		return err
+	}
+	in := make([]ir.Datum, len(s.in))
+	for i, o := range s.in {
+		in[i] = f.get(o)
+	}
+	res, err := f.apply(s, in)
+	if err == nil {
+		err = f.store(s, res)
+	}
+	if err != nil {
+		if end := f.run.ctx.Err(); end != nil {
+			return end
+		}
+		return &engine.NodeError{Name: s.node.Name(), Op: s.node.Op(), Err: err}
+	}
+	for _, i := range s.free {
+		f.run.mem.release(f.vals[i])
+		f.vals[i] = nil
+	}
+	return nil
+}
+
+func (f *frame) store(s *step, res []ir.Datum) error {
+	for i, slot := range s.out {
+		if slot < 0 {
+			continue
+		}
+		if i >= len(res) || res[i] == nil && s.fn == nil {
+			return fmt.Errorf("result %d was not computed", i)
+		}
+		if err := f.set(slot, res[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply runs the kernel or the function of s. A panic becomes an InternalError.
+func (f *frame) apply(s *step, in []ir.Datum) (res []ir.Datum, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			res, err = nil, &InternalError{r, debug.Stack()}
+		}
+	}()
+	if err := f.checkRefs(s.node); err != nil {
+		return nil, err
+	}
+	if s.fn != nil {
+		return f.call(s, in)
+	}
+	c := kernel.NewCall(f.run.ctx, s.node.Op(), s.opset, func(name string) *ir.Attr { return f.attr(s, name).attr }, in, len(s.out))
+	for i, slot := range s.out {
+		c.Out[i] = slot >= 0
+	}
+	c.Limit = f.run.mem.room()
+	c.Body = func(g *ir.Graph, args []ir.Datum) ([]ir.Datum, error) { return f.body(s, g, args) }
+	return s.kernel(c)
+}
+
+// call evaluates the function of s. An operand that is not given is an omitted input of the function.
+func (f *frame) call(s *step, in []ir.Datum) ([]ir.Datum, error) {
+	inner := &frame{run: f.run, prog: s.call, bind: make(map[string]bound, len(s.node.Attrs()))}
+	for _, a := range s.fn.Defaults {
+		inner.bind[a.Name] = bound{attr: a}
+	}
+	for _, a := range s.node.Attrs() {
+		if b := f.attr(s, a.Name); b.attr != nil {
+			inner.bind[a.Name] = b
+		}
+	}
+	res, err := inner.eval(in)
+	inner.leave()
+	return res, err
+}
+
+// body evaluates a subgraph of s, or one that s takes from an attribute of the function it stands in.
+func (f *frame) body(s *step, g *ir.Graph, args []ir.Datum) ([]ir.Datum, error) {
+	home, p := f, s.bodies[g]
+	if p == nil {
+		home, p = f.boundBody(g)
+	}
+	if p == nil {
+		return nil, fmt.Errorf("graph %q does not belong to the node", g.Name())
+	}
+	if len(args) != len(p.inputs) {
+		return nil, fmt.Errorf("graph %q has %d inputs and is given %d", g.Name(), len(p.inputs), len(args))
+	}
+	inner := &frame{run: f.run, prog: p, outer: home, bind: home.bind}
+	res, err := inner.eval(args)
+	inner.leave()
+	if err != nil {
+		return nil, err
+	}
+	for i, d := range res {
+		if d == nil {
+			return nil, fmt.Errorf("output %d of graph %q was not computed", i, g.Name())
+		}
+	}
+	return res, nil
+}
+
+// boundBody finds a graph that came in as an attribute of the function: its program and the frame it may look into.
+func (f *frame) boundBody(g *ir.Graph) (*frame, *program) {
+	for _, b := range f.bind {
+		if b.at != nil && slices.Contains(b.attr.Graphs(), g) {
+			return b.home, b.at.bodies[g]
+		}
+	}
+	return nil, nil
+}
+
+// attr is the attribute of the node of s as it is in this frame: references are followed to the function's attributes; the
+// zero bound if there is none.
+func (f *frame) attr(s *step, name string) bound {
+	a := s.node.Attr(name)
+	switch {
+	case a == nil:
+		return bound{}
+	case a.Ref != "":
+		return f.bind[a.Ref]
+	}
+	return bound{a, f, s}
+}
+
+// checkRefs reports a reference to a function's attribute of another kind.
+func (f *frame) checkRefs(n *ir.Node) error {
+	if f.bind == nil {
+		return nil
+	}
+	for _, a := range n.Attrs() {
+		if a.Ref == "" {
+			continue
+		}
+		if b := f.bind[a.Ref]; b.attr != nil && a.Kind != ir.AttrUndefined && b.attr.Kind != a.Kind {
+			return fmt.Errorf("attribute %s is a %s and refers to %s, a %s", a.Name, a.Kind, a.Ref, b.attr.Kind)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/passes"
+)
+
+// TestMain makes this binary the command, with the passes below, when a script runs it.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"onnxopt": func() { Main(faulty()) }})
+}
+
+// TestScripts runs the command as its users see it.
+func TestScripts(t *testing.T) {
+	digits, err := filepath.Abs("../../testdata/digits/digits.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("DIGITS", digits)
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"binary":  binary,
+			"exits":   exits,
+			"onefile": oneFile,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// exits runs a command and checks its exit code: exits CODE COMMAND ARGUMENT...
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	code := 0
+	var e *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &e) {
+		code = e.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("the exit code is %d, not %s", code, args[0])
+	}
+}
+
+// binary writes a file: binary FILE TEXT..., where the text has the escapes of Go.
+func binary(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := strconv.Unquote(`"` + strings.Join(args[1:], " ") + `"`)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b), 0o666))
+}
+
+// oneFile checks that a pattern matches so many files: onefile PATTERN; ! onefile: none.
+func oneFile(ts *testscript.TestScript, neg bool, args []string) {
+	found, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if neg && len(found) > 0 || !neg && len(found) != 1 {
+		ts.Fatalf("%s matches %v", args[0], found)
+	}
+}
+
+// each calls edit for every node of an operator, as rewrites of one rule.
+func each(name, op string, promise passes.Promise, edit func(n *ir.Node)) *passes.Pass {
+	return passes.Define(passes.Info{Name: name, Doc: "is a pass of the tests", Promise: promise}, struct{}{},
+		func(c *passes.Context, m *ir.Model, _ struct{}) error {
+			for n := range m.Nodes() {
+				if n.Op() == ir.Op(op) {
+					c.Rewrite(name, n, nil, func() { edit(n) })
+				}
+			}
+			return nil
+		})
+}
+
+// faulty are passes with the faults that the command has to cope with.
+func faulty() []*passes.Pass {
+	return []*passes.Pass{
+		each("test-add-to-sub", "Add", passes.Promise{}, func(n *ir.Node) { n.SetOp(ir.Op("Sub")) }),
+		each("test-lossy", "Add", passes.Promise{Lossy: true}, func(n *ir.Node) { n.SetOp(ir.Op("Sub")) }),
+		each("test-crash", "Mul", passes.Promise{}, func(*ir.Node) { panic("on purpose") }),
+		each("test-invalid", "Mul", passes.Promise{}, func(n *ir.Node) { n.SetOp(ir.OpID{Domain: "nowhere", Type: "Mul"}) }),
+		each("test-swap", "Mul", passes.Promise{}, func(n *ir.Node) {
+			a, b := n.Operand(0), n.Operand(1)
+			n.SetOperand(0, b)
+			n.SetOperand(1, a)
+		}),
+		passes.Define(passes.Info{Name: "test-wait", Doc: "waits to be interrupted"}, struct{}{},
+			func(c *passes.Context, _ *ir.Model, _ struct{}) error {
+				if err := os.WriteFile("waiting", nil, 0o666); err != nil {
+					return err
+				}
+				<-c.Context().Done()
+				return c.Err()
+			}),
+		passes.Define(passes.Info{Name: "test-file", Doc: "takes a file", Example: "test-file{list=names.txt}"}, fileOptions{},
+			func(c *passes.Context, m *ir.Model, o fileOptions) error {
+				b, err := c.File(o.List)
+				if err == nil {
+					m.DomainName = string(b)
+				}
+				return err
+			}),
+	}
+}
+
+// fileOptions are the options of test-file.
+type fileOptions struct {
+	List passes.File `opt:"list" doc:"names"`
+}

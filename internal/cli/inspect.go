@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/onnxopt/onnxopt/onnxio"
+	"github.com/onnxopt/onnxopt/report"
+)
+
+const inspectLong = `inspect says what a model holds, computes and needs: operators, parameters, bytes,
+MACs and FLOPs (2 x MACs), peak activation memory, sparsity, opsets, interface,
+functions and external data.
+
+Sizes that the model leaves open count as given by --size; a first axis (the batch) is
+1 unless given. Where sizes stay open, numbers are lower bounds, marked with "≥".`
+
+const inspectExample = `onnxopt inspect model.onnx
+onnxopt inspect model.onnx --size N=8 --size seq=128
+onnxopt inspect --json model.onnx | jq .macs`
+
+// inspectFlags are the options of inspect.
+type inspectFlags struct {
+	json  bool
+	sizes sizes
+	files fileFlags
+}
+
+// sizes is --size: symbolic dimensions and their sizes.
+type sizes map[string]int64
+
+var _ pflag.Value = sizes{}
+
+func (s sizes) Type() string   { return "NAME=N" }
+func (s sizes) String() string { return "" }
+func (s sizes) Set(text string) error {
+	name, number, ok := strings.Cut(text, "=")
+	n, err := strconv.ParseInt(number, 10, 64)
+	if !ok || name == "" || err != nil || n < 0 {
+		return fmt.Errorf("%q is not a name and a size, like N=8", text)
+	}
+	s[name] = n
+	return nil
+}
+
+func (e *env) inspectVerb() *cobra.Command {
+	f := &inspectFlags{sizes: sizes{}}
+	cmd := &cobra.Command{
+		Use: "inspect", Short: "say what a model holds, computes and needs", Long: inspectLong, Example: inspectExample,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("inspect takes one model, not %d", len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return e.inspect(cmd.Context(), f, args[0]) },
+	}
+	g := newGroup("Options")
+	g.BoolVar(&f.json, "json", false, "print JSON")
+	g.Var(f.sizes, "size", "size of a symbolic dimension of the inputs; may be repeated")
+	f.files.add(g)
+	setHelp(cmd, "onnxopt inspect [options] model.onnx", g)
+	return cmd
+}
+
+// inspected is the --json of inspect: an inspection and the file.
+type inspected struct {
+	File  string `json:"file"`
+	Bytes int64  `json:"file_bytes"`
+	*report.Inspection
+}
+
+func (e *env) inspect(ctx context.Context, f *inspectFlags, name string) error {
+	in, err := e.open(name, &f.files, false)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	r := inspected{File: in.name, Bytes: in.size}
+	err = onnxio.Guard(func() (err error) {
+		r.Inspection, err = report.Inspect(in.model, report.Options{Sizes: f.sizes})
+		return err
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	switch {
+	case err != nil:
+		return &fileError{in.name, err}
+	case f.json:
+		return e.json(r)
+	}
+	r.write(e.stdout)
+	return nil
+}
+
+// write prints the tables.
+func (r *inspected) write(w io.Writer) {
+	t := table{}
+	t.row(r.File, fmt.Sprintf("%s, IR version %d, %s", bytesText(r.Bytes), r.IRVersion, r.opsets()))
+	if r.Producer != "" {
+		t.row("producer", r.Producer)
+	}
+	t.write(w, "")
+	r.ports(w, "inputs", r.Inputs)
+	r.ports(w, "outputs", r.Outputs)
+	r.numbers(w)
+	r.operators(w)
+	if len(r.Inspection.Functions) > 0 {
+		fmt.Fprintln(w, "\nfunctions")
+		t := table{right: []int{0}}
+		for _, f := range r.Inspection.Functions {
+			t.row(strconv.Itoa(f.Nodes), f.Name)
+		}
+		t.write(w, "  ")
+	}
+	if len(r.External) > 0 {
+		fmt.Fprintln(w, "\nexternal data")
+		t := table{right: []int{0, 1}}
+		for _, x := range r.External {
+			t.row(bytesText(x.Bytes), strconv.Itoa(x.Tensors)+" tensors", x.Location)
+		}
+		t.write(w, "  ")
+	}
+}
+
+func (r *inspected) opsets() string {
+	var s []string
+	for _, o := range r.Opsets {
+		if o.Domain == "" {
+			s = append(s, fmt.Sprintf("opset %d", o.Version))
+		} else {
+			s = append(s, fmt.Sprintf("%s %d", o.Domain, o.Version))
+		}
+	}
+	return strings.Join(s, ", ")
+}
+
+func (r *inspected) ports(w io.Writer, title string, ports []report.Port) {
+	fmt.Fprintln(w, "\n"+title)
+	t := table{}
+	for _, p := range ports {
+		note := ""
+		if p.Default {
+			note = "has a default"
+		}
+		t.row(p.Name, p.Type, note)
+	}
+	t.write(w, "  ")
+}
+
+func (r *inspected) numbers(w io.Writer) {
+	fmt.Fprintln(w)
+	t := table{}
+	var types []string
+	for _, s := range r.DTypes {
+		types = append(types, fmt.Sprintf("%s %s", s.Type, bytesText(s.Bytes)))
+	}
+	t.row("nodes", strconv.Itoa(r.Nodes), within(r.Subgraphs, r.Summary.Functions))
+	t.row("parameters", countText(r.Parameters), strings.Join(types, ", "))
+	t.row("sparsity", fmt.Sprintf("%.1f %%", 100*r.Sparsity), countText(r.Zeros)+" zeros")
+	t.row("MACs", atLeast(r.Uncounted)+countText(r.MACs), unknown(r.Uncounted, "node", "of unknown size"))
+	t.row("FLOPs", atLeast(r.Uncounted)+countText(r.FLOPs), "2 x MACs")
+	at := r.PeakAt
+	if u := unknown(int64(r.Unsized), "value", "of unknown size"); u != "" {
+		at = u
+	}
+	t.row("peak activation", atLeast(int64(r.Unsized))+bytesText(r.PeakActivation), at)
+	t.write(w, "")
+}
+
+// within says which further graphs the nodes are in.
+func within(subgraphs, functions int) string {
+	var s []string
+	if subgraphs > 0 {
+		s = append(s, fmt.Sprintf("%d subgraph%s", subgraphs, plural(subgraphs)))
+	}
+	if functions > 0 {
+		s = append(s, fmt.Sprintf("%d function%s", functions, plural(functions)))
+	}
+	if len(s) == 0 {
+		return ""
+	}
+	return "in the graph and " + strings.Join(s, " and ")
+}
+
+func unknown(n int64, what, why string) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %s%s %s not counted", n, what, plural(int(n)), why)
+}
+
+func (r *inspected) operators(w io.Writer) {
+	fmt.Fprintln(w, "\noperators")
+	t := table{right: []int{0}}
+	for _, op := range operators(&r.Summary, &report.Summary{}) {
+		t.row(strconv.Itoa(r.Operators[op]), op)
+	}
+	t.write(w, "  ")
+}

@@ -1,0 +1,114 @@
+package onnxio
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/csv"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/stretchr/testify/require"
+)
+
+// shared is a path below the material that is shared beside the repository; the test is skipped where it is not there.
+func shared(t testing.TB, name string) string {
+	p := filepath.Join("..", "..", "shared", name)
+	if _, err := os.Stat(p); err != nil {
+		t.Skipf("left out: %s is not here", p)
+	}
+	return p
+}
+
+// untar calls f for the regular files of a .tar.gz.
+func untar(t testing.TB, path string, f func(name string, b []byte)) {
+	eachEntry(t, path, func(h *tar.Header, r io.Reader) {
+		if h.Typeflag == tar.TypeReg {
+			b, err := io.ReadAll(r)
+			require.NoError(t, err)
+			f(h.Name, b)
+		}
+	})
+}
+
+func eachEntry(t testing.TB, path string, f func(h *tar.Header, r io.Reader)) {
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	defer file.Close()
+	z, err := gzip.NewReader(file)
+	require.NoError(t, err)
+	r := tar.NewReader(z)
+	for {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		require.NoError(t, err)
+		f(h, r)
+	}
+}
+
+// sharedModels calls f for every model of the shared material: the real ones and those of the node tests.
+func sharedModels(t testing.TB, f func(name string, b []byte)) {
+	files, err := filepath.Glob(filepath.Join(shared(t, "models"), "*.onnx"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, p := range files {
+		b, err := os.ReadFile(p)
+		require.NoError(t, err)
+		f(filepath.Base(p), b)
+	}
+	n := 0
+	untar(t, shared(t, "conformance/onnx-node-tests.tar.gz"), func(name string, b []byte) {
+		if strings.HasSuffix(name, ".onnx") {
+			n++
+			f(name, b)
+		}
+	})
+	require.Equal(t, 1884, n, "node tests")
+}
+
+// verdicts is the table of malformed files: file to what is expected of it.
+func verdicts(t testing.TB) map[string]string {
+	f, err := os.Open(shared(t, "conformance/MALFORMED.tsv"))
+	require.NoError(t, err)
+	defer f.Close()
+	r := csv.NewReader(f)
+	r.Comma = '\t'
+	r.LazyQuotes = true
+	rows, err := r.ReadAll()
+	require.NoError(t, err)
+	v := map[string]string{}
+	for _, row := range rows[1:] {
+		v[row[0]] = row[2]
+	}
+	return v
+}
+
+func mustRead(t testing.TB, b []byte, o Options) *File {
+	t.Helper()
+	f, err := Read(b, o)
+	require.NoError(t, err)
+	require.NoError(t, ir.Verify(f.Model))
+	return f
+}
+
+// bytesOf writes m with every element where it is.
+func bytesOf(t testing.TB, m *ir.Model) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	_, err := Write(&b, m, WriteOptions{Data: DataKeep})
+	require.NoError(t, err)
+	return b.Bytes()
+}
+
+func everything(t testing.TB) []byte {
+	b, err := os.ReadFile("testdata/everything.onnx")
+	require.NoError(t, err)
+	return b
+}

@@ -1,0 +1,98 @@
+package onnxio
+
+import (
+	"fmt"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/onnxio/wire"
+)
+
+// tensor is a TensorProto as field num. src is the field it was read from, if any; with movable set its elements may go to a
+// data file.
+func (w *writer) tensor(num wire.Num, t *ir.Tensor, name string, src wire.Field, movable bool) (wire.Rope, error) {
+	r, err := w.tensorMessage(t, name, movable)
+	return wire.Sub(num, r, src), err
+}
+
+// tensorMessage is a TensorProto, laid out as it was read if it was.
+func (w *writer) tensorMessage(t *ir.Tensor, name string, movable bool) (wire.Rope, error) {
+	r := recordOf(t)
+	if r != nil && r.form == formSparse {
+		r = nil
+	}
+	m := wire.NewMessage(nil)
+	var read *ir.Meta
+	if r != nil {
+		m, read = wire.NewMessage(r.body), r.meta
+	}
+	m.Str(tensorName, name)
+	putMeta(m, tensorDoc, tensorProps, t.Meta(), read)
+	var err error
+	switch at := w.placed(t, movable); {
+	case at != nil:
+		at.declare(m)
+	case r != nil && (r.ext == nil || w.data == nil):
+		return m.Rope(), nil
+	case r != nil:
+		m.Put(tensorExternal, wire.Rope{})
+		m.Put(tensorLocation, wire.Rope{})
+		err = elements(m, t)
+	default:
+		err = elements(m, t)
+	}
+	if err != nil {
+		return wire.Rope{}, fmt.Errorf("tensor %q: %w", name, err)
+	}
+	if r == nil {
+		m.SetInts(tensorDims, t.Shape())
+		m.Int(tensorDType, int64(t.DType()))
+	}
+	return m.Rope(), nil
+}
+
+// elements declares t's elements in the message itself.
+func elements(m *wire.Message, t *ir.Tensor) error {
+	if t.DType() == ir.String {
+		s, err := t.Strings()
+		if err != nil {
+			return err
+		}
+		m.Strs(tensorStrings, s)
+		return nil
+	}
+	n := t.ByteLen()
+	if n < 0 || !t.DType().Valid() {
+		return fmt.Errorf("it has type %s and shape %v", t.DType(), brief(t.Shape()))
+	}
+	m.Put(tensorRaw, wire.Lazy(tensorRaw, n, t))
+	return nil
+}
+
+// sparse is a SparseTensorProto as field num; t was read from one.
+func (w *writer) sparse(num wire.Num, t *ir.Tensor, name string, src wire.Field) (wire.Rope, error) {
+	r := recordOf(t)
+	m := wire.NewMessage(r.body)
+	values, _ := wire.One(r.body, sparseValues)
+	v := wire.NewMessage(values.Body)
+	v.Str(tensorName, name)
+	m.Set(sparseValues, wire.Sub(sparseValues, v.Rope(), values))
+	if w.data != nil {
+		p, ok := t.Payload().(sparsePayload)
+		if ok && (external(p.s.Values) || external(p.s.Indices)) {
+			return wire.Rope{}, fmt.Errorf("sparse tensor %q lies in a data file, which can only be kept as it is", name)
+		}
+	}
+	return wire.Sub(num, m.Rope(), src), nil
+}
+
+// external reports whether t lies in a data file.
+func external(t *ir.Tensor) bool {
+	r := recordOf(t)
+	return r != nil && r.ext != nil
+}
+
+// isSparse reports whether t is a sparse initializer.
+func isSparse(t *ir.Tensor) bool {
+	r := recordOf(t)
+	return r != nil && r.form == formSparse
+}

@@ -1,0 +1,177 @@
+package infer
+
+import (
+	"slices"
+
+	"github.com/onnxopt/onnxopt/ir"
+)
+
+// info is what is known of a value.
+type info struct {
+	kind         ir.TypeKind // KindNone: nothing is known
+	elem         ir.DType    // tensor, sparse: element type; map: key type; Undefined if unknown
+	ranked       bool        // dims is known; a scalar has none
+	dims         []Int       // each entry is known, as an expression at least
+	of           *info       // element of a sequence or optional, value of a map
+	domain, name string      // opaque
+	data         []elem      // elements in row-major order, nil if nothing is known of them
+	tensor       *ir.Tensor  // the constant the value is, nil if it is none
+	loaded       bool        // data was taken from tensor
+	exported     *ir.Type
+}
+
+// elem is one element of a small tensor: an integer (bools are 0 and 1), or a number that is none. Integral floating-point elements are
+// kept as integers, so that size arithmetic in floating point stays symbolic; sizes are taken to be exact in float and double.
+type elem struct {
+	Int
+	frac  float64
+	isNum bool // frac counts: the element is the number frac, which is no integer
+	size  bool // the element is a dimension of some tensor, hence not negative even where its expression does not show it
+}
+
+// maxData is the largest number of elements that are tracked.
+const maxData = 1024
+
+func tensorInfo(d ir.DType, dims []Int) *info {
+	return &info{kind: ir.KindTensor, elem: d, ranked: dims != nil, dims: dims}
+}
+
+// withoutShape is x as far as its type goes without any size or content.
+func (x *info) withoutShape() *info {
+	if x == nil {
+		return nil
+	}
+	return &info{kind: x.kind, elem: x.elem, of: x.of.withoutShape(), domain: x.domain, name: x.name}
+}
+
+// withoutData is x without its content.
+func (x *info) withoutData() *info {
+	if x == nil || x.data == nil && x.tensor == nil {
+		return x
+	}
+	y := *x
+	y.data, y.tensor, y.loaded = nil, nil, false
+	return &y
+}
+
+func constInfo(t *ir.Tensor) *info {
+	x := tensorInfo(t.DType(), make([]Int, 0, t.Rank()))
+	for _, d := range t.Shape() {
+		x.dims = append(x.dims, Num(d))
+	}
+	x.tensor = t
+	return x
+}
+
+// fromType is what a recorded type states. size makes the size of a dimension.
+func fromType(t *ir.Type, size func(ir.Dim) Int) *info {
+	if t == nil {
+		return nil
+	}
+	x := &info{kind: t.Kind, elem: t.Elem, of: fromType(t.Of, size), domain: t.Domain, name: t.Name}
+	if t.Shape != nil && (t.Kind == ir.KindTensor || t.Kind == ir.KindSparse) {
+		x.ranked, x.dims = true, make([]Int, len(t.Shape))
+		for i, d := range t.Shape {
+			x.dims[i] = size(d)
+		}
+	}
+	return x
+}
+
+// typ is x as a type. Sizes without a name in the model are unknown dimensions; reserved holds names that the model gave and that an
+// expression must not be mistaken for.
+func (x *info) typ(reserved map[string]bool) *ir.Type {
+	if x == nil || x.kind == ir.KindNone {
+		return nil
+	}
+	if x.exported == nil {
+		t := &ir.Type{Kind: x.kind, Elem: x.elem, Of: x.of.typ(reserved), Domain: x.domain, Name: x.name}
+		if x.ranked {
+			t.Shape = make(ir.Shape, len(x.dims))
+			for i, d := range x.dims {
+				t.Shape[i] = exportDim(d, reserved)
+			}
+		}
+		x.exported = t
+	}
+	return x.exported
+}
+
+func exportDim(d Int, reserved map[string]bool) ir.Dim {
+	if n, ok := d.Const(); ok && n >= 0 {
+		return ir.Static(n)
+	}
+	if a := d.lone(); a != nil && a.symbol != "" {
+		return ir.Symbol(a.symbol)
+	}
+	if !d.known || d.private() || len(d.terms) == 0 {
+		return ir.UnknownDim()
+	}
+	s := d.String()
+	if reserved[s] {
+		return ir.UnknownDim()
+	}
+	return ir.Symbol(s)
+}
+
+// sizes are the dimensions if all are numbers.
+func (x *info) sizes() ([]int64, bool) {
+	if x == nil || !x.ranked {
+		return nil, false
+	}
+	r := make([]int64, len(x.dims))
+	for i, d := range x.dims {
+		n, ok := d.Const()
+		if !ok {
+			return nil, false
+		}
+		r[i] = n
+	}
+	return r, true
+}
+
+// count is the number of elements, unknown if the rank is.
+func (x *info) count() Int {
+	if x == nil || !x.ranked {
+		return Int{}
+	}
+	return product(x.dims)
+}
+
+func product(dims []Int) Int {
+	n := Num(1)
+	for _, d := range dims {
+		n = n.Mul(d)
+	}
+	return n
+}
+
+// content are the elements of x if they are tracked. Those of a constant are read when first asked for.
+func (x *info) content() []elem {
+	if x == nil {
+		return nil
+	}
+	if x.data == nil && x.tensor != nil && !x.loaded {
+		x.loaded = true
+		x.data = loadElems(x.tensor)
+	}
+	return x.data
+}
+
+// equal reports whether x and y state the same type with surely equal sizes, and the same content.
+func (x *info) equal(y *info) bool {
+	if x == nil || y == nil {
+		return x == y
+	}
+	return x.sameType(y) && x.tensor == y.tensor && slices.EqualFunc(x.data, y.data, func(a, b elem) bool {
+		return a.isNum == b.isNum && (a.frac == b.frac) && (a.isNum || a.known == b.known && (!a.known || a.Same(b.Int)))
+	})
+}
+
+func (x *info) sameType(y *info) bool {
+	if x == nil || y == nil {
+		return x == y
+	}
+	return x.kind == y.kind && x.elem == y.elem && x.ranked == y.ranked && x.domain == y.domain && x.name == y.name &&
+		slices.EqualFunc(x.dims, y.dims, Int.Same) && x.of.sameType(y.of)
+}

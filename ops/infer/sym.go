@@ -1,0 +1,503 @@
+package infer
+
+import (
+	"cmp"
+	"math"
+	"math/bits"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Int is an integer known as an expression: a sum of products of atoms with integer coefficients, in a canonical order, so that equal
+// expressions are equal term by term. Atoms are sizes (named in the model, or met and given a private name), floor(e/d), max(e, 0)
+// and quotients that are not simplified. The zero Int is unknown. Arithmetic that overflows or grows too large gives unknown.
+type Int struct {
+	known bool
+	c     int64
+	terms []term // sorted, coefficients not zero
+}
+
+// term is coef times the product of atoms, which are sorted by name.
+type term struct {
+	coef  int64
+	atoms []*atom
+}
+
+// atom is an indivisible part of an expression, identified by its name.
+type atom struct {
+	name    string
+	symbol  string // the model's own name where the atom is one
+	private bool   // it is, or contains, a size that the model has no name for
+	nonneg  bool
+	arg     Int   // of floor(arg/div)
+	div     int64 // 0 for other atoms
+}
+
+// Bounds on what is kept as an expression.
+const (
+	maxTerms  = 12
+	maxDegree = 8
+	maxLength = 160
+)
+
+// Num is the constant n.
+func Num(n int64) Int { return Int{known: true, c: n} }
+
+// Sym is the size that the model calls name.
+func Sym(name string) Int {
+	n := name
+	if !identifier(name) {
+		n = "'" + strings.ReplaceAll(name, "'", "''") + "'"
+	}
+	return atomInt(&atom{name: n, symbol: name, nonneg: true})
+}
+
+func identifier(s string) bool {
+	for i, r := range s {
+		letter := r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func atomInt(a *atom) Int { return Int{known: true, terms: []term{{1, []*atom{a}}}} }
+
+// IsKnown reports whether anything is known: x is a constant or an expression.
+func (x Int) IsKnown() bool { return x.known }
+
+// Const returns the number if x is a constant.
+func (x Int) Const() (int64, bool) { return x.c, x.known && len(x.terms) == 0 }
+
+// Is reports whether x is the constant n.
+func (x Int) Is(n int64) bool { return x.known && len(x.terms) == 0 && x.c == n }
+
+// Same reports whether x and y are surely equal.
+func (x Int) Same(y Int) bool {
+	return x.known && y.known && x.c == y.c && slices.EqualFunc(x.terms, y.terms, func(s, t term) bool {
+		return s.coef == t.coef && compareAtoms(s.atoms, t.atoms) == 0
+	})
+}
+
+// Differs reports whether x and y are surely different.
+func (x Int) Differs(y Int) bool {
+	d := x.Sub(y)
+	return d.Positive() || d.Neg().Positive()
+}
+
+// NonNeg reports whether x is surely not negative: sizes are not.
+func (x Int) NonNeg() bool {
+	if !x.known || x.c < 0 {
+		return false
+	}
+	for _, t := range x.terms {
+		if t.coef < 0 || slices.ContainsFunc(t.atoms, func(a *atom) bool { return !a.nonneg }) {
+			return false
+		}
+	}
+	return true
+}
+
+// Positive reports whether x is surely greater than zero.
+func (x Int) Positive() bool { return x.known && x.c > 0 && x.NonNeg() }
+
+func compareAtoms(a, b []*atom) int {
+	if c := cmp.Compare(len(a), len(b)); c != 0 {
+		return -c // higher degrees first, as polynomials are written
+	}
+	return slices.CompareFunc(a, b, func(p, q *atom) int {
+		if p == q {
+			return 0
+		}
+		return strings.Compare(p.name, q.name)
+	})
+}
+
+// Add is x + y.
+func (x Int) Add(y Int) Int { return x.addScaled(y, 1) }
+
+// Sub is x - y.
+func (x Int) Sub(y Int) Int { return x.addScaled(y, -1) }
+
+// Neg is -x.
+func (x Int) Neg() Int { return Num(0).addScaled(x, -1) }
+
+// addScaled is x + k*y.
+func (x Int) addScaled(y Int, k int64) Int {
+	if !x.known || !y.known {
+		return Int{}
+	}
+	p, ok := mul64(y.c, k)
+	if !ok {
+		return Int{}
+	}
+	r := Int{known: true}
+	if r.c, ok = add64(x.c, p); !ok {
+		return Int{}
+	}
+	i, j := 0, 0
+	for i < len(x.terms) || j < len(y.terms) {
+		c := 0
+		switch {
+		case i == len(x.terms):
+			c = 1
+		case j == len(y.terms):
+			c = -1
+		default:
+			c = compareAtoms(x.terms[i].atoms, y.terms[j].atoms)
+		}
+		var t term
+		if c <= 0 {
+			t = x.terms[i]
+			i++
+		}
+		if c >= 0 {
+			s := y.terms[j]
+			j++
+			p, ok := mul64(s.coef, k)
+			if ok {
+				t.coef, ok = add64(t.coef, p)
+			}
+			if !ok {
+				return Int{}
+			}
+			t.atoms = s.atoms
+		}
+		if t.coef != 0 {
+			r.terms = append(r.terms, t)
+		}
+	}
+	if len(r.terms) > maxTerms {
+		return Int{}
+	}
+	return r
+}
+
+// Mul is x * y.
+func (x Int) Mul(y Int) Int {
+	if x.Is(0) || y.Is(0) {
+		return Num(0)
+	}
+	if !x.known || !y.known {
+		return Int{}
+	}
+	r := Num(0).addScaled(x, y.c)
+	for _, t := range y.terms {
+		r = r.Add(x.mulTerm(t))
+	}
+	return r
+}
+
+// mulTerm is x times one term.
+func (x Int) mulTerm(t term) Int {
+	r := Int{known: true}
+	add := func(coef int64, atoms []*atom) bool {
+		k, ok := mul64(coef, t.coef)
+		if !ok || len(atoms)+len(t.atoms) > maxDegree {
+			return false
+		}
+		all := append(slices.Clip(atoms), t.atoms...)
+		slices.SortFunc(all, func(p, q *atom) int { return strings.Compare(p.name, q.name) })
+		r = r.Add(Int{known: true, terms: []term{{k, all}}})
+		return r.known
+	}
+	for _, s := range x.terms {
+		if !add(s.coef, s.atoms) {
+			return Int{}
+		}
+	}
+	if x.c != 0 && !add(x.c, nil) {
+		return Int{}
+	}
+	return r
+}
+
+// FloorDiv is the largest integer not above x / y; unknown for a divisor of zero. A divisor that is an expression is taken to be
+// other than zero.
+func (x Int) FloorDiv(y Int) Int {
+	if !x.known || !y.known || y.Is(0) {
+		return Int{}
+	}
+	if d, ok := y.Const(); ok {
+		if d == math.MinInt64 {
+			return Int{}
+		}
+		if d < 0 {
+			x, d = x.Neg(), -d
+		}
+		return x.floorDiv(d)
+	}
+	if q, ok := x.exactDiv(y); ok {
+		return q
+	}
+	return quotient("floor", x, y)
+}
+
+// TruncDiv is x / y rounded towards zero, as ONNX divides integers. A divisor that is an expression is taken to be other than zero.
+func (x Int) TruncDiv(y Int) Int {
+	if a, ok := x.Const(); ok {
+		if b, ok := y.Const(); ok && b != 0 && (a != math.MinInt64 || b != -1) {
+			return Num(a / b)
+		}
+	}
+	if x.NonNeg() && y.NonNeg() {
+		return x.FloorDiv(y)
+	}
+	if !x.known || !y.known || y.Is(0) {
+		return Int{}
+	}
+	if q, ok := x.exactDiv(y); ok {
+		return q
+	}
+	return quotient("trunc", x, y)
+}
+
+// CeilDiv is the smallest integer not below x / y, for y > 0.
+func (x Int) CeilDiv(y Int) Int {
+	if q, ok := x.exactDiv(y); ok && x.known {
+		return q
+	}
+	return x.Add(y).Sub(Num(1)).FloorDiv(y)
+}
+
+// Mod is x - y*floor(x/y).
+func (x Int) Mod(y Int) Int { return x.Sub(y.Mul(x.FloorDiv(y))) }
+
+// exactDiv divides if the terms of x are multiples of y, which has one term or is a number.
+func (x Int) exactDiv(y Int) (Int, bool) {
+	if y.Same(x) {
+		return Num(1), true
+	}
+	d := term{coef: y.c}
+	switch {
+	case len(y.terms) == 1 && y.c == 0:
+		d = y.terms[0]
+	case len(y.terms) != 0 || y.c == 0:
+		return Int{}, false
+	}
+	if x.c%d.coef != 0 || x.c != 0 && len(d.atoms) > 0 {
+		return Int{}, false
+	}
+	r := Num(x.c / d.coef)
+	for _, t := range x.terms {
+		rest, ok := withoutAtoms(t.atoms, d.atoms)
+		if !ok || t.coef%d.coef != 0 {
+			return Int{}, false
+		}
+		q := Int{known: true, terms: []term{{t.coef / d.coef, rest}}}
+		if len(rest) == 0 {
+			q = Num(t.coef / d.coef)
+		}
+		r = r.Add(q)
+	}
+	return r, r.known
+}
+
+// withoutAtoms takes the atoms of d out of a.
+func withoutAtoms(a, d []*atom) ([]*atom, bool) {
+	rest := slices.Clone(a)
+	for _, p := range d {
+		i := slices.IndexFunc(rest, func(q *atom) bool { return q.name == p.name })
+		if i < 0 {
+			return nil, false
+		}
+		rest = slices.Delete(rest, i, i+1)
+	}
+	return rest, true
+}
+
+// floorDiv divides by d > 0. Multiples of d leave the quotient; common factors are cancelled; a quotient of a quotient is one:
+// floor((floor(a/m) + b)/n) = floor((a + b*m)/(m*n)).
+func (x Int) floorDiv(d int64) Int {
+	if d == 1 || !x.known {
+		return x
+	}
+	whole, rest := Num(floor64(x.c, d)), Num(mod64(x.c, d))
+	common := uint64(d)
+	for _, t := range x.terms {
+		if k := floor64(t.coef, d); k != 0 {
+			whole = whole.Add(Int{known: true, terms: []term{{k, t.atoms}}})
+		}
+		if m := mod64(t.coef, d); m != 0 {
+			rest = rest.Add(Int{known: true, terms: []term{{m, t.atoms}}})
+			common = gcd(common, uint64(m))
+		}
+	}
+	switch {
+	case !rest.known:
+		return Int{}
+	case len(rest.terms) == 0:
+		return whole
+	}
+	if g := int64(common); g > 1 {
+		rest = rest.divideAll(g)
+		d /= g
+	}
+	if d == 1 {
+		return whole.Add(rest)
+	}
+	if len(rest.terms) == 1 && rest.terms[0].coef == 1 && len(rest.terms[0].atoms) == 1 {
+		if a := rest.terms[0].atoms[0]; a.div > 0 {
+			if both, ok := mul64(a.div, d); ok {
+				return whole.Add(a.arg.Add(Num(rest.c).Mul(Num(a.div))).floorDiv(both))
+			}
+		}
+	}
+	return whole.Add(atomInt(&atom{
+		name: "floor(" + rest.factor() + "/" + strconv.FormatInt(d, 10) + ")", private: rest.private(), nonneg: rest.NonNeg(), arg: rest, div: d,
+	}))
+}
+
+// divideAll divides all coefficients by g, which divides them, and the constant down.
+func (x Int) divideAll(g int64) Int {
+	r := Int{known: true, c: floor64(x.c, g)}
+	for _, t := range x.terms {
+		r.terms = append(r.terms, term{t.coef / g, t.atoms})
+	}
+	return r
+}
+
+// quotient is an atom for a division that is not simplified.
+func quotient(rounding string, x, y Int) Int {
+	return atomInt(&atom{name: rounding + "(" + x.factor() + "/" + y.factor() + ")", private: x.private() || y.private(), nonneg: x.NonNeg() && y.NonNeg()})
+}
+
+// opaque is an atom for a function of x and y that does not depend on their order.
+func opaque(name string, x, y Int, nonneg bool) Int {
+	a, b := x.String(), y.String()
+	if a > b {
+		a, b = b, a
+	}
+	return atomInt(&atom{name: name + "(" + a + ", " + b + ")", private: x.private() || y.private(), nonneg: nonneg})
+}
+
+// Max is the larger of x and y. All maxima and minima are written with max(e, 0), so that those of one pair cancel.
+func (x Int) Max(y Int) Int { return y.Add(x.Sub(y).positivePart()) }
+
+// Min is the smaller of x and y.
+func (x Int) Min(y Int) Int { return x.Sub(x.Sub(y).positivePart()) }
+
+// positivePart is max(x, 0). Of x and -x the one whose first coefficient is positive makes the atom.
+func (x Int) positivePart() Int {
+	switch n := x.Neg(); {
+	case !x.known || !n.known:
+		return Int{}
+	case x.NonNeg():
+		return x
+	case n.NonNeg():
+		return Num(0)
+	case len(x.terms) > 0 && x.terms[0].coef < 0:
+		return x.Add(n.positivePart())
+	}
+	return atomInt(&atom{name: "max(" + x.String() + ", 0)", private: x.private(), nonneg: true})
+}
+
+// private reports whether x contains a size that the model has no name for.
+func (x Int) private() bool {
+	for _, t := range x.terms {
+		if slices.ContainsFunc(t.atoms, func(a *atom) bool { return a.private }) {
+			return true
+		}
+	}
+	return false
+}
+
+// lone is the atom that x is, nil if x is more than one.
+func (x Int) lone() *atom {
+	if x.known && x.c == 0 && len(x.terms) == 1 && x.terms[0].coef == 1 && len(x.terms[0].atoms) == 1 {
+		return x.terms[0].atoms[0]
+	}
+	return nil
+}
+
+// factor is String, in parentheses where the expression is a sum.
+func (x Int) factor() string {
+	if s := x.String(); strings.Contains(s, " ") && x.lone() == nil {
+		return "(" + s + ")"
+	} else {
+		return s
+	}
+}
+
+// String is the canonical spelling, "?" if unknown: "2*H*W + N - 3".
+func (x Int) String() string {
+	if !x.known {
+		return "?"
+	}
+	if len(x.terms) == 0 {
+		return strconv.FormatInt(x.c, 10)
+	}
+	var b strings.Builder
+	for i, t := range x.terms {
+		writeSign(&b, i == 0, t.coef < 0)
+		if t.coef != 1 && t.coef != -1 {
+			b.WriteString(strings.TrimPrefix(strconv.FormatInt(t.coef, 10), "-"))
+			b.WriteByte('*')
+		}
+		for j, a := range t.atoms {
+			if j > 0 {
+				b.WriteByte('*')
+			}
+			b.WriteString(a.name)
+		}
+	}
+	if x.c != 0 {
+		writeSign(&b, false, x.c < 0)
+		b.WriteString(strings.TrimPrefix(strconv.FormatInt(x.c, 10), "-"))
+	}
+	return b.String()
+}
+
+func writeSign(b *strings.Builder, first, negative bool) {
+	switch {
+	case first && negative:
+		b.WriteByte('-')
+	case negative:
+		b.WriteString(" - ")
+	case !first:
+		b.WriteString(" + ")
+	}
+}
+
+// tooLong reports whether x is too large to be kept.
+func (x Int) tooLong() bool {
+	n := 0
+	for _, t := range x.terms {
+		for _, a := range t.atoms {
+			n += len(a.name) + 3
+		}
+	}
+	return n > maxLength
+}
+
+func add64(a, b int64) (int64, bool) {
+	s := a + b
+	return s, (s > a) == (b > 0)
+}
+
+func mul64(a, b int64) (int64, bool) {
+	if a == math.MinInt64 || b == math.MinInt64 {
+		return 0, a == 0 || b == 0
+	}
+	hi, lo := bits.Mul64(uint64(max(a, -a)), uint64(max(b, -b)))
+	return a * b, hi == 0 && lo <= math.MaxInt64
+}
+
+func floor64(a, d int64) int64 {
+	q := a / d
+	if a%d < 0 {
+		q--
+	}
+	return q
+}
+
+func mod64(a, d int64) int64 { return a - d*floor64(a, d) }
+
+func gcd(a, b uint64) uint64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}

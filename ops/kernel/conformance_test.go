@@ -1,0 +1,361 @@
+package kernel_test
+
+import (
+	"archive/tar"
+	"bufio"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/onnxio"
+	"github.com/onnxopt/onnxopt/ops/kernel"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+const (
+	archive  = "../../testdata/conformance/onnx-node-tests.tar.gz"
+	skipList = "testdata/conformance-skips.tsv"
+)
+
+// TestConformance evaluates the node tests of the ONNX project, graphs of several nodes included, with the kernels alone. The
+// skip list names operators without a kernel and tests that fail, with reasons; whatever is not as it says is a failure.
+func TestConformance(t *testing.T) {
+	skips := readSkips(t)
+	tests := readArchive(t)
+	names := make([]string, 0, len(tests))
+	for n := range tests {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	passed, failed, without, used := 0, 0, 0, map[string]bool{}
+	for _, name := range names {
+		err := runConformance(tests[name])
+		var missing noKernelError
+		if errors.As(err, &missing) {
+			used["op:"+missing.op] = true
+			if without++; skips["op:"+missing.op] == "" {
+				t.Errorf("%s: no kernel for %s, which the skip list does not know", name, missing.op)
+			}
+			continue
+		}
+		switch reason := skips[name]; {
+		case err == nil && reason == "":
+			passed++
+		case err == nil:
+			t.Errorf("%s passes, but the skip list says %q", name, reason)
+		case reason == "":
+			t.Errorf("%s: %v", name, err)
+		default:
+			failed++
+			used[name] = true
+		}
+	}
+	for s := range skips {
+		if !used[s] {
+			t.Errorf("the skip list names %s without need", s)
+		}
+	}
+	t.Logf("%d of %d node tests pass; %d fail with a reason, %d use operators without a kernel", passed, len(names), failed, without)
+}
+
+func readSkips(t *testing.T) map[string]string {
+	b, err := os.ReadFile(skipList)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := map[string]string{}
+	s := bufio.NewScanner(strings.NewReader(string(b)))
+	for s.Scan() {
+		if name, reason, ok := strings.Cut(s.Text(), "\t"); ok && !strings.HasPrefix(name, "#") {
+			r[name] = reason
+		}
+	}
+	return r
+}
+
+// nodeTest is a model with its inputs and outputs in files by name.
+type nodeTest map[string][]byte
+
+func readArchive(t *testing.T) map[string]nodeTest {
+	f, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := map[string]nodeTest{}
+	for a := tar.NewReader(z); ; {
+		h, err := a.Next()
+		if err == io.EOF {
+			return r
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := strings.Split(path.Clean(h.Name), "/")
+		if h.Typeflag != tar.TypeReg || len(parts) < 3 {
+			continue
+		}
+		b, err := io.ReadAll(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r[parts[1]] == nil {
+			r[parts[1]] = nodeTest{}
+		}
+		r[parts[1]][parts[len(parts)-1]] = b
+	}
+}
+
+func runConformance(files nodeTest) error {
+	f, err := onnxio.Read(files["model.onnx"], onnxio.Options{})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var in, want []ir.Datum
+	for i, s := range f.Model.Main.Inputs() {
+		d, err := readDatum(files[fmt.Sprintf("input_%d.pb", i)], s.Type())
+		if err != nil {
+			return fmt.Errorf("input %d: %w", i, err)
+		}
+		in = append(in, d)
+	}
+	for i, s := range f.Model.Main.Outputs() {
+		d, err := readDatum(files[fmt.Sprintf("output_%d.pb", i)], s.Type())
+		if err != nil {
+			return fmt.Errorf("output %d: %w", i, err)
+		}
+		want = append(want, d)
+	}
+	got, err := (&interpreter{values: map[*ir.Value]ir.Datum{}}).graph(f.Model.Main, in)
+	if err != nil {
+		return err
+	}
+	for i := range want {
+		if err := same(got[i], want[i]); err != nil {
+			return fmt.Errorf("output %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+type noKernelError struct{ op string }
+
+func (e noKernelError) Error() string { return "no kernel for " + e.op }
+
+// interpreter evaluates graphs node by node.
+type interpreter struct {
+	values map[*ir.Value]ir.Datum
+	edit   func(c *kernel.Call) // may change a call before it is made
+}
+
+func (e *interpreter) graph(g *ir.Graph, in []ir.Datum) ([]ir.Datum, error) {
+	for i, s := range g.Inputs() {
+		e.values[s.Value()] = in[i]
+	}
+	for n := range g.Nodes() {
+		if err := e.node(n); err != nil {
+			return nil, err
+		}
+	}
+	var out []ir.Datum
+	for _, s := range g.Outputs() {
+		out = append(out, e.value(s.Value()))
+	}
+	return out, nil
+}
+
+func (e *interpreter) value(v *ir.Value) ir.Datum {
+	if d, ok := e.values[v]; ok {
+		return d
+	}
+	if c := v.Const(); c != nil {
+		return c
+	}
+	return nil
+}
+
+func (e *interpreter) node(n *ir.Node) error {
+	opset := n.Graph().Opset(n.Op().Domain)
+	f := kernel.Lookup(n.Op(), opset)
+	if f == nil {
+		return noKernelError{n.Op().String()}
+	}
+	in := make([]ir.Datum, n.NumOperands())
+	for i, v := range n.Operands() {
+		if v != nil {
+			in[i] = e.value(v)
+		}
+	}
+	c := kernel.NewCall(context.Background(), n.Op(), opset, n.Attr, in, n.NumResults())
+	for i, r := range n.Results() {
+		c.Out[i] = r != nil
+	}
+	c.Limit = 1 << 28
+	c.Body = func(g *ir.Graph, in []ir.Datum) ([]ir.Datum, error) { return e.graph(g, in) }
+	if e.edit != nil {
+		e.edit(c)
+	}
+	out, err := f(c)
+	if err != nil {
+		return fmt.Errorf("%s: %w", n.Op(), err)
+	}
+	for i, r := range n.Results() {
+		if r != nil {
+			if i >= len(out) {
+				return fmt.Errorf("%s: no result %d", n.Op(), i)
+			}
+			e.values[r] = out[i]
+		}
+	}
+	return nil
+}
+
+// readDatum reads a TensorProto, SequenceProto or OptionalProto as the type says.
+func readDatum(b []byte, t *ir.Type) (ir.Datum, error) {
+	switch {
+	case t == nil:
+		return nil, errors.New("no type")
+	case t.Kind == ir.KindSequence:
+		s := &ir.Sequence{Elem: t.Of}
+		for _, item := range messages(b) {
+			d, err := readDatum(item, t.Of)
+			if err != nil {
+				return nil, err
+			}
+			s.Items = append(s.Items, d)
+		}
+		return s, nil
+	case t.Kind == ir.KindOptional:
+		o := &ir.Optional{Elem: t.Of}
+		for _, item := range messages(b) {
+			d, err := readDatum(item, t.Of)
+			if err != nil {
+				return nil, err
+			}
+			o.Item = d
+		}
+		return o, nil
+	}
+	return readTensor(b)
+}
+
+// messages are the submessages of a SequenceProto or OptionalProto but for its name.
+func messages(b []byte) (r [][]byte) {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		b = b[n:]
+		if typ == protowire.BytesType {
+			v, n := protowire.ConsumeBytes(b)
+			if num > 1 {
+				r = append(r, v)
+			}
+			b = b[n:]
+			continue
+		}
+		b = b[protowire.ConsumeFieldValue(num, typ, b):]
+	}
+	return r
+}
+
+// readTensor reads a TensorProto as the initializer of a model around it.
+func readTensor(b []byte) (*ir.Tensor, error) {
+	name := protowire.AppendString(protowire.AppendTag(nil, 8, protowire.BytesType), "x")
+	init := protowire.AppendBytes(protowire.AppendTag(nil, 5, protowire.BytesType), append(slices.Clone(b), name...))
+	info := protowire.AppendBytes(protowire.AppendTag(nil, 12, protowire.BytesType), protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), "x"))
+	init = append(init, info...)
+	model := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 10)
+	model = protowire.AppendBytes(protowire.AppendTag(model, 7, protowire.BytesType), init)
+	opset := protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.VarintType), 21)
+	model = protowire.AppendBytes(protowire.AppendTag(model, 8, protowire.BytesType), opset)
+	f, err := onnxio.Read(model, onnxio.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return f.Model.Main.Outputs()[0].Value().Const(), nil
+}
+
+// same compares as conformance tests do: rtol 1e-3 and atol 1e-7 (bfloat16: rtol 2**-6), element types and shapes exactly.
+func same(got, want ir.Datum) error {
+	switch w := want.(type) {
+	case *ir.Sequence:
+		g, ok := got.(*ir.Sequence)
+		if !ok || len(g.Items) != len(w.Items) {
+			return fmt.Errorf("got %v, want %v", got, want)
+		}
+		for i := range w.Items {
+			if err := same(g.Items[i], w.Items[i]); err != nil {
+				return fmt.Errorf("item %d: %w", i, err)
+			}
+		}
+		return nil
+	case *ir.Optional:
+		g, ok := got.(*ir.Optional)
+		if !ok {
+			return fmt.Errorf("got %v, want %v", got, want)
+		}
+		if g.Item == nil || w.Item == nil {
+			if g.Item != nil || w.Item != nil {
+				return errors.New("one optional is empty")
+			}
+			return nil
+		}
+		return same(g.Item, w.Item)
+	}
+	w := want.(*ir.Tensor)
+	g, ok := got.(*ir.Tensor)
+	if !ok {
+		return fmt.Errorf("got %T, want a tensor", got)
+	}
+	if g.DType() != w.DType() || !slices.Equal(g.Shape(), w.Shape()) {
+		return fmt.Errorf("got %s, want %s", g.Type(), w.Type())
+	}
+	return sameElements(g, w)
+}
+
+func sameElements(g, w *ir.Tensor) error {
+	if w.DType() == ir.String {
+		a, err := g.Strings()
+		if err != nil {
+			return err
+		}
+		if b, _ := w.Strings(); !slices.Equal(a, b) {
+			return fmt.Errorf("got %q, want %q", a, b)
+		}
+		return nil
+	}
+	rtol, atol := 1e-3, 1e-7
+	if w.DType() == ir.BFloat16 {
+		rtol = 1.0 / 64
+	}
+	a, err := kernel.Numbers(g)
+	if err != nil {
+		return err
+	}
+	b, err := kernel.Numbers(w)
+	if err != nil {
+		return err
+	}
+	for i := range b {
+		if a[i] == b[i] || a[i] != a[i] && b[i] != b[i] {
+			continue
+		}
+		if !w.DType().IsFloat() && a[i] != b[i] || !(math.Abs(a[i]-b[i]) <= atol+rtol*math.Abs(b[i])) {
+			return fmt.Errorf("element %d of %d: got %v, want %v", i, len(b), a[i], b[i])
+		}
+	}
+	return nil
+}

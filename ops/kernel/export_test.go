@@ -1,0 +1,11 @@
+package kernel
+
+import "github.com/onnxopt/onnxopt/ir"
+
+// Numbers reads elements of any real type as float64.
+func Numbers(t *ir.Tensor) ([]float64, error) {
+	if isComplex(t.DType()) {
+		return nil, nil
+	}
+	return floats(t)
+}

@@ -1,0 +1,227 @@
+package kernel
+
+import (
+	"sort"
+
+	"github.com/onnxopt/onnxopt/ir"
+)
+
+// row is a row of a table: an operator's type and its kernel, which serves all versions of the operator.
+type row struct {
+	typ string
+	f   Func
+}
+
+// Lookup is the kernel of an operator, nil if there is none. One kernel serves all versions; it looks at Call.Opset.
+func Lookup(op ir.OpID, opset int64) Func {
+	if op.Overload != "" {
+		return nil
+	}
+	var t []row
+	switch op.Domain {
+	case "":
+		t = onnxTable[:]
+	case "ai.onnx.ml":
+		t = mlTable[:]
+	}
+	if i := sort.Search(len(t), func(i int) bool { return t[i].typ >= op.Type }); i < len(t) && t[i].typ == op.Type {
+		return t[i].f
+	}
+	return nil
+}
+
+// Random reports whether an operator draws random numbers when it is evaluated, so that it must not be folded. (Dropout is
+// random in training mode only; its kernel refuses that.)
+func Random(op ir.OpID) bool {
+	if op.Domain != "" || op.Overload != "" {
+		return false
+	}
+	switch op.Type {
+	case "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike":
+		return true
+	}
+	return false
+}
+
+// onnxTable holds the operators of the default domain, sorted by type.
+var onnxTable = [...]row{
+	{"Abs", absOp},
+	{"Acos", acosOp},
+	{"Acosh", acoshOp},
+	{"Add", addOp},
+	{"AffineGrid", affineGridOp},
+	{"And", andOp},
+	{"ArgMax", argMaxOp},
+	{"ArgMin", argMinOp},
+	{"Asin", asinOp},
+	{"Asinh", asinhOp},
+	{"Atan", atanOp},
+	{"Atanh", atanhOp},
+	{"Attention", attentionOp},
+	{"AveragePool", averagePoolOp},
+	{"BatchNormalization", batchNormalizationOp},
+	{"BitCast", bitCastOp},
+	{"BitShift", bitShiftOp},
+	{"BitwiseAnd", bitwiseAndOp},
+	{"BitwiseNot", bitwiseNotOp},
+	{"BitwiseOr", bitwiseOrOp},
+	{"BitwiseXor", bitwiseXorOp},
+	{"Cast", castOp},
+	{"CastLike", castLikeOp},
+	{"Ceil", ceilOp},
+	{"Celu", celuOp},
+	{"CenterCropPad", centerCropPadOp},
+	{"Clip", clipOp},
+	{"Compress", compressOp},
+	{"Concat", concatOp},
+	{"ConcatFromSequence", concatFromSequenceOp},
+	{"Constant", constantOp},
+	{"ConstantOfShape", constantOfShapeOp},
+	{"Conv", convOp},
+	{"ConvInteger", convIntegerOp},
+	{"ConvTranspose", convTransposeOp},
+	{"Cos", cosOp},
+	{"Cosh", coshOp},
+	{"CumProd", cumProdOp},
+	{"CumSum", cumSumOp},
+	{"DepthToSpace", depthToSpaceOp},
+	{"DequantizeLinear", dequantizeLinearOp},
+	{"Div", divOp},
+	{"Dropout", dropoutOp},
+	{"DynamicQuantizeLinear", dynamicQuantizeLinearOp},
+	{"Elu", eluOp},
+	{"Equal", equalOp},
+	{"Erf", erfOp},
+	{"Exp", expOp},
+	{"Expand", expandOp},
+	{"EyeLike", eyeLikeOp},
+	{"Flatten", flattenOp},
+	{"Floor", floorOp},
+	{"GRU", gruOp},
+	{"Gather", gatherOp},
+	{"GatherElements", gatherElementsOp},
+	{"GatherND", gatherNDOp},
+	{"Gelu", geluOp},
+	{"Gemm", gemmOp},
+	{"GlobalAveragePool", globalAveragePoolOp},
+	{"GlobalLpPool", globalLpPoolOp},
+	{"GlobalMaxPool", globalMaxPoolOp},
+	{"Greater", greaterOp},
+	{"GreaterOrEqual", greaterOrEqualOp},
+	{"GridSample", gridSampleOp},
+	{"GroupNormalization", groupNormalizationOp},
+	{"HardSigmoid", hardSigmoidOp},
+	{"HardSwish", hardSwishOp},
+	{"Hardmax", hardmaxOp},
+	{"Identity", identityOp},
+	{"If", ifOp},
+	{"InstanceNormalization", instanceNormalizationOp},
+	{"IsInf", isInfOp},
+	{"IsNaN", isNaNOp},
+	{"LRN", lrnOp},
+	{"LSTM", lstmOp},
+	{"LayerNormalization", layerNormalizationOp},
+	{"LeakyRelu", leakyReluOp},
+	{"Less", lessOp},
+	{"LessOrEqual", lessOrEqualOp},
+	{"Log", logOp},
+	{"LogSoftmax", logSoftmaxOp},
+	{"Loop", loopOp},
+	{"LpNormalization", lpNormalizationOp},
+	{"LpPool", lpPoolOp},
+	{"MatMul", matMulOp},
+	{"MatMulInteger", matMulIntegerOp},
+	{"Max", maxOp},
+	{"MaxPool", maxPoolOp},
+	{"MaxRoiPool", maxRoiPoolOp},
+	{"MaxUnpool", maxUnpoolOp},
+	{"Mean", meanOp},
+	{"MeanVarianceNormalization", meanVarianceNormalizationOp},
+	{"Min", minOp},
+	{"Mish", mishOp},
+	{"Mod", modOp},
+	{"Mul", mulOp},
+	{"Neg", negOp},
+	{"NonMaxSuppression", nonMaxSuppressionOp},
+	{"NonZero", nonZeroOp},
+	{"Not", notOp},
+	{"OneHot", oneHotOp},
+	{"Optional", optionalOp},
+	{"OptionalGetElement", optionalGetElementOp},
+	{"OptionalHasElement", optionalHasElementOp},
+	{"Or", orOp},
+	{"PRelu", preluOp},
+	{"Pad", padOp},
+	{"Pow", powOp},
+	{"QLinearConv", qLinearConvOp},
+	{"QLinearMatMul", qLinearMatMulOp},
+	{"QuantizeLinear", quantizeLinearOp},
+	{"RMSNormalization", rmsNormalizationOp},
+	{"RNN", rnnOp},
+	{"Range", rangeOp},
+	{"Reciprocal", reciprocalOp},
+	{"ReduceL1", reduceL1Op},
+	{"ReduceL2", reduceL2Op},
+	{"ReduceLogSum", reduceLogSumOp},
+	{"ReduceLogSumExp", reduceLogSumExpOp},
+	{"ReduceMax", reduceMaxOp},
+	{"ReduceMean", reduceMeanOp},
+	{"ReduceMin", reduceMinOp},
+	{"ReduceProd", reduceProdOp},
+	{"ReduceSum", reduceSumOp},
+	{"ReduceSumSquare", reduceSumSquareOp},
+	{"Relu", reluOp},
+	{"Reshape", reshapeOp},
+	{"Resize", resizeOp},
+	{"ReverseSequence", reverseSequenceOp},
+	{"RoiAlign", roiAlignOp},
+	{"RotaryEmbedding", rotaryEmbeddingOp},
+	{"Round", roundOp},
+	{"Scan", scanOp},
+	{"Scatter", scatterOp},
+	{"ScatterElements", scatterElementsOp},
+	{"ScatterND", scatterNDOp},
+	{"Selu", seluOp},
+	{"SequenceAt", sequenceAtOp},
+	{"SequenceConstruct", sequenceConstructOp},
+	{"SequenceEmpty", sequenceEmptyOp},
+	{"SequenceErase", sequenceEraseOp},
+	{"SequenceInsert", sequenceInsertOp},
+	{"SequenceLength", sequenceLengthOp},
+	{"SequenceMap", sequenceMapOp},
+	{"Shape", shapeOp},
+	{"Shrink", shrinkOp},
+	{"Sigmoid", sigmoidOp},
+	{"Sign", signOp},
+	{"Sin", sinOp},
+	{"Sinh", sinhOp},
+	{"Size", sizeOp},
+	{"Slice", sliceOp},
+	{"Softmax", softmaxOp},
+	{"Softplus", softplusOp},
+	{"Softsign", softsignOp},
+	{"SpaceToDepth", spaceToDepthOp},
+	{"Split", splitOp},
+	{"SplitToSequence", splitToSequenceOp},
+	{"Sqrt", sqrtOp},
+	{"Squeeze", squeezeOp},
+	{"Sub", subOp},
+	{"Sum", sumOp},
+	{"Swish", swishOp},
+	{"Tan", tanOp},
+	{"Tanh", tanhOp},
+	{"TensorScatter", tensorScatterOp},
+	{"ThresholdedRelu", thresholdedReluOp},
+	{"Tile", tileOp},
+	{"TopK", topKOp},
+	{"Transpose", transposeOp},
+	{"Trilu", triluOp},
+	{"Unique", uniqueOp},
+	{"Unsqueeze", unsqueezeOp},
+	{"Upsample", upsampleOp},
+	{"Where", whereOp},
+	{"Xor", xorOp},
+}
+
+// mlTable holds those of ai.onnx.ml.
+var mlTable = [...]row{}

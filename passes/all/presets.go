@@ -1,0 +1,27 @@
+package all
+
+import "github.com/onnxopt/onnxopt/passes"
+
+// presets are pipelines in text. Later ones use earlier ones.
+func presets() []passes.Alias {
+	return []passes.Alias{
+		{
+			Name: "simplify", Doc: "removes what computes nothing, folds constants, joins what is computed twice",
+			Pipeline: "fixpoint(dce,if-const,identity,constfold,noop,reshapes,transposes,dedup-constants,cse)",
+		},
+		{
+			Name: "fuse", Doc: "merges operators into the convolutions and products before them",
+			Pipeline: "fixpoint(conv-bn,conv-mul-add,pad-into-conv,matmul-add,dce)",
+		},
+		{Name: "O0", Doc: "nothing: the output has the input's bytes", Pipeline: ""},
+		{
+			Name: "O1", Doc: "exact passes: the result computes the same bits",
+			Pipeline: "fixpoint(dce,if-const,identity,constfold{exact=true},noop{exact=true},reshapes,transposes,dedup-constants,cse)",
+		},
+		{
+			Name: "O2", Doc: "what keeps within float tolerance, in the model's own opset and domains; the default",
+			Pipeline: "fixpoint{max=4}(simplify,fuse)",
+		},
+		{Name: "O3", Doc: "O2; the fused operators of a target come with targets", Pipeline: "O2"},
+	}
+}

@@ -1,0 +1,181 @@
+package rewrite
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/schema"
+	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/facts"
+)
+
+// Apply applies the rules to every graph of m, subgraphs and functions included, until none applies. An error means that
+// the data is bad, that a rule broke its contract, or that rules undo each other without end; the model is valid in any case.
+func (s *Set) Apply(c *passes.Context, m *ir.Model) error {
+	d := &driver{
+		set: s, c: c, m: m,
+		queue:     queue{waiting: map[*ir.Node]bool{}},
+		functions: map[ir.OpID]bool{},
+		rank:      map[*ir.Node]int{},
+		vetoed:    map[place]bool{},
+		remarked:  map[place]string{},
+		counts:    map[string]int{},
+		scratch:   make([]*Match, s.candidates),
+	}
+	for _, f := range m.Functions {
+		d.functions[f.ID()] = true
+	}
+	nodes := 0
+	for n := range m.Nodes() {
+		nodes++
+		d.enqueue(n)
+	}
+	d.limit = 1000 + 16*nodes
+	d.rankLimit = 100 + nodes
+	defer m.Listen(d.listener())()
+	for n := d.pop(); n != nil && c.Err() == nil; n = d.pop() {
+		if err := d.visit(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// driver is one run of a set over a model.
+type driver struct {
+	set       *Set
+	c         *passes.Context
+	m         *ir.Model
+	functions map[ir.OpID]bool // operators that model-local functions define
+	queue
+	edit     *edit // going on
+	vetoed   map[place]bool
+	remarked map[place]string
+	scratch  []*Match // by candidate, for the next attempt
+
+	// A rewrite that does not make the graph smaller must not go on forever. rank counts such rewrites one on top of the
+	// other, growths all of them.
+	rank             map[*ir.Node]int
+	growths          int
+	limit, rankLimit int
+	counts           map[string]int // growths by rule
+}
+
+type place struct {
+	rule *Rule
+	node *ir.Node
+}
+
+// known gives the facts when a rule asks for them: many sets of rules never do.
+func (d *driver) known() (*facts.Facts, error) { return facts.Of(d.c) }
+
+// plain reports whether n is an operator whose meaning and attributes are known, see ir.Node.Is. In an operator set newer than
+// the schemas, nothing is.
+func (d *driver) plain(n *ir.Node) bool {
+	domain := n.Op().Domain
+	if newest := schema.Newest(domain); newest > 0 && n.Graph().Opset(domain) > newest {
+		return false
+	}
+	return !n.HasRefs() && (len(d.functions) == 0 || !d.functions[n.Op()])
+}
+
+// visit tries the rules whose root n may be, until one applies.
+func (d *driver) visit(n *ir.Node) error {
+	for _, k := range d.set.byRoot[n.Op()] {
+		if d.vetoed[place{k.rule, n}] || !d.c.Enabled(k.rule.Name, n) {
+			continue
+		}
+		applied, err := d.try(k, n)
+		if applied || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// try applies k at n if it matches.
+func (d *driver) try(k candidate, n *ir.Node) (applied bool, err error) {
+	m := d.scratch[k.index]
+	if m == nil {
+		m = newMatch(d, k.rule, k.tree)
+	}
+	asked := false
+	s := &matcher{d: d, m: m, tree: k.tree, try: func() error {
+		asked = true
+		if k.rule.Where == nil {
+			return nil
+		}
+		return k.rule.Where(m)
+	}}
+	ok := s.matched(n)
+	d.scratch[k.index] = nil
+	switch {
+	case m.err != nil:
+		return false, fmt.Errorf("rule %s at %s: %w", k.rule.Name, n, m.err)
+	case ok:
+		return d.apply(m)
+	case s.why != nil && (asked || len(k.tree.nodes) > 1):
+		d.remark(place{k.rule, n}, s.why.Error())
+	case s.why == nil:
+		d.scratch[k.index] = m // nothing saw it, and everything was unbound again
+	}
+	return false, nil
+}
+
+// remark says why a rule was not applied, once for each reason.
+func (d *driver) remark(p place, why string) {
+	if d.remarked[p] != why {
+		d.remarked[p] = why
+		d.c.Remark(p.node, p.rule.Name, why)
+	}
+}
+
+// apply performs the rewrite unless a hook objects.
+func (d *driver) apply(m *Match) (applied bool, err error) {
+	root := m.Root()
+	e := &edit{d: d, m: m}
+	others := slices.DeleteFunc(slices.Clone(m.nodes), func(n *ir.Node) bool { return n == root })
+	if !d.c.Rewrite(m.rule.Name, root, others, func() {
+		d.edit = e
+		defer func() { d.edit = nil }()
+		err = e.run()
+	}) {
+		d.vetoed[place{m.rule, root}] = true
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("rule %s at %s: %w", m.rule.Name, root, err)
+	}
+	d.settle(e)
+	return true, d.bound(e)
+}
+
+// bound keeps count of rewrites that do not make the graph smaller and fails when there are too many.
+func (d *driver) bound(e *edit) error {
+	rank := 0
+	for _, n := range e.m.nodes {
+		rank = max(rank, d.rank[n])
+	}
+	if e.erased <= len(e.made) {
+		rank++
+		d.growths++
+		d.counts[e.m.rule.Name]++
+	}
+	if rank > 0 {
+		for _, n := range e.made {
+			d.rank[n] = rank
+		}
+	}
+	if d.growths <= d.limit && rank <= d.rankLimit {
+		return nil
+	}
+	var names []string
+	for _, r := range d.set.rules {
+		if k := d.counts[r.Name]; k > 0 {
+			names = append(names, fmt.Sprintf("%s (%d times)", r.Name, k))
+		}
+	}
+	return fmt.Errorf("rules undo each other without end: %s", strings.Join(names, ", "))
+}

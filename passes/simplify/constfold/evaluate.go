@@ -1,0 +1,134 @@
+package constfold
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops"
+	"github.com/onnxopt/onnxopt/ops/kernel"
+)
+
+const (
+	// scratch is what an evaluation may allocate beside its results and as much again.
+	scratch = 64 << 20
+	// maxWork bounds the multiplications of one evaluation, about a second of the plain loops. It is counted, not timed, so that the
+	// same model folds alike on every machine.
+	maxWork = 1 << 30
+	// stringSize stands for the size of a string, which nobody declares.
+	stringSize = 16
+)
+
+// evaluate computes the used results of n, whose operands are constants. An error says why n is to stay.
+func (f *folder) evaluate(n *ir.Node) ([]*ir.Tensor, error) {
+	fn := kernel.Lookup(n.Op(), n.Graph().Opset(n.Op().Domain))
+	if fn == nil {
+		return nil, fmt.Errorf("there is no kernel for %s", n.Op())
+	}
+	limit := freed(n) + int64(f.o.MaxGrowth)
+	if size := f.declared(n); size > limit {
+		return nil, fmt.Errorf("its results take %d bytes and may take %d", size, limit)
+	}
+	if w := work(n, limit); w > maxWork {
+		return nil, fmt.Errorf("it takes about %.2g multiplications, more than %d", w, maxWork)
+	}
+	in := make([]ir.Datum, n.NumOperands())
+	for i, v := range n.Operands() {
+		if v != nil {
+			in[i] = v.Const()
+		}
+	}
+	call := kernel.NewCall(f.c.Context(), n.Op(), n.Graph().Opset(n.Op().Domain), n.Attr, in, n.NumResults())
+	for i, v := range n.Results() {
+		call.Out[i] = v.NumUses() > 0
+	}
+	call.Limit = 2*limit + scratch
+	out, err := fn(call)
+	if err != nil {
+		return nil, err
+	}
+	return f.check(n, out, limit)
+}
+
+// check holds computed results against what is known of their types and against the limit.
+func (f *folder) check(n *ir.Node, out []ir.Datum, limit int64) ([]*ir.Tensor, error) {
+	r := make([]*ir.Tensor, n.NumResults())
+	size := int64(0)
+	for i, v := range n.Results() {
+		if v.NumUses() == 0 {
+			continue
+		}
+		if i >= len(out) {
+			return nil, fmt.Errorf("its result %d was not computed", i)
+		}
+		t, ok := out[i].(*ir.Tensor)
+		if !ok || t == nil {
+			return nil, fmt.Errorf("its result %d is no tensor", i)
+		}
+		if _, ok := f.known.Type(v).Merge(t.Type()); !ok {
+			return nil, fmt.Errorf("its result %d is a %s and declared as %s", i, t.Type(), f.known.Type(v))
+		}
+		size += bytesOf(t.DType(), t.Len())
+		r[i] = t
+	}
+	if size > limit {
+		return nil, fmt.Errorf("its results take %d bytes and may take %d", size, limit)
+	}
+	return r, nil
+}
+
+// freed is the size of the constants that nothing else uses: they go once n is folded.
+func freed(n *ir.Node) int64 {
+	size := int64(0)
+	for _, v := range n.Operands() {
+		if _, only := v.OnlyUse(); v != nil && only {
+			size += bytesOf(v.Const().DType(), v.Const().Len())
+		}
+	}
+	return size
+}
+
+// declared is the size of the used results as far as their types tell.
+func (f *folder) declared(n *ir.Node) int64 {
+	size := int64(0)
+	for _, v := range n.Results() {
+		if v.NumUses() == 0 {
+			continue
+		}
+		t := f.known.Type(v)
+		if dims, ok := t.TensorShape().Ints(); ok {
+			size += bytesOf(t.DType(), ir.NumElements(dims))
+		}
+	}
+	return size
+}
+
+// bytesOf is the size of n elements; it is large, not negative, where that overflows.
+func bytesOf(d ir.DType, n int64) int64 {
+	switch {
+	case d == ir.String && n >= 0 && n < math.MaxInt64/stringSize/4:
+		return n * stringSize
+	case d.ByteLen(n) < 0:
+		return math.MaxInt64 / 4
+	}
+	return d.ByteLen(n)
+}
+
+// work estimates the multiplications of n. For a matrix product [m,k]x[k,n] the square root of the product of the sizes of operands and
+// result is m*k*n; for a convolution it is at least the true number divided by the kernel's size.
+func work(n *ir.Node, limit int64) float64 {
+	if ops.Has(n, ops.Movement) || ops.Has(n, ops.Unary) || ops.Has(n, ops.Broadcast) || ops.Has(n, ops.ShapeOnly) {
+		return 0
+	}
+	w, operands := float64(limit), 0
+	for _, v := range n.Operands() {
+		if v != nil && v.Const().Rank() >= 2 {
+			w *= float64(max(1, v.Const().Len()))
+			operands++
+		}
+	}
+	if operands < 2 {
+		return 0
+	}
+	return math.Sqrt(w)
+}

@@ -1,0 +1,89 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/onnxopt/onnxopt/analysis"
+	"github.com/onnxopt/onnxopt/internal/spell"
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
+)
+
+// Options say under which sizes a model is described.
+type Options struct {
+	// Sizes are sizes of symbolic dimensions of the inputs. A first axis whose size is not known and not given is 1.
+	Sizes map[string]int64
+}
+
+// resolve is a model in which the sizes of the options are fixed, m itself if there are none to fix, and what is known of
+// its values. A size for a symbol that no input has is an error.
+func (o Options) resolve(m *ir.Model) (*ir.Model, analysis.Options, error) {
+	var symbols []string
+	fixed := false
+	types := make([]*ir.Type, len(m.Main.Inputs()))
+	for _, s := range m.Main.Inputs() {
+		for _, d := range s.Type().TensorShape() {
+			if d.Param != "" {
+				symbols = append(symbols, d.Param)
+			}
+		}
+	}
+	known := o.all(m)
+	for i, s := range m.Main.Inputs() {
+		types[i] = fix(s.Type(), known)
+		fixed = fixed || types[i] != s.Type()
+	}
+	for name := range o.Sizes {
+		if !slices.Contains(symbols, name) {
+			return nil, analysis.Options{}, fmt.Errorf("no input has a dimension %q%s", name, orNames(name, symbols))
+		}
+	}
+	if fixed {
+		m = m.Clone()
+		for i, s := range m.Main.Inputs() {
+			s.SetType(types[i])
+		}
+	}
+	return m, analysis.Options{Types: infer.Model(m).Type, Sizes: known}, nil
+}
+
+func orNames(name string, symbols []string) string {
+	if hint := spell.Hint(name, symbols); hint != "" || len(symbols) == 0 {
+		return hint
+	}
+	slices.Sort(symbols)
+	return "; there are " + strings.Join(slices.Compact(symbols), ", ")
+}
+
+// all adds the symbols of first axes to the given sizes.
+func (o Options) all(m *ir.Model) map[string]int64 {
+	sizes := map[string]int64{}
+	for _, s := range m.Main.Inputs() {
+		if h := s.Type().TensorShape(); len(h) > 0 && h[0].Param != "" {
+			sizes[h[0].Param] = 1
+		}
+	}
+	for name, n := range o.Sizes {
+		sizes[name] = n
+	}
+	return sizes
+}
+
+// fix replaces symbols by their sizes and an unknown first axis by 1. It returns t itself if there is nothing to replace.
+func fix(t *ir.Type, sizes map[string]int64) *ir.Type {
+	h := t.TensorShape()
+	shape := slices.Clone(h)
+	for i, d := range shape {
+		if n, ok := sizes[d.Param]; ok && d.Param != "" {
+			shape[i] = ir.Static(n)
+		} else if i == 0 && d.Param == "" && !d.IsStatic() {
+			shape[i] = ir.Static(1)
+		}
+	}
+	if t == nil || t.Kind != ir.KindTensor || slices.Equal(shape, h) {
+		return t
+	}
+	return ir.TensorType(t.DType(), shape)
+}
