@@ -50,6 +50,9 @@ type sizeClass struct {
 	ladder []int64 // sizes to try, best first
 	batch  bool
 	later  bool // an anonymous dimension of an input after the first
+	// A dimension that is written as a sum, as exporters do ("past + 1"), is the sum of classes and a constant.
+	sum  []int
+	plus int64
 }
 
 // NewGenerator studies m. It walks the model once for each input.
@@ -264,7 +267,10 @@ func (g *Generator) groups(c config) [][]int {
 	var r [][]int
 	at := map[int64]int{}
 	for i, k := range g.classes {
-		n := k.ladder[c.size[i]]
+		if len(k.ladder) == 1 {
+			continue // nothing is free
+		}
+		n := g.size(c, i)
 		if _, ok := at[n]; !ok {
 			at[n] = len(r)
 			r = append(r, nil)
@@ -323,7 +329,7 @@ func (g *Generator) label(c config) string {
 	fmt.Fprintf(&b, "generated, seed %d", g.o.Seed)
 	for i, k := range g.classes {
 		if g.used(c, i) {
-			fmt.Fprintf(&b, ", %s=%d", k.name, k.ladder[c.size[i]])
+			fmt.Fprintf(&b, ", %s=%d", k.name, g.size(c, i))
 		}
 	}
 	for i, in := range g.inputs {

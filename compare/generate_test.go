@@ -167,6 +167,19 @@ func TestTwoSizesForEachFreeDimension(t *testing.T) {
 	}
 }
 
+// Decoders are exported with sizes like these.
+func TestSizesThatAreSums(t *testing.T) {
+	m := ir.NewModel(8, 17)
+	m.Main.AddInput("mask", typ(ir.Int64, "batch", "past + seq + 1"))
+	m.Main.AddInput("kv", typ(ir.Float32, "batch", 2, "past", 4))
+	m.Main.AddInput("ids", typ(ir.Int64, "batch", "seq"))
+	sets := generate(t, m, GenerateOptions{}, func(in map[string]ir.Datum) bool {
+		return shapeOf(in["mask"])[1] == shapeOf(in["kv"])[2]+shapeOf(in["ids"])[1]+1
+	})
+	require.Len(t, sets, 2)
+	assert.NotEqual(t, shapeOf(sets[0].Inputs["mask"]), shapeOf(sets[1].Inputs["mask"]))
+}
+
 // Only 256 is taken, and the batch only if it is even: the search finds both and varies what can be varied.
 func TestRefusedSizesAreReplaced(t *testing.T) {
 	m := ir.NewModel(8, 17)
@@ -271,4 +284,12 @@ func TestInputsLargerThanTheBudgetAreNotMade(t *testing.T) {
 	m := ir.NewModel(8, 17)
 	m.Main.AddOutput("y", m.Main.AddInput("x", typ(ir.Float32, 1<<40, 1<<40)), nil)
 	assert.Empty(t, generate(t, m, GenerateOptions{}, nil))
+
+	deep := typ(ir.Float32, 1)
+	for range 60 { // two items at each level
+		deep = ir.SequenceOf(deep)
+	}
+	m = ir.NewModel(8, 17)
+	m.Main.AddOutput("y", m.Main.AddInput("x", deep), nil)
+	assert.Empty(t, generate(t, m, GenerateOptions{Memory: 1 << 20}, nil))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/kernel"
 )
 
 // Budget bounds a comparison. Zero fields take the default.
@@ -88,8 +89,8 @@ type comparison struct {
 // Models runs a, the original, and b on the same inputs and compares their outputs under o's tolerances. Both are loaded
 // at once, sets and outputs are held one at a time. A nil source means inputs generated for a with seed 1.
 //
-// The verdict is NotVerified where nothing can be said: an operator has no kernel, a does not load or run, it gives only
-// NaN, or the budget ends before one set was compared. It is Mismatch where the interface or an output differs or b fails
+// The verdict is NotVerified where nothing can be said: an operator is random or has no kernel, a does not load or run, it
+// gives only NaN or empty outputs, or the budget ends before one set was compared. It is Mismatch where the interface or an output differs or b fails
 // where a runs. The error is that of the context, or of the source.
 func Models(ctx context.Context, eng engine.Engine, a, b *ir.Model, src Source, o Options) (*Verdict, error) {
 	if o.Budget.Time == 0 {
@@ -122,6 +123,11 @@ func (c *comparison) end(s State, why string) *Verdict {
 }
 
 func (c *comparison) run(ctx context.Context, src Source) (*Verdict, error) {
+	for n := range c.a.Nodes() {
+		if kernel.Random(n.Op()) {
+			return c.end(NotVerified, fmt.Sprintf("%s is random", n.Op())), nil
+		}
+	}
 	eo := engine.Options{Threads: c.o.Threads, MaxMemory: c.o.Budget.Memory}
 	a, err := c.eng.Load(ctx, c.a, eo)
 	if err != nil {
@@ -186,20 +192,23 @@ func (c *comparison) reason(ctx context.Context, what string, err error) string 
 		return errTime.Error()
 	case errors.Is(err, engine.ErrMemory):
 		return "the memory budget ended"
-	case errors.As(err, &u), errors.Is(err, ErrOnlyNaN):
+	case errors.As(err, &u), errors.Is(err, ErrOnlyNaN), errors.Is(err, ErrEmpty):
 		return err.Error()
 	}
 	return what + ": " + err.Error()
 }
 
-// ErrOnlyNaN is what a source is told of a set on which the original gives nothing but NaN.
-var ErrOnlyNaN = errors.New("the original gives only NaN")
+// What a source is told of a set on which the original runs and shows nothing.
+var (
+	ErrOnlyNaN = errors.New("the original gives only NaN")
+	ErrEmpty   = errors.New("the original gives only empty outputs")
+)
 
 // set compares on the set at hand and reports whether that decided the matter.
 func (c *comparison) set(ctx context.Context, a, b engine.Session, src Source) (done bool) {
 	want, err := a.Run(ctx, c.v.Set.Inputs)
-	if err == nil && onlyNaN(want) {
-		err = ErrOnlyNaN
+	if err == nil {
+		err = vacuous(want)
 	}
 	if err != nil {
 		return c.refuse(ctx, src, err)
@@ -257,26 +266,43 @@ func worse(d, e Diff) bool {
 	return e.Bits && !d.Bits
 }
 
-// onlyNaN reports outputs among which there are floats, all of them NaN, and nothing else that could be compared.
-func onlyNaN(out map[string]ir.Datum) bool {
-	any := false
+// vacuous reports outputs on which nothing can be seen: floats that are all NaN, or no elements at all.
+func vacuous(out map[string]ir.Datum) error {
+	nan := false
 	for _, d := range out {
 		x := Datum(d, d)
 		if x.Elements > x.NaNs {
-			return false
+			return nil
 		}
-		any = any || x.NaNs > 0
+		nan = nan || x.NaNs > 0
 	}
-	return any
+	switch {
+	case nan:
+		return ErrOnlyNaN
+	case len(out) > 0:
+		return ErrEmpty
+	}
+	return nil
 }
 
 // Interface reports the first difference between the interfaces of two models: names and order of inputs and outputs, kind
-// and element type, presence of a default. Shapes have to be compatible, not equal: b may know more.
+// and element type. Shapes have to be compatible, not equal: b may know more. An input with a default may become a constant in b:
+// callers that do not override it see no difference.
 func Interface(a, b *ir.Model) error {
-	if err := slots("input", a.Main.Inputs(), b.Main.Inputs()); err != nil {
+	kept := map[string]bool{}
+	for _, s := range b.Main.Inputs() {
+		kept[s.Name()] = true
+	}
+	var want []*ir.Slot
+	for _, s := range a.Main.Inputs() {
+		if kept[s.Name()] || s.Value().Default() == nil {
+			want = append(want, s)
+		}
+	}
+	if err := slots("input", want, b.Main.Inputs()); err != nil {
 		return err
 	}
-	for i, s := range a.Main.Inputs() {
+	for i, s := range want {
 		if t := b.Main.Inputs()[i]; (s.Value().Default() == nil) != (t.Value().Default() == nil) {
 			return fmt.Errorf("input %q has a default in one model only", s.Name())
 		}

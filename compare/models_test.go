@@ -103,16 +103,25 @@ func TestWhatCannotBeVerifiedIsSaid(t *testing.T) {
 	broken.Main.NodeList()[0].SetOperand(1, broken.Main.Const(f32(1, 2, 3)))
 	nothing := unary("Relu")
 	nothing.Main.Inputs()[0].SetType(typ(ir.Float32, 1<<40))
+	empty := unary("Relu")
+	empty.Main.Inputs()[0].SetType(typ(ir.Float32, 0))
+	wide := unary("Relu")
+	expand := wide.Main.New(nil, ir.Op("Expand"), []*ir.Value{wide.Main.Outputs()[0].Value(), wide.Main.Const(ir.TensorOf([]int64{1000, 1000, 1}))})
+	wide.Main.Outputs()[0].SetValue(expand.Result(0))
+	random := unary("Relu", "RandomNormalLike")
 	for _, c := range []struct {
 		m    *ir.Model
 		o    Options
 		want string
 	}{
+		{empty, Options{}, "the original gives only empty outputs"},
+		{random, Options{}, "RandomNormalLike is random"},
 		{strange, Options{}, "no kernel for x.Y"},
 		{broken, Options{}, "the original does not run: node"},
 		{unary("Abs", "Neg", "Sqrt"), Options{}, "the original gives only NaN"},
 		{affine(2, 1), Options{Budget: Budget{Time: time.Nanosecond}}, "the time budget ended"},
 		{affine(2, 1), Options{Budget: Budget{Memory: 8 << 10}, MaxSets: 1}, ""},
+		{wide, Options{Budget: Budget{Memory: 1 << 20}}, "the memory budget ended"},
 		{nothing, Options{}, "there are no inputs to compare on"},
 	} {
 		v := models(t, c.m, c.m, nil, c.o)
@@ -193,14 +202,17 @@ func TestTolerancesKnowTheQuantizationStep(t *testing.T) {
 		g.AddOutput(name, v, nil)
 	}
 	g.AddOutput("half", half, typ(ir.Float16, 4))
+	g.AddOutput("inferred", g.New(nil, ir.Op("Identity"), []*ir.Value{g.AddInput("h", typ(ir.Float16, 4))}).Result(0), nil)
 	want := map[string]Tolerance{
 		"plain": {Rel: 1e-4},
 		"half":  {Rel: 5e-3},
-		"q":     {Rel: 1e-4, Steps: 1},
-		"d":     {Rel: 1e-4, Abs: 0.5},
-		"s":     {Rel: 1.0 / 128},
-		"a":     {Rel: 1.0 / 128},
-		"in":    {Rel: 1.0 / 128},
+
+		"inferred": {Rel: 5e-3},
+		"q":        {Rel: 1e-4, Steps: 1},
+		"d":        {Rel: 1e-4, Abs: 0.5},
+		"s":        {Rel: 1.0 / 128},
+		"a":        {Rel: 1.0 / 128},
+		"in":       {Rel: 1.0 / 128},
 	}
 	assert.Equal(t, want, Tolerances(m))
 }
@@ -228,9 +240,19 @@ func TestFirstDivergence(t *testing.T) {
 	assert.Equal(t, `value "p" of node "" (Mul): relative difference 0.5 (absolute 4) at [0 3]`, d.String())
 
 	// Under a memory limit fewer values are held at a time.
-	d, err := FirstDivergence(bg, native.New(), a, sourced(affine(2, 1.5)), set, engine.Options{MaxMemory: 48}, nil)
+	long := []string{"Relu", "Relu", "Relu", "Relu", "Relu", "Relu"}
+	set = Set{Inputs: map[string]ir.Datum{"x": f32(1, 2, 3, 4)}}
+	d, err := FirstDivergence(bg, native.New(), sourced(unary(long...)), sourced(unary(append(long, "Neg")...)), set, engine.Options{MaxMemory: 48}, nil)
 	require.NoError(t, err)
-	assert.Equal(t, 2, d.Matched)
+	assert.Nil(t, d, "the values that match agree")
+	x, y := sourced(unary(long...)), sourced(unary(long...))
+	y.Main.NodeList()[5].SetOp(ir.Op("Neg"))
+	y.Main.NodeList()[5].Result(0).SetName("last")
+	x.Main.NodeList()[5].Result(0).SetName("last")
+	d, err = FirstDivergence(bg, native.New(), x, y, set, engine.Options{MaxMemory: 48}, nil)
+	require.NoError(t, err)
+	assert.Equal(t, 6, d.Matched)
+	set = Set{Inputs: map[string]ir.Datum{"x": ir.TensorOf([]float32{1, 2, 3, 4}, 1, 4)}}
 
 	// A rewrite turned both nodes into one; its result stands for that of the second.
 	fused := affine(1, 9)

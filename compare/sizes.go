@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -74,12 +75,7 @@ func (g *Generator) axes(in genInput, shape ir.Shape, h hints, bySymbol map[stri
 		case d.IsStatic():
 			r[i] = d.Size
 		case d.Param != "" && d.Param != "?": // exporters write "?" for several unknown sizes
-			k, ok := bySymbol[d.Param]
-			if !ok {
-				k = g.class(d.Param, in, len(shape), i, h)
-				bySymbol[d.Param] = k
-			}
-			r[i] = int64(^k)
+			r[i] = int64(^g.symbol(d.Param, in, len(shape), i, h, bySymbol))
 		default:
 			k := g.class(fmt.Sprintf("%s[%d]", in.slot.Name(), i), in, len(shape), i, h)
 			g.classes[k].later = len(g.inputs) > 0
@@ -87,6 +83,41 @@ func (g *Generator) axes(in genInput, shape ir.Shape, h hints, bySymbol map[stri
 		}
 	}
 	return r
+}
+
+// symbol finds or makes the class of a named dimension, which stands at axis i of an input.
+func (g *Generator) symbol(name string, in genInput, rank, i int, h hints, bySymbol map[string]int) int {
+	if k, ok := bySymbol[name]; ok {
+		return k
+	}
+	terms := strings.Split(name, "+")
+	if _, given := g.o.Sizes[name]; given || len(terms) == 1 {
+		k := g.class(name, in, rank, i, h)
+		bySymbol[name] = k
+		return k
+	}
+	sum := sizeClass{name: name, ladder: []int64{0}}
+	for _, t := range terms {
+		t = strings.TrimSpace(t)
+		if n, err := strconv.ParseInt(t, 10, 32); err == nil {
+			sum.plus += n
+		} else {
+			sum.sum = append(sum.sum, g.symbol(t, in, rank, i, hints{}, bySymbol))
+		}
+	}
+	g.classes = append(g.classes, sum)
+	bySymbol[name] = len(g.classes) - 1
+	return bySymbol[name]
+}
+
+// size is the size that c gives a class.
+func (g *Generator) size(c config, class int) int64 {
+	k := g.classes[class]
+	n := k.plus + k.ladder[c.size[class]]
+	for _, t := range k.sum {
+		n += g.size(c, t)
+	}
+	return max(n, 0)
 }
 
 // class makes a class for axis i of an input.

@@ -4,8 +4,10 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
 )
 
 // Tolerances gives each output of m the tolerance of -O2: that of its type, and behind a QuantizeLinear (or another
@@ -23,12 +25,13 @@ func Tolerances(m *ir.Model) map[string]Tolerance {
 	for n := range m.Main.Nodes() {
 		w.node(n)
 	}
+	inferred := sync.OnceValue(func() *infer.Result { return infer.Model(m) })
 	r := make(map[string]Tolerance, len(m.Main.Outputs()))
 	for _, o := range m.Main.Outputs() {
 		v := o.Value()
 		d := o.Type().DType()
 		if d == ir.Undefined && v != nil {
-			d = v.Type().DType()
+			d = known(v, func(v *ir.Value) *ir.Type { return inferred().Type(v) }).DType()
 		}
 		r[o.Name()] = w.steps[v].widen(O2(d))
 	}

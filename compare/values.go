@@ -102,6 +102,9 @@ func (f *filler) datum(t *ir.Type) (ir.Datum, error) {
 	return nil, fmt.Errorf("no values can be made for type %s", t)
 }
 
+// overhead is what a tensor takes besides its elements. It bounds the number of items in nested sequences, too.
+const overhead = 512
+
 var words = []string{"a", "b", "word", "Ünïcode", "", "42"}
 
 func (f *filler) tensor(t *ir.Type) (*ir.Tensor, error) {
@@ -109,8 +112,7 @@ func (f *filler) tensor(t *ir.Type) (*ir.Tensor, error) {
 	shape := make([]int64, len(axes))
 	for i, a := range axes {
 		if shape[i] = a; a < 0 {
-			k := ^a
-			shape[i] = f.g.classes[k].ladder[f.c.size[k]]
+			shape[i] = f.g.size(f.c, int(^a))
 		}
 	}
 	dtype := t.Elem
@@ -118,10 +120,10 @@ func (f *filler) tensor(t *ir.Type) (*ir.Tensor, error) {
 		dtype = ir.Float32
 	}
 	n := ir.NumElements(shape)
-	if n < 0 || n > *f.left/16 {
+	if n < 0 || n > (*f.left-overhead)/16 {
 		return nil, errTooLarge
 	}
-	*f.left -= n * 16 // eight bytes an element while they are made, eight for the widest type
+	*f.left -= n*16 + overhead // eight bytes an element while they are made, eight for the widest type
 	if dtype == ir.String {
 		s := make([]string, n)
 		for i := range s {

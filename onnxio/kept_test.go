@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/onnxio/wire"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/prototext"
@@ -271,4 +272,53 @@ func TestIRVersionRises(t *testing.T) {
 	assert.Equal(t, []string{"ir_version rises from 8 to 10, which type int4 needs"}, w.Remarks)
 	assert.Equal(t, int64(10), mustRead(t, b.Bytes(), Options{}).Model.IRVersion)
 	assert.Equal(t, int64(8), m.IRVersion)
+}
+
+// Nodes out of order are sorted, and the model says so.
+func TestUnsorted(t *testing.T) {
+	m := ir.NewModel(8, 17)
+	x := m.Main.AddInput("x", ir.TensorType(ir.Float32, nil))
+	a := m.Main.New(nil, ir.Op("Relu"), []*ir.Value{x})
+	m.Main.AddOutput("y", m.Main.New(nil, ir.Op("Neg"), []*ir.Value{a.Result(0)}).Result(0), nil)
+	b := bytesOf(t, m)
+	graph, _ := wire.One(b, modelGraph)
+	var nodes, rest []byte
+	for f := range wire.Fields(graph.Body) {
+		if f.Num == graphNodes {
+			nodes = append(append([]byte(nil), f.Raw...), nodes...) // backwards
+		} else {
+			rest = append(rest, f.Raw...)
+		}
+	}
+	swapped := wire.NewMessage(b)
+	swapped.Set(modelGraph, wire.Sub(modelGraph, wire.Of(append(nodes, rest...)), wire.Field{}))
+	r := swapped.Rope()
+	bad, err := r.Bytes()
+	require.NoError(t, err)
+	require.NotEqual(t, b, bad)
+	f := mustRead(t, bad, Options{})
+	assert.Equal(t, []string{`graph "main": the nodes were not in order and have been sorted`}, f.Remarks)
+	assert.Equal(t, b, bytesOf(t, f.Model))
+}
+
+// An Identity that the reader took in comes after what it copies, also where that is a new node.
+func TestIdentityWaitsForItsOperand(t *testing.T) {
+	f := mustRead(t, everything(t), Options{})
+	g := f.Model.Main
+	y := valueNamed(t, g, "y")
+	relu := g.New(nil, ir.Op("Relu"), []*ir.Value{y})
+	y.ReplaceUsesIf(relu.Result(0), func(u ir.Use) bool { return u.Node != relu })
+	again := mustRead(t, bytesOf(t, f.Model), Options{})
+	assert.Len(t, again.Remarks, 1, "in order")
+	outs := again.Model.Main.Outputs()
+	assert.Equal(t, "Relu", outs[0].Value().Node().Op().Type)
+	assert.Same(t, outs[0].Value(), outs[1].Value())
+}
+
+// What the file says of a name that nobody has is not said of a value that gets the name later.
+func TestStrayValueInfo(t *testing.T) {
+	f := mustRead(t, everything(t), Options{})
+	valueNamed(t, f.Model.Main, "b").SetName("nobody")
+	again := mustRead(t, bytesOf(t, f.Model), Options{})
+	assert.Nil(t, valueNamed(t, again.Model.Main, "nobody").Type())
 }

@@ -221,13 +221,6 @@ func sourceName(v *ir.Value) string {
 	}
 	n, i := v.Def()
 	if n == nil {
-		if v.IsInput() {
-			for _, s := range v.Graph().Inputs() {
-				if e := extraOf[slotExtra](s.Extra); e != nil && s.Value() == v {
-					return e.name
-				}
-			}
-		}
 		return ""
 	}
 	x := extraOf[nodeExtra](n.Extra)

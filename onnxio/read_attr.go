@@ -19,8 +19,7 @@ type attrFields struct {
 	floats         []float32
 	ints           []int64
 	strings        []string
-	messages       []wire.Field // of a repeated kind
-	body           []byte       // of a singular message kind
+	messages       []wire.Field // of the kinds that are messages
 }
 
 // attrKinds is the kind that each value field stands for.
@@ -51,19 +50,22 @@ func (rd *reader) attr(sc *scope, f wire.Field, at *place) (*ir.Attr, error) {
 }
 
 func (x *attrFields) add(rd *reader, f wire.Field) (err error) {
-	switch f.Num {
-	case attrName, attrDoc, attrRef:
-		if f.IsBytes() {
-			*map[wire.Num]*string{attrName: &x.name, attrDoc: &x.doc, attrRef: &x.ref}[f.Num] = rd.intern(f.Body)
-		}
+	switch {
+	case f.Num == attrName && f.IsBytes():
+		x.name = rd.intern(f.Body)
 		return nil
-	case attrKind:
-		if k := f.Int32(); f.IsVarint() {
-			if k < 0 || k > int32(ir.AttrTypes) {
-				return wire.Errorf(f.Raw, "unknown type %d", k)
-			}
-			x.kind = ir.AttrKind(k)
+	case f.Num == attrDoc && f.IsBytes():
+		x.doc = string(f.Body)
+		return nil
+	case f.Num == attrRef && f.IsBytes():
+		x.ref = rd.intern(f.Body)
+		return nil
+	case f.Num == attrKind && f.IsVarint():
+		k := f.Int32()
+		if k < 0 || k > int32(ir.AttrTypes) {
+			return wire.Errorf(f.Raw, "unknown type %d", k)
 		}
+		x.kind = ir.AttrKind(k)
 		return nil
 	}
 	if int(f.Num) >= len(attrKinds) || attrKinds[f.Num] == 0 {

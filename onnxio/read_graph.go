@@ -214,9 +214,11 @@ func (rd *reader) inputs(sc *scope, fields []wire.Field, consts []*constant) err
 			v = sc.g.AddInput(s.name, s.typ)
 			slot := sc.g.Inputs()[len(sc.g.Inputs())-1]
 			slot.Extra, slot.Meta = s, s.meta
+			e := &valueExtra{name: s.name}
+			v.Extra = e
 			if c != nil {
 				v.SetDefault(c.tensor)
-				v.Extra = &valueExtra{name: s.name, init: c.extra}
+				e.init = c.extra
 			}
 		}
 		if c != nil {
@@ -248,14 +250,16 @@ func (rd *reader) slot(sc *scope, f wire.Field, index int) (*slotExtra, error) {
 }
 
 func (rd *reader) nodes(sc *scope, b []byte, k graphFields) error {
+	i := 0
 	for f, err := range wire.Fields(b) {
 		if err != nil {
 			return err
 		}
 		if f.Num == k.nodes && f.IsBytes() {
 			if err := rd.node(sc, f); err != nil {
-				return wire.In(err, fmt.Sprintf("node[%d]", sc.g.NumNodes()))
+				return wire.In(err, fmt.Sprintf("node[%d]", i))
 			}
+			i++
 		}
 	}
 	return nil
@@ -344,6 +348,10 @@ func (rd *reader) annotation(sc *scope, x *graphExtra, i int, f wire.Field) erro
 // output too.
 func absorb(sc *scope, x *graphExtra) {
 	g := sc.g
+	outputs := make(map[*ir.Value]bool, len(g.Outputs()))
+	for _, s := range g.Outputs() {
+		outputs[s.Value()] = true
+	}
 	for _, s := range g.Outputs() {
 		v := s.Value()
 		n := v.Node()
@@ -351,7 +359,7 @@ func absorb(sc *scope, x *graphExtra) {
 			continue
 		}
 		u := n.Operand(0)
-		if u == nil || u.Graph() == g && u.Node() != nil && !u.IsOutput() {
+		if u == nil || u.Graph() == g && u.Node() != nil && !outputs[u] {
 			continue
 		}
 		e := extraOf[slotExtra](s.Extra)
@@ -366,5 +374,6 @@ func absorb(sc *scope, x *graphExtra) {
 		}
 		s.SetValue(u)
 		g.Erase(n)
+		outputs[u] = true
 	}
 }

@@ -54,7 +54,7 @@ func (rd *reader) model(b []byte) error {
 	rd.m.Extra = x
 	parts, err := rd.modelFields(b, x)
 	if err != nil {
-		return err
+		return wire.In(err, "not an ONNX model, or a broken one: model")
 	}
 	switch {
 	case parts.graphs == 0:
@@ -158,8 +158,14 @@ func opset(b []byte) (o ir.Opset, err error) {
 	return o, nil
 }
 
+// maxOpsets bounds the imports, of which real models have a handful.
+const maxOpsets = 1000
+
 // importOpsets gives opsets to set one by one. Domains that are there twice must agree.
 func importOpsets(os []ir.Opset, set func(string, int64)) error {
+	if len(os) > maxOpsets {
+		return fmt.Errorf("%d operator sets are imported, more than %d", len(os), maxOpsets)
+	}
 	seen := map[string]int64{}
 	for _, o := range os {
 		d := ir.Domain(o.Domain)

@@ -21,12 +21,16 @@ func (rd *reader) sparse(b []byte) (s *ir.SparseTensor, name string, err error) 
 			return nil, "", err
 		}
 	}
-	for num, t := range map[wire.Num]**ir.Tensor{sparseValues: &s.Values, sparseIndices: &s.Indices} {
-		body, ok := wire.Get(b, num)
+	parts := []struct {
+		num wire.Num
+		t   **ir.Tensor
+	}{{sparseValues, &s.Values}, {sparseIndices, &s.Indices}}
+	for _, p := range parts {
+		body, ok := wire.Get(b, p.num)
 		if !ok {
 			return nil, "", wire.Errorf(b, "sparse tensor without values or indices")
 		}
-		if *t, err = rd.tensor(body); err != nil {
+		if *p.t, err = rd.tensor(body); err != nil {
 			return nil, "", err
 		}
 	}

@@ -156,7 +156,9 @@ func TestMalformed(t *testing.T) {
 }
 
 // oracle compares models field by field with the protobuf library.
-type oracle struct{ model protoreflect.MessageDescriptor }
+type oracle struct {
+	model protoreflect.MessageDescriptor
+}
 
 func newOracle(t *testing.T) oracle {
 	b, err := os.ReadFile("testdata/onnx.fds")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -164,7 +165,6 @@ func (f *fileWriter) replace(write func(io.Writer) error) error {
 		os.Remove(t.Name())
 		return err
 	}
-	syncDir(f.dir)
 	return nil
 }
 
@@ -193,14 +193,6 @@ func createTemp(dir, base string) (*os.File, error) {
 	}
 }
 
-// syncDir makes a rename last. Not every system can; the rename stands all the same.
-func syncDir(dir string) {
-	if d, err := os.Open(dir); err == nil {
-		_ = d.Sync()
-		_ = d.Close()
-	}
-}
-
 // hasDataFiles reports whether the model came with data files.
 func (f *fileWriter) hasDataFiles() bool {
 	x := extraOf[modelExtra](f.m.Extra)
@@ -213,13 +205,12 @@ func (f *fileWriter) copyData() error {
 	if x == nil {
 		return nil
 	}
-	for name, s := range x.data.open {
-		f.done.Data = append(f.done.Data, name)
-		if err := f.copyFile(name, s); err != nil {
+	f.done.Data = slices.Sorted(maps.Keys(x.data.open))
+	for _, name := range f.done.Data {
+		if err := f.copyFile(name, x.data.open[name]); err != nil {
 			return fmt.Errorf("data file %q: %w", name, err)
 		}
 	}
-	slices.Sort(f.done.Data)
 	return nil
 }
 

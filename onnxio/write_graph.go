@@ -72,6 +72,9 @@ func (w *writer) graphMessage(g *ir.Graph) (*wire.Message, *graphExtra, error) {
 		}
 	}
 	for _, u := range x.unbound {
+		if v := w.names.taken[g][u.name]; v != nil && sourceName(v) != u.name {
+			continue // somebody else has the name now
+		}
 		if u.num == c.k.info {
 			c.infos = append(c.infos, indexed{u.index, wire.Of(u.field.Raw)})
 		} else {

@@ -175,9 +175,7 @@ func (w *writer) bySource(g *ir.Graph, name string) *ir.Value {
 				}
 			}
 			for _, s := range g.Inputs() {
-				if e := extraOf[slotExtra](s.Extra); e != nil {
-					t[e.name] = s.Value()
-				}
+				add(s.Value())
 			}
 			for _, v := range g.Consts() {
 				add(v)

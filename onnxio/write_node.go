@@ -2,7 +2,9 @@ package onnxio
 
 import (
 	"fmt"
+	"iter"
 	"math"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio/wire"
@@ -90,33 +92,27 @@ func (w *writer) untouched(n *ir.Node, x *nodeExtra) bool {
 	}
 	o := n.Op()
 	return in == n.NumOperands() && out == n.NumResults() && attr == len(attrs) && string(name) == n.Name() && string(op) == o.Type &&
-		ir.Domain(string(domain)) == o.Domain && string(overload) == o.Overload && w.movable(n)
+		ir.Domain(string(domain)) == o.Domain && string(overload) == o.Overload && !slices.ContainsFunc(attrs, w.moves)
 }
 
-// movable reports whether the tensors that n holds can be written as they were read: not if they lie in a data file whose
-// place changes.
-func (w *writer) movable(n *ir.Node) bool {
-	if w.data == nil {
-		return true
+// tensorsOf yields the tensors of an attribute, those that sparse ones consist of included.
+func tensorsOf(a *ir.Attr) iter.Seq[*ir.Tensor] {
+	ts := a.Tensors()
+	if t := a.Tensor(); t != nil {
+		ts = []*ir.Tensor{t}
 	}
-	for _, a := range n.Attrs() {
-		for t := range tensorsOf(a) {
-			if r := recordOf(t); r != nil && r.ext != nil {
-				return false
+	ss := a.Sparses()
+	if s := a.Sparse(); s != nil {
+		ss = []*ir.SparseTensor{s}
+	}
+	return func(yield func(*ir.Tensor) bool) {
+		for _, t := range ts {
+			if !yield(t) {
+				return
 			}
 		}
-	}
-	return true
-}
-
-// tensorsOf yields the dense tensors of an attribute.
-func tensorsOf(a *ir.Attr) func(func(*ir.Tensor) bool) {
-	return func(yield func(*ir.Tensor) bool) {
-		if t := a.Tensor(); t != nil && !yield(t) {
-			return
-		}
-		for _, t := range a.Tensors() {
-			if !yield(t) {
+		for _, s := range ss {
+			if !yield(s.Values) || !yield(s.Indices) {
 				return
 			}
 		}
@@ -177,12 +173,11 @@ func (w *writer) attr(num wire.Num, a *ir.Attr) (wire.Rope, error) {
 	return wire.Sub(num, m.Rope(), x.field), nil
 }
 
+// moves reports whether the attribute holds elements in a data file, and cannot be written as it was read because their place
+// changes.
 func (w *writer) moves(a *ir.Attr) bool {
-	if w.data == nil {
-		return false
-	}
 	for t := range tensorsOf(a) {
-		if r := recordOf(t); r != nil && r.ext != nil {
+		if r := recordOf(t); r != nil && r.ext != nil && !w.keeps(r) {
 			return true
 		}
 	}

@@ -31,7 +31,7 @@ func (w *writer) tensorMessage(t *ir.Tensor, name string, movable bool) (wire.Ro
 	switch at := w.placed(t, movable); {
 	case at != nil:
 		at.declare(m)
-	case r != nil && (r.ext == nil || w.data == nil):
+	case r != nil && (r.ext == nil || w.keeps(r)):
 		return m.Rope(), nil
 	case r != nil:
 		m.Put(tensorExternal, wire.Rope{})
@@ -48,6 +48,15 @@ func (w *writer) tensorMessage(t *ir.Tensor, name string, movable bool) (wire.Ro
 		m.Int(tensorDType, int64(t.DType()))
 	}
 	return m.Rope(), nil
+}
+
+// keeps reports whether elements in a data file stay where they are. Those that came from another model's files do not.
+func (w *writer) keeps(r *record) bool {
+	if w.data != nil {
+		return false
+	}
+	x := extraOf[modelExtra](w.m.Extra)
+	return x != nil && x.data.open[r.ext.name] == r.ext.file
 }
 
 // elements declares t's elements in the message itself.
@@ -70,29 +79,25 @@ func elements(m *wire.Message, t *ir.Tensor) error {
 
 // sparse is a SparseTensorProto as field num; t was read from one.
 func (w *writer) sparse(num wire.Num, t *ir.Tensor, name string, src wire.Field) (wire.Rope, error) {
-	r := recordOf(t)
-	m := wire.NewMessage(r.body)
-	values, _ := wire.One(r.body, sparseValues)
-	v := wire.NewMessage(values.Body)
-	v.Str(tensorName, name)
-	m.Set(sparseValues, wire.Sub(sparseValues, v.Rope(), values))
-	if w.data != nil {
-		p, ok := t.Payload().(sparsePayload)
-		if ok && (external(p.s.Values) || external(p.s.Indices)) {
-			return wire.Rope{}, fmt.Errorf("sparse tensor %q lies in a data file, which can only be kept as it is", name)
+	p := t.Payload().(sparsePayload)
+	m := wire.NewMessage(p.body)
+	for _, part := range []struct {
+		num  wire.Num
+		t    *ir.Tensor
+		name string
+	}{{sparseValues, p.s.Values, name}, {sparseIndices, p.s.Indices, p.s.Indices.Name()}} {
+		r, err := w.tensorMessage(part.t, part.name, false)
+		if err != nil {
+			return r, err
 		}
+		field, _ := wire.One(p.body, part.num)
+		m.Set(part.num, wire.Sub(part.num, r, field))
 	}
 	return wire.Sub(num, m.Rope(), src), nil
 }
 
-// external reports whether t lies in a data file.
-func external(t *ir.Tensor) bool {
-	r := recordOf(t)
-	return r != nil && r.ext != nil
-}
-
 // isSparse reports whether t is a sparse initializer.
 func isSparse(t *ir.Tensor) bool {
-	r := recordOf(t)
-	return r != nil && r.form == formSparse
+	_, ok := t.Payload().(sparsePayload)
+	return ok
 }

@@ -3,173 +3,346 @@ package ops
 import (
 	"errors"
 	"fmt"
+	"strings"
 
-	"github.com/onnxopt/onnxopt/internal/spell"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
 	"github.com/onnxopt/onnxopt/ops/schema"
 )
 
-// VerifyError says where a model disagrees with the standard.
-type VerifyError struct {
-	Node   *ir.Node
+// Problem is a place where a model does not keep to the standard.
+type Problem struct {
+	Place  string // graph, and node or value
 	Detail string
 }
 
-func (e *VerifyError) Error() string {
-	return fmt.Sprintf("%s: %s: %s", e.Node.Graph().Path(), e.Node, e.Detail)
+func (p *Problem) Error() string { return p.Place + ": " + p.Detail }
+
+// Verify checks m against the standard as far as can be told without running it, and returns the first problem as a *Problem: the
+// operator sets that are in use are imported and known; operators exist in them and are not withdrawn; numbers of operands and
+// results, attributes and types agree with the schemas; a type variable means one type throughout a node; the interface is typed;
+// operand shapes fit together where they are known. Operators of domains that the standard does not define are opaque, and accepted.
+// Structure is ir.Verify's concern and is taken for granted.
+func Verify(m *ir.Model) error {
+	if p := Problems(m, nil, 1); len(p) > 0 {
+		return p[0]
+	}
+	return nil
 }
 
-// Verify checks every node against the schema of the operator set its graph imports: the number of operands and results,
-// attributes and their kinds, and recorded types. A node of an unknown domain is opaque and accepted; an unknown operator of a domain
-// whose operator set is known is an error. The first disagreement is returned as a *VerifyError.
-func Verify(m *ir.Model) error {
-	functions := map[ir.OpID]bool{}
+// Problems lists what Verify checks, at most limit entries (0: all). r is the inference of m, nil if the caller has none.
+func Problems(m *ir.Model, r *infer.Result, limit int) []*Problem {
+	v := &verifier{m: m, functions: map[ir.OpID]bool{}, limit: limit}
 	for _, f := range m.Functions {
-		functions[f.ID()] = true
+		v.functions[f.ID()] = true
 	}
-	for _, g := range m.Graphs() {
+	err := v.all(r)
+	if err != nil && !errors.Is(err, errEnough) {
+		v.add("model", "%v", err)
+	}
+	return v.found
+}
+
+// errEnough ends a verification that has found as many problems as are wanted.
+var errEnough = errors.New("enough problems")
+
+type verifier struct {
+	m         *ir.Model
+	functions map[ir.OpID]bool
+	limit     int
+	found     []*Problem
+}
+
+func (v *verifier) add(place, format string, args ...any) error {
+	v.found = append(v.found, &Problem{place, fmt.Sprintf(format, args...)})
+	if v.limit > 0 && len(v.found) >= v.limit {
+		return errEnough
+	}
+	return nil
+}
+
+func (v *verifier) at(n *ir.Node, format string, args ...any) error {
+	return v.add(n.Graph().Path()+": "+n.String(), format, args...)
+}
+
+// all runs the checks that need no inference before those that do.
+func (v *verifier) all(r *infer.Result) error {
+	if err := v.opsets("the model", v.m.Opsets()); err != nil {
+		return err
+	}
+	for _, f := range v.m.Functions {
+		if err := v.opsets("function "+f.ID().String(), f.Opsets()); err != nil {
+			return err
+		}
+	}
+	graphs := v.m.Graphs()
+	for _, g := range graphs {
 		for n := range g.Nodes() {
-			if functions[n.Op()] {
-				continue
+			if err := v.node(n); err != nil {
+				return err
 			}
-			if err := verifyNode(n); err != nil {
-				return &VerifyError{n, err.Error()}
+		}
+	}
+	if err := v.interfaces(); err != nil {
+		return err
+	}
+	if r == nil {
+		r = infer.Model(v.m)
+	}
+	for _, x := range r.Remarks() {
+		if x.Severity == infer.Error {
+			if err := v.remark(x); err != nil {
+				return err
+			}
+		}
+	}
+	for _, g := range graphs {
+		for n := range g.Nodes() {
+			if err := v.types(n, r); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-func verifyNode(n *ir.Node) error {
-	s := Of(n)
-	if s == nil {
-		return unknown(n)
+func (v *verifier) remark(x infer.Remark) error {
+	if x.Node != nil {
+		return v.at(x.Node, "%s", x.Message)
 	}
-	if s.Deprecated() {
-		return fmt.Errorf("the operator is withdrawn since opset %d", s.Since())
-	}
-	if err := verifyArity(n, s); err != nil {
-		return err
-	}
-	if err := verifyAttrs(n, s); err != nil {
-		return err
-	}
-	return verifyTypes(n, s)
+	return v.add(x.Value.Graph().Path(), "%s", x.Message)
 }
 
-// unknown is the error of an operator without a schema, nil if nothing can be said about its domain.
-func unknown(n *ir.Node) error {
-	op := n.Op()
-	opset, newest := n.Graph().Opset(op.Domain), schema.Newest(op.Domain)
-	if newest == 0 || opset == 0 || opset > newest || op.Overload != "" {
-		return nil
-	}
-	if v := schema.Versions(op); len(v) > 0 {
-		return fmt.Errorf("the operator came with opset %d, imported is %d", v[0].Since(), opset)
-	}
-	if op.Domain != "" {
-		return nil // vendors add operators to these domains
-	}
-	var names []string
-	for _, s := range schema.All() {
-		if s.Op().Domain == "" {
-			names = append(names, s.Op().Type)
+func (v *verifier) opsets(who string, list []ir.Opset) error {
+	for _, o := range list {
+		if o.Version < 1 {
+			if err := v.add(who, "it imports version %d of domain %q", o.Version, o.Domain); err != nil {
+				return err
+			}
 		}
 	}
-	return errors.New("there is no such operator" + spell.Hint(op.Type, names))
+	return nil
 }
 
-func verifyArity(n *ir.Node, s *Schema) error {
+// schemaOf is the schema of n. known is false for calls of functions and operators of domains that the standard does not define.
+func (v *verifier) schemaOf(n *ir.Node) (s *Schema, known bool, err error) {
+	op := n.Op()
+	newest := schema.Newest(op.Domain)
+	if v.functions[op] || newest == 0 {
+		if !v.functions[op] && n.Graph().Opset(op.Domain) == 0 {
+			err = v.at(n, "domain %q is not imported", op.Domain)
+		}
+		return nil, false, err
+	}
+	opset := n.Graph().Opset(op.Domain)
+	s = Lookup(op, opset)
+	switch versions := schema.Versions(op); {
+	case opset == 0:
+		err = v.at(n, "domain %q is not imported", op.Domain)
+	case opset > newest:
+		err = v.at(n, "version %d of domain %q is newer than %d, the newest known here", opset, op.Domain, newest)
+	case len(versions) == 0:
+		err = v.at(n, "the standard has no such operator")
+	case s == nil:
+		err = v.at(n, "the operator came with version %d of its domain; version %d is imported", versions[0].Since(), opset)
+	case s.Deprecated():
+		err = v.at(n, "version %d of the operator set withdrew this operator; version %d is imported", s.Since(), opset)
+	default:
+		return s, true, nil
+	}
+	return nil, false, err
+}
+
+// node checks numbers of operands and results, and attributes.
+func (v *verifier) node(n *ir.Node) error {
+	s, known, err := v.schemaOf(n)
+	if err != nil || !known {
+		return err
+	}
+	if err := v.arity(n, s); err != nil {
+		return err
+	}
+	return v.attributes(n, s)
+}
+
+func (v *verifier) arity(n *ir.Node, s *Schema) error {
 	least, most := s.NumInputs()
 	if k := n.NumOperands(); k < least || k > most && most != schema.Unbounded {
-		return fmt.Errorf("it has %d operands, the schema wants %s", k, span(least, most))
+		if err := v.at(n, "it has %d operands, %s", k, allowed(least, most)); err != nil {
+			return err
+		}
 	}
-	for i, p := range s.Inputs() {
-		if p.Option == schema.Single && n.Operand(i) == nil {
-			return fmt.Errorf("operand %d (%s) is not optional", i, p.Name)
+	for i := range n.NumOperands() {
+		if p := s.Input(i); p != nil && n.Operand(i) == nil && p.Option == schema.Single {
+			if err := v.at(n, "operand %d (%s) is missing", i, p.Name); err != nil {
+				return err
+			}
 		}
 	}
 	least, most = s.NumOutputs()
 	if k := n.NumResults(); k < least || k > most && most != schema.Unbounded {
-		return fmt.Errorf("it has %d results, the schema wants %s", k, span(least, most))
+		return v.at(n, "it has %d results, %s", k, allowed(least, most))
 	}
 	return nil
 }
 
-func span(least, most int) string {
+func allowed(least, most int) string {
 	switch {
 	case most == schema.Unbounded:
-		return fmt.Sprintf("at least %d", least)
+		return fmt.Sprintf("the operator takes %d or more", least)
 	case least == most:
-		return fmt.Sprint(least)
+		return fmt.Sprintf("the operator takes %d", least)
 	}
-	return fmt.Sprintf("%d to %d", least, most)
+	return fmt.Sprintf("the operator takes %d to %d", least, most)
 }
 
-func verifyAttrs(n *ir.Node, s *Schema) error {
-	seen := map[string]bool{}
+func (v *verifier) attributes(n *ir.Node, s *Schema) error {
+	inFunction := n.Graph().Function() != nil
 	for _, a := range n.Attrs() {
 		spec := s.Attr(a.Name)
+		var err error
 		switch {
-		case seen[a.Name]:
-			return fmt.Errorf("attribute %q is given twice", a.Name)
+		case spec == nil && strings.HasPrefix(a.Name, "__") && strings.HasSuffix(a.Name, "__"):
+			// a tool's own mark, which the reference checker lets pass, too
 		case spec == nil:
-			var names []string
-			for _, x := range s.Attrs() {
-				names = append(names, x.Name)
-			}
-			return fmt.Errorf("the schema has no attribute %q%s", a.Name, spell.Hint(a.Name, names))
+			err = v.at(n, "the operator has no attribute %q in version %d", a.Name, s.Since())
 		case a.Kind != spec.Kind && a.Kind != ir.AttrUndefined:
-			return fmt.Errorf("attribute %q is of kind %s, the schema wants %s", a.Name, a.Kind, spec.Kind)
+			err = v.at(n, "attribute %s is of type %s, not %s", a.Name, a.Kind, spec.Kind)
+		case a.Ref != "" && !inFunction:
+			err = v.at(n, "attribute %s refers to attribute %q of a function, but is in none", a.Name, a.Ref)
 		}
-		seen[a.Name] = true
+		if err != nil {
+			return err
+		}
 	}
-	for _, spec := range s.Attrs() {
-		if spec.Required && !seen[spec.Name] {
-			return fmt.Errorf("attribute %q is missing", spec.Name)
+	for i := range s.Attrs() {
+		if spec := &s.Attrs()[i]; spec.Required && n.Attr(spec.Name) == nil {
+			if err := v.at(n, "attribute %s is missing", spec.Name); err != nil {
+				return err
+			}
+		}
+	}
+	if s.Op() == ir.Op("Constant") && len(n.Attrs()) != 1 {
+		return v.at(n, "it has %d attributes; exactly one gives the value", len(n.Attrs()))
+	}
+	return nil
+}
+
+// interfaces checks that the main graph's inputs have types, and defaults of those types.
+func (v *verifier) interfaces() error {
+	if v.m.Main == nil {
+		return v.add("model", "it has no graph")
+	}
+	for _, s := range v.m.Main.Inputs() {
+		t := s.Value().Type()
+		place := v.m.Main.Path()
+		var err error
+		switch {
+		case t == nil || t.Kind == ir.KindNone:
+			err = v.add(place, "input %q has no type", s.Name())
+		case !typed(t):
+			err = v.add(place, "input %q has no valid element type: %s", s.Name(), t)
+		default:
+			if d := s.Value().Default(); d != nil {
+				if _, ok := t.Merge(d.Type()); !ok {
+					err = v.add(place, "input %q is of type %s, its default of type %s", s.Name(), t, d.Type())
+				}
+			}
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// verifyTypes holds recorded types to the sets of the schema, and values of one type variable to one type.
-func verifyTypes(n *ir.Node, s *Schema) error {
-	bound := map[string]*ir.Type{}
-	check := func(what string, i int, v *ir.Value, p *schema.Param) error {
-		if v == nil || p == nil || v.Type() == nil {
-			return nil
-		}
-		t := elemOnly(v.Type())
-		if !p.Types().Contains(t) {
-			return fmt.Errorf("%s %d (%s) is a %s, the schema wants %s", what, i, p.Name, v.Type(), p.Types())
-		}
-		if p.Mixed {
-			return nil
-		}
-		u, ok := bound[p.Var].Merge(t)
-		if !ok {
-			return fmt.Errorf("%s %d (%s) is a %s where another %s is a %s", what, i, p.Name, t, p.Var, bound[p.Var])
-		}
-		bound[p.Var] = u
+// typed reports whether t names all element types it is made of.
+func typed(t *ir.Type) bool {
+	switch {
+	case t == nil:
+		return false
+	case t.Kind == ir.KindTensor || t.Kind == ir.KindSparse:
+		return t.Elem.Valid()
+	case t.Kind == ir.KindMap:
+		return t.Elem.Valid() && typed(t.Of)
+	case t.Kind == ir.KindSequence || t.Kind == ir.KindOptional:
+		return typed(t.Of)
+	}
+	return true
+}
+
+// types checks the types of n's operands and results.
+func (v *verifier) types(n *ir.Node, r *infer.Result) error {
+	op := n.Op()
+	if v.functions[op] || n.Graph().Opset(op.Domain) > schema.Newest(op.Domain) {
 		return nil
 	}
+	s := Lookup(op, n.Graph().Opset(op.Domain))
+	if s == nil {
+		return nil
+	}
+	b := &binding{}
 	for i := range n.NumOperands() {
-		if err := check("operand", i, n.Operand(i), s.Input(i)); err != nil {
+		if err := v.typeOf(n, r, b, "operand", i, s.Input(i), n.Operand(i)); err != nil {
 			return err
 		}
 	}
-	for i, v := range n.Results() {
-		if err := check("result", i, v, s.Output(i)); err != nil {
+	for i, x := range n.Results() {
+		if err := v.typeOf(n, r, b, "result", i, s.Output(i), x); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// elemOnly is t without shapes and denotations.
-func elemOnly(t *ir.Type) *ir.Type {
+// binding is what the type variables of a node stand for. Operators have few.
+type binding struct {
+	vars  [8]string
+	types [8]*ir.Type
+	n     int
+}
+
+// bind gives name the type t, or returns the type it has already if that is another one.
+func (b *binding) bind(name string, t *ir.Type) (other *ir.Type) {
+	for i, v := range b.vars[:b.n] {
+		if v == name {
+			if !sameElems(b.types[i], t) {
+				return b.types[i]
+			}
+			return nil
+		}
+	}
+	if b.n < len(b.vars) {
+		b.vars[b.n], b.types[b.n] = name, t
+		b.n++
+	}
+	return nil
+}
+
+// sameElems reports whether two types agree apart from shapes, as far as both say.
+func sameElems(t, u *ir.Type) bool {
+	if t == nil || u == nil || t.Kind == ir.KindNone || u.Kind == ir.KindNone {
+		return true
+	}
+	return t.Kind == u.Kind && (t.Elem == u.Elem || t.Elem == ir.Undefined || u.Elem == ir.Undefined) && sameElems(t.Of, u.Of)
+}
+
+func (v *verifier) typeOf(n *ir.Node, r *infer.Result, b *binding, role string, i int, p *schema.Param, x *ir.Value) error {
+	if p == nil || x == nil {
+		return nil
+	}
+	t := r.Type(x)
 	if t == nil {
 		return nil
 	}
-	return &ir.Type{Kind: t.Kind, Elem: t.Elem, Of: elemOnly(t.Of), Domain: t.Domain, Name: t.Name}
+	if !p.Types().Contains(t) {
+		return v.at(n, "%s %d (%s) is of type %s; the operator takes %s", role, i, p.Name, t, p.Types())
+	}
+	if p.Mixed || p.Types().Only() != nil {
+		return nil
+	}
+	if other := b.bind(p.Var, t); other != nil {
+		return v.at(n, "%s %d (%s) is of type %s, another one of %s; the operator takes the same type %s for both", role, i, p.Name, t, other, p.Var)
+	}
+	return nil
 }

@@ -26,7 +26,8 @@ func (native) Name() string { return "native" }
 // session keeps m's tensors, not its graph's caches; m must not be edited or loaded by another goroutine meanwhile.
 //
 // Options.MaxMemory bounds what a run holds at one time: its inputs, the results that are still needed and the taps.
-// Tensors that share elements count once. The model's constants do not count: they belong to the model.
+// Tensors that share elements count once. The model's constants do not count: they belong to the model. One evaluation of
+// an operator may allocate what was left when it began, so a run stays below the limit times the depth of its subgraphs.
 func (e native) Load(ctx context.Context, m *ir.Model, o engine.Options) (engine.Session, error) {
 	if m.Main == nil {
 		return nil, fmt.Errorf("%s has no graph", m)

@@ -56,6 +56,9 @@ var testKernels = map[string]kernel.Func{
 		}
 		return []ir.Datum{ir.TensorOf([]float32{c.Attr("alpha").Float()})}, nil
 	},
+	"Refuse": func(c *kernel.Call) ([]ir.Datum, error) {
+		return nil, fmt.Errorf("shape [9]: %w", &kernel.LimitError{Elements: 9, Size: 4, Limit: c.Limit})
+	},
 	"Wanted": func(c *kernel.Call) ([]ir.Datum, error) {
 		r := make([]ir.Datum, len(c.Out))
 		for i := range r {
@@ -291,6 +294,14 @@ func TestMemoryLimit(tt *testing.T) {
 	assert.ErrorIs(tt, err, engine.ErrMemory)
 	_, err = load(tt, m, engine.Options{MaxMemory: 8000, Taps: []*ir.Value{g.NodeList()[0].Result(0)}}).Run(context.Background(), in)
 	assert.ErrorIs(tt, err, engine.ErrMemory, "a tap is held to the end")
+
+	m = newModel()
+	m.Main.AddOutput("y", m.Main.New(nil, t("Refuse"), nil).Result(0), nil)
+	_, err = load(tt, m, engine.Options{MaxMemory: 7}).Run(context.Background(), nil)
+	assert.ErrorIs(tt, err, engine.ErrMemory)
+	assert.ErrorContains(tt, err, "exceed the limit of 7 bytes")
+	_, err = load(tt, m, engine.Options{}).Run(context.Background(), nil)
+	assert.NotErrorIs(tt, err, engine.ErrMemory, "nobody set a limit: the shape is bad")
 }
 
 func TestCancel(tt *testing.T) {

@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -151,7 +152,11 @@ func (f *frame) apply(s *step, in []ir.Datum) (res []ir.Datum, err error) {
 	}
 	c.Limit = f.run.mem.room()
 	c.Body = func(g *ir.Graph, args []ir.Datum) ([]ir.Datum, error) { return f.body(s, g, args) }
-	return s.kernel(c)
+	res, err = s.kernel(c)
+	if e := new(kernel.LimitError); f.run.mem.limit > 0 && errors.As(err, &e) && !errors.Is(err, engine.ErrMemory) {
+		err = fmt.Errorf("%w: %w", engine.ErrMemory, err)
+	}
+	return res, err
 }
 
 // call evaluates the function of s. An operand that is not given is an omitted input of the function.

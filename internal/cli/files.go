@@ -114,7 +114,9 @@ func parse(name string, b []byte, o onnxio.Options) (*input, error) {
 			in.model = in.repro.Model
 		}
 	case looksTextual(head):
-		in.model, err = text.ParseWith(b, text.ReadOptions{})
+		if in.model, err = text.Parse(b); err == nil && o.FreezeDefaults {
+			freeze(in.model)
+		}
 		if err != nil && !text.Looks(b) {
 			err = explain(head, fmt.Errorf("this is text, but no model in ONNX's textual syntax (%w)", err))
 		}
@@ -130,6 +132,19 @@ func parse(name string, b []byte, o onnxio.Options) (*input, error) {
 		return nil, err
 	}
 	return in, nil
+}
+
+// freeze makes inputs with a default constants, as onnxio does for models in protobuf.
+func freeze(m *ir.Model) {
+	for i := len(m.Main.Inputs()) - 1; i >= 0; i-- {
+		v := m.Main.Inputs()[i].Value()
+		if t := v.Default(); t != nil {
+			c := m.Main.NamedConst(v.Name(), t)
+			c.Meta = v.Meta
+			v.ReplaceUses(c)
+			m.Main.RemoveInput(i)
+		}
+	}
 }
 
 // headSize is how much of a file tells its format.

@@ -271,6 +271,10 @@ func (j *job) explainFailure(ctx context.Context, err error) error {
 		}
 		return &fileError{j.in.name, err}
 	}
+	var crash *passes.InternalError
+	if errors.As(err, &crash) && j.f.observe.verbose {
+		j.stderr.Write(crash.Stack)
+	}
 	text := f.Error()
 	if f.Note != "" {
 		text += "; " + f.Note

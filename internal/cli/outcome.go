@@ -34,6 +34,7 @@ type outcome struct {
 	Verified    verifiedOutcome    `json:"verification"`
 	Undone      []undoneOutcome    `json:"undone,omitempty"`
 	Planned     []optimize.Planned `json:"planned,omitempty"`
+	Warnings    []string           `json:"warnings,omitempty"`
 	Remarks     []string           `json:"remarks,omitempty"`
 }
 
@@ -107,7 +108,7 @@ func (j *job) tell(w *watch, res *optimize.Result) error {
 	o, f := &j.outcome, &j.f.observe
 	j.warnings(res)
 	if f.time {
-		o.timeTable(j.stderr)
+		o.timeTable(j.stderr, f.verbose)
 	}
 	if f.stats {
 		o.ruleTable(j.stderr)
@@ -137,6 +138,10 @@ func (j *job) tell(w *watch, res *optimize.Result) error {
 
 // warnings prints what a user should know although nothing failed.
 func (j *job) warnings(res *optimize.Result) {
+	for _, w := range res.Warnings {
+		j.warn("%s: %s", j.in.name, w)
+	}
+	j.outcome.Warnings = res.Warnings
 	for _, u := range res.Undone {
 		j.warn("rewrite %d, %s of %s at %s, broke the model and was left out", u.Number+1, u.Rule, u.Path, cmp.Or(u.Node, "the model"))
 	}
@@ -216,17 +221,37 @@ func plural(n int) string {
 	return "s"
 }
 
-// timeTable prints the time of each step.
-func (o *outcome) timeTable(w io.Writer) {
+// timeTable prints the time of each pass, the slowest first, or with all set that of each step as they ran.
+func (o *outcome) timeTable(w io.Writer, all bool) {
+	type line struct {
+		name    string
+		seconds float64
+		runs    int
+	}
+	var lines []*line
+	byName := map[string]*line{}
 	sum := 0.0
-	t := table{right: []int{0, 1}}
 	for _, s := range o.Passes {
+		name := s.Pass
+		if all {
+			name = s.Path
+		}
+		if byName[name] == nil {
+			byName[name] = &line{name: name}
+			lines = append(lines, byName[name])
+		}
+		byName[name].seconds += s.Seconds
+		byName[name].runs++
 		sum += s.Seconds
 	}
-	for _, s := range o.Passes {
-		t.row(fmt.Sprintf("%.3f ms", s.Seconds*1e3), fmt.Sprintf("%.1f %%", 100*s.Seconds/max(sum, 1e-9)), s.Path)
+	if !all {
+		slices.SortStableFunc(lines, func(a, b *line) int { return cmp.Compare(b.seconds, a.seconds) })
 	}
-	t.row(fmt.Sprintf("%.3f ms", sum*1e3), "", "all passes")
+	t := table{right: []int{0, 1, 2}}
+	for _, l := range lines {
+		t.row(fmt.Sprintf("%.3f ms", l.seconds*1e3), fmt.Sprintf("%.1f %%", 100*l.seconds/max(sum, 1e-9)), fmt.Sprintf("%d x", l.runs), l.name)
+	}
+	t.row(fmt.Sprintf("%.3f ms", sum*1e3), "", "", "all passes")
 	fmt.Fprintln(w, "time of passes:")
 	t.write(w, "  ")
 }

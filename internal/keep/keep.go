@@ -7,19 +7,20 @@ package keep
 
 import "github.com/onnxopt/onnxopt/ir"
 
-// Identity is implemented by the Extra of an output slot whose Identity node the reader absorbed (see naming.Absorb).
+// Identity is implemented by the Extra of an output slot whose Identity node the reader may have absorbed (see naming.Absorb).
 type Identity interface {
-	// Identity returns the node's name, its documentation and metadata, and its place in the source (ir.Node.Pos).
-	Identity() (name string, meta *ir.Meta, pos int64)
+	// Identity returns the node's name, its documentation and metadata, and its place in the source (ir.Node.Pos); ok is
+	// false if there was none.
+	Identity() (name string, meta *ir.Meta, pos int64, ok bool)
 }
 
-// Quantization is implemented by the Extra of a value that quantization_annotation names.
+// Quantization is implemented by the Extra of a value that quantization_annotation may name.
 type Quantization interface {
-	// Quantization returns quant_parameter_tensor_names: keys such as SCALE_TENSOR and names of tensors.
+	// Quantization returns quant_parameter_tensor_names: keys such as SCALE_TENSOR and names of tensors. nil says nothing.
 	Quantization() []ir.Prop
 }
 
-// Unbound is implemented by the Extra of a graph whose value_info or quantization_annotation names values nobody has.
+// Unbound is implemented by the Extra of a graph whose value_info or quantization_annotation may name values nobody has.
 type Unbound interface {
 	Unbound() []Info
 }

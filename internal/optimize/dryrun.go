@@ -17,7 +17,7 @@ type Planned struct {
 	Graph  string `json:"graph,omitempty"`
 	Node   string `json:"node,omitempty"`
 
-	Nodes int   `json:"nodes"`
+	Nodes int   `json:"nodes"` // Constant nodes are weights and not counted
 	Bytes int64 `json:"parameter_bytes"`
 	MACs  int64 `json:"macs"` // bodies of loops count once
 	// Peak is the change of the peak of activation memory, nil where finding it would have taken too long.
@@ -73,11 +73,11 @@ func (d *DryRun) attach(m *ir.Model) {
 	}
 	d.stop = m.Listen(&ir.Listener{
 		Made: func(n *ir.Node) {
-			d.now.Nodes++
+			d.now.Nodes += counted(n)
 			touch(n)
 		},
 		Erased: func(n *ir.Node) {
-			d.now.Nodes--
+			d.now.Nodes -= counted(n)
 			d.now.Bytes -= held(n)
 			d.now.MACs -= d.costs[n]
 			delete(d.costs, n)
@@ -142,6 +142,13 @@ func (d *DryRun) macs(n *ir.Node) int64 {
 func (d *DryRun) findPeak() int64 {
 	d.peakLeft -= d.model.Main.NumNodes()
 	return liveness.Graph(d.model.Main, d.options()).Peak
+}
+
+func counted(n *ir.Node) int {
+	if n.Op() == ir.Op("Constant") {
+		return 0
+	}
+	return 1
 }
 
 // held is the size of the constant that a Constant node is.

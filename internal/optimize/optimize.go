@@ -58,6 +58,7 @@ type Result struct {
 	Report       *passes.Report
 	Verification Verification
 	Undone       []hook.Offer // rewrites left out because they broke the model
+	Warnings     []string     // what the model that came in states wrongly
 	Unverified   []string     // steps that --verify-each could not compare, and why
 }
 
@@ -193,8 +194,8 @@ func (r *run) progress(doing string) {
 
 func (r *run) do(ctx context.Context) (*Result, error) {
 	r.progress("checking the model")
-	if err := hook.Structure(r.q.Model); err != nil {
-		return nil, &InputError{err}
+	if err := r.admit(); err != nil {
+		return nil, err
 	}
 	if r.q.Verify != Off && r.q.Verify != "" {
 		r.original = r.q.Model.Clone()
@@ -209,7 +210,7 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 	changed := edits(r.q.Model) != before
 	if changed {
 		r.progress("checking the result")
-		if err := hook.Structure(r.q.Model); err != nil {
+		if err := check(r.q.Model); err != nil {
 			return &r.res, r.blame(ctx, fmt.Errorf("the result is not valid: %w", err), true)
 		}
 	}

@@ -89,7 +89,7 @@ func (r *run) fails(ctx context.Context, c failing, src compare.Source) bool {
 	if err != nil {
 		return errors.As(err, &crash)
 	}
-	if hook.Structure(m) != nil {
+	if check(m) != nil {
 		return true
 	}
 	if src == nil {

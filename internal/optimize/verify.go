@@ -157,7 +157,7 @@ func (r *run) undo(ctx context.Context, v *compare.Verdict) (*compare.Verdict, e
 		if err != nil {
 			return nil, err
 		}
-		if err := hook.Structure(m); err != nil {
+		if err := check(m); err != nil {
 			return nil, r.blame(ctx, fmt.Errorf("the result is not valid: %w", err), true)
 		}
 		r.res.Report = report
@@ -205,7 +205,7 @@ func (r *run) bad(ctx context.Context, limit int, src compare.Source) (bool, err
 	if _, err := r.rerun(ctx, r.q.Pipeline, m, r.limited(limit)...); err != nil {
 		return false, err
 	}
-	if hook.Structure(m) != nil {
+	if check(m) != nil {
 		return true, nil
 	}
 	v, err := r.compare(ctx, r.original, m, src)

@@ -10,8 +10,8 @@ import (
 	"github.com/onnxopt/onnxopt/ir"
 )
 
-// difference walks two models side by side and names the first thing that differs, "" if nothing does. Extra fields and
-// origins are not looked at.
+// difference walks two models side by side and names the first thing that differs, "" if nothing does. Of Extra fields it
+// looks at what both tell through package keep; origins it leaves out.
 func difference(a, b *ir.Model) string {
 	d := &differ{}
 	d.field("ir_version", a.IRVersion, b.IRVersion)
@@ -121,6 +121,14 @@ func (d *differ) slots(what string, a, b []*ir.Slot) {
 		d.typ(what, s.Type(), b[i].Type())
 		d.meta(what, s.Meta, b[i].Meta)
 		d.value(what, s.Value(), b[i].Value())
+		x, ok1 := s.Extra.(keep.Identity)
+		y, ok2 := b[i].Extra.(keep.Identity)
+		if ok1 && ok2 {
+			name1, meta1, _, had1 := x.Identity()
+			name2, meta2, _, had2 := y.Identity()
+			d.field(what+" identity", fmt.Sprint(name1, had1), fmt.Sprint(name2, had2))
+			d.meta(what+" identity", meta1, meta2)
+		}
 	}
 }
 
@@ -134,9 +142,26 @@ func (d *differ) value(what string, a, b *ir.Value) {
 	d.typ(what, a.Type(), b.Type())
 	d.meta(what, a.Meta, b.Meta)
 	d.tensor(what+" default", a.Default(), b.Default())
+	x, ok1 := a.Extra.(keep.Quantization)
+	y, ok2 := b.Extra.(keep.Quantization)
+	if ok1 && ok2 {
+		d.field(what+" quantization", x.Quantization(), y.Quantization())
+	}
 }
 
 func (d *differ) graph(what string, a, b *ir.Graph) {
+	x, ok1 := a.Extra.(keep.Unbound)
+	y, ok2 := b.Extra.(keep.Unbound)
+	if ok1 && ok2 {
+		for i, u := range x.Unbound() {
+			if v := y.Unbound(); d.field(what+" unbound", len(x.Unbound()), len(v)) {
+				d.field(what+" unbound", u.Name, v[i].Name)
+				d.typ(what+" unbound "+u.Name, u.Type, v[i].Type)
+				d.meta(what+" unbound "+u.Name, u.Meta, v[i].Meta)
+				d.field(what+" unbound "+u.Name, u.Quant, v[i].Quant)
+			}
+		}
+	}
 	d.field(what+" name", a.Name(), b.Name())
 	d.meta(what, a.Meta, b.Meta)
 	d.slots(what+" input", a.Inputs(), b.Inputs())

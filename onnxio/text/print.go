@@ -221,6 +221,13 @@ func (p *printer) graphName(s string) string {
 
 func (p *printer) body(g *ir.Graph) {
 	p.put("{\n")
+	if g.IsBody() { // functions have no initializers
+		for _, v := range g.Consts() {
+			p.put(strings.Repeat(" ", p.indent), p.name(p.names.Value(v)), " = Constant")
+			p.attrs([]*ir.Attr{ir.TensorAttr("value", v.Const())})
+			p.put(" ()\n")
+		}
+	}
 	late := newLate(g, p.names.Identities(g))
 	for n := range g.Nodes() {
 		for _, i := range late.before(n) {
@@ -239,7 +246,7 @@ func (p *printer) identity(i *naming.Identity) {
 	var label string
 	if k, ok := i.Slot.Extra.(keep.Identity); ok {
 		var meta *ir.Meta
-		label, meta, _ = k.Identity()
+		label, meta, _, _ = k.Identity()
 		p.noteLines(notesOf(meta))
 	}
 	p.put(strings.Repeat(" ", p.indent))

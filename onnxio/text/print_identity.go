@@ -26,8 +26,9 @@ func newLate(g *ir.Graph, ids []*naming.Identity) *late {
 	l.done = map[*ir.Node]bool{}
 	place := func(i *naming.Identity) int64 {
 		if k, ok := i.Slot.Extra.(keep.Identity); ok {
-			_, _, pos := k.Identity()
-			return pos
+			if _, _, pos, ok := k.Identity(); ok {
+				return pos
+			}
 		}
 		return math.MaxInt64
 	}

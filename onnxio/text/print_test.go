@@ -101,7 +101,7 @@ func TestEverything(t *testing.T) {
 	require.Nil(t, g.Inputs()[4].Type())
 	require.Equal(t, []ir.Prop{{Key: "SCALE_TENSOR", Value: "k"}}, g.Inputs()[0].Value().Extra.(keep.Quantization).Quantization())
 	require.Equal(t, "ghost", g.Extra.(keep.Unbound).Unbound()[0].Name)
-	name, _, _ := g.Outputs()[2].Extra.(keep.Identity).Identity()
+	name, _, _, _ := g.Outputs()[2].Extra.(keep.Identity).Identity()
 	require.Equal(t, "id", name)
 	require.Equal(t, "an attribute", g.NodeList()[0].Attr("i").Doc)
 	require.Equal(t, "unnamed", g.NodeList()[0].Attr("ts").Tensors()[1].Meta().DocString())

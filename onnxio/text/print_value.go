@@ -58,6 +58,9 @@ func (p *printer) values(g *ir.Graph) []decl {
 		}
 	}
 	for _, v := range g.Consts() {
+		if g.IsBody() {
+			break // they are printed as nodes
+		}
 		t := v.Const()
 		name := p.names.Value(v)
 		inits = append(inits, decl{name: name, meta: t.Meta(), q: quantOf(v), data: t})

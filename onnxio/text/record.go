@@ -16,7 +16,7 @@ type slotRecord struct {
 }
 
 // Identity makes the record a keep.Identity.
-func (r *slotRecord) Identity() (string, *ir.Meta, int64) { return r.name, r.meta, r.pos }
+func (r *slotRecord) Identity() (string, *ir.Meta, int64, bool) { return r.name, r.meta, r.pos, true }
 
 // valueRecord holds the quantization_annotation of a value.
 type valueRecord struct{ quant []ir.Prop }

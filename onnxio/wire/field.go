@@ -8,6 +8,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math"
 	"slices"
@@ -65,7 +66,7 @@ func Fields(b []byte) iter.Seq2[Field, error] {
 func next(b []byte) (Field, error) {
 	num, typ, k := protowire.ConsumeTag(b)
 	if k < 0 {
-		return Field{}, Errorf(b, "no valid field tag: %s", reason(k))
+		return Field{}, Errorf(b, "no field begins here: %s", reason(k))
 	}
 	f := Field{Num: num, Type: typ}
 	var n int
@@ -90,13 +91,12 @@ func next(b []byte) (Field, error) {
 	return f, nil
 }
 
-// reason is protowire's parse error without its package prefix.
+// reason says what protowire's negative length means.
 func reason(n int) string {
-	err := protowire.ParseError(n)
-	if u := errors.Unwrap(err); u != nil {
-		err = u
+	if errors.Is(protowire.ParseError(n), io.ErrUnexpectedEOF) {
+		return "it ends too early"
 	}
-	return err.Error()
+	return "invalid encoding"
 }
 
 // Get is the value of a singular message field: where it occurs more than once, the occurrences joined, which is how the
@@ -202,12 +202,21 @@ func Errorf(at []byte, format string, a ...any) *Error {
 func (e *Error) Error() string {
 	s := e.Msg
 	if e.Path != "" {
-		s = e.Path + ": " + s
+		s = shorten(e.Path) + ": " + s
 	}
 	if e.Offset >= 0 {
 		s += fmt.Sprintf(" (byte %d)", e.Offset)
 	}
 	return printable(s)
+}
+
+// shorten leaves the middle of a long path out.
+func shorten(path string) string {
+	const end = 150
+	if len(path) <= 2*end {
+		return path
+	}
+	return strings.ToValidUTF8(path[:end], "") + "[...]" + strings.ToValidUTF8(path[len(path)-end:], "")
 }
 
 // printable escapes what names in a file may hold and a line of text may not.

@@ -18,6 +18,21 @@ type call struct {
 	out    []*info
 }
 
+// complete reports whether the node has the operands and results that its schema asks for. Rules rely on it; ops.Verify reports it.
+func (c *call) complete() bool {
+	least, most := c.schema.NumInputs()
+	if len(c.in) < least || len(c.in) > most && most != schema.Unbounded {
+		return false
+	}
+	for i, x := range c.in {
+		if p := c.schema.Input(i); p == nil || x == nil && p.Option != schema.Optional {
+			return false
+		}
+	}
+	_, most = c.schema.NumOutputs()
+	return len(c.out) <= most || most == schema.Unbounded
+}
+
 // resultTypes gives the results the element types that the schema implies: a type variable means the same type wherever it stands.
 func (c *call) resultTypes() {
 	for i, x := range c.out {
@@ -58,7 +73,7 @@ func (c *call) finish() {
 				x.dims[i] = c.a.fresh()
 			}
 		}
-		if x.data != nil && (!x.count().Is(int64(len(x.data))) || len(x.data) > maxData || !tracked(x.elem)) {
+		if x.data != nil && (!x.count().Is(int64(len(x.data))) || !small(x.elem, int64(len(x.data)))) {
 			x.data = nil
 		}
 		for i, e := range x.data {
@@ -215,7 +230,7 @@ func (c *call) setElem(i int, d ir.DType) {
 // setData gives result i its elements, each as its element type holds it.
 func (c *call) setData(i int, data []elem) {
 	x := c.result(i)
-	if len(data) > maxData || !tracked(x.elem) {
+	if !small(x.elem, int64(len(data))) {
 		return
 	}
 	x.data = make([]elem, len(data))

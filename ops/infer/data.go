@@ -38,7 +38,7 @@ func tracked(d ir.DType) bool {
 // loadElems reads a small constant; nil if it is not tracked or cannot be read.
 func loadElems(t *ir.Tensor) []elem {
 	n := t.Len()
-	if n < 0 || n > maxData || !tracked(t.DType()) {
+	if !small(t.DType(), n) {
 		return nil
 	}
 	b, err := t.Bytes()

@@ -193,15 +193,20 @@ func broadcastSize(x, y Int) (Int, bool) {
 	case !x.known || !y.known:
 		return Int{}, true
 	}
-	return opaque("broadcast", x, y, true), true
+	return broadcast(x, y), true
 }
 
 // mapData sets the content of result 0 from those of all operands, broadcast, if they are small and known.
 func (c *call) mapData(f func(args []elem) elem) {
 	shape, ok := c.result(0).sizes()
 	n := ir.NumElements(shape)
-	if !ok || n < 0 || n > maxData {
+	if !ok || !small(c.result(0).elem, n) {
 		return
+	}
+	for _, x := range c.in {
+		if x != nil && x.tensor == nil && x.data == nil {
+			return // before constants are loaded in vain
+		}
 	}
 	data := make([][]elem, len(c.in))
 	strides := make([][]int, len(c.in))

@@ -179,7 +179,7 @@ func (a *analysis) operator(n *ir.Node, in []*info) []*info {
 		return c.out
 	}
 	c.resultTypes()
-	if rule := lookupRule(a.rules, op); rule != nil && !(a.generic && n.HasRefs()) {
+	if rule := lookupRule(a.rules, op); rule != nil && c.complete() && !(a.generic && n.HasRefs()) {
 		rule(c)
 	}
 	c.finish()

@@ -29,8 +29,17 @@ type elem struct {
 	size  bool // the element is a dimension of some tensor, hence not negative even where its expression does not show it
 }
 
-// maxData is the largest number of elements that are tracked.
-const maxData = 1024
+// maxData is the largest number of elements that are tracked; of floating-point tensors, which rarely take part in shape arithmetic,
+// fewer are.
+const (
+	maxData  = 1024
+	maxFloat = 64
+)
+
+// small reports whether the elements of a tensor of n elements of type d are tracked.
+func small(d ir.DType, n int64) bool {
+	return n >= 0 && tracked(d) && n <= maxData && (n <= maxFloat || !d.IsFloat())
+}
 
 func tensorInfo(d ir.DType, dims []Int) *info {
 	return &info{kind: ir.KindTensor, elem: d, ranked: dims != nil, dims: dims}
@@ -158,16 +167,7 @@ func (x *info) content() []elem {
 	return x.data
 }
 
-// equal reports whether x and y state the same type with surely equal sizes, and the same content.
-func (x *info) equal(y *info) bool {
-	if x == nil || y == nil {
-		return x == y
-	}
-	return x.sameType(y) && x.tensor == y.tensor && slices.EqualFunc(x.data, y.data, func(a, b elem) bool {
-		return a.isNum == b.isNum && (a.frac == b.frac) && (a.isNum || a.known == b.known && (!a.known || a.Same(b.Int)))
-	})
-}
-
+// sameType reports whether x and y state the same type with surely equal sizes.
 func (x *info) sameType(y *info) bool {
 	if x == nil || y == nil {
 		return x == y

@@ -1,11 +1,6 @@
 package infer
 
-import (
-	"math"
-	"slices"
-
-	"github.com/onnxopt/onnxopt/ir"
-)
+import "slices"
 
 // inferConcat: sizes along axis add up, the others agree. Contents of vectors follow.
 func inferConcat(c *call) {
@@ -110,7 +105,7 @@ func inferSplit(c *call) {
 		}
 		c.set(i, r)
 		n, number := r[axis].Const()
-		if data := c.data(0); data != nil && len(d) == 1 && number && at+n <= int64(len(data)) {
+		if data := c.data(0); data != nil && len(d) == 1 && number && n >= 0 && at <= int64(len(data))-n {
 			c.setData(i, data[at:at+n])
 			at += n
 		}
@@ -165,7 +160,9 @@ func (c *call) equalParts(size Int, n int64) []Int {
 	}
 	parts := slices.Repeat([]Int{part}, int(n))
 	if c.since() >= 18 {
-		parts[n-1] = size.Sub(part.Mul(Num(n - 1)))
+		if parts[n-1] = size.Sub(part.Mul(Num(n - 1))); parts[n-1].Neg().Positive() {
+			return vector(int(n)) // rounding up leaves too little; the standard does not say what happens
+		}
 	}
 	return parts
 }
@@ -221,167 +218,6 @@ func inferGatherND(c *call) {
 		return
 	}
 	c.set(0, slices.Concat(ind[:len(ind)-1], d[b+int(k):]))
-}
-
-// sliceArgs are the starts, ends, axes and steps of a Slice, from attributes before opset 10.
-func (c *call) sliceArgs(rank int) (starts, ends []Int, axes []int, steps []int64, ok bool) {
-	var at []int64
-	if c.since() < 10 {
-		for _, v := range c.attrInts("starts") {
-			starts = append(starts, Num(v))
-		}
-		for _, v := range c.attrInts("ends") {
-			ends = append(ends, Num(v))
-		}
-		at = c.attrInts("axes")
-	} else {
-		var known bool
-		if c.has(3) {
-			if at, known = c.consts(3); !known {
-				return
-			}
-		}
-		if c.has(4) {
-			if steps, known = c.consts(4); !known {
-				return
-			}
-		}
-		n, counted := c.countOf(1).Const()
-		if !counted || n > int64(rank) {
-			return
-		}
-		if starts, known = c.ints(1); !known {
-			starts = vector(int(n))
-		}
-		if ends, known = c.ints(2); !known {
-			ends = vector(int(n))
-		}
-	}
-	if at == nil {
-		for i := range starts {
-			at = append(at, int64(i))
-		}
-	}
-	if steps == nil {
-		steps = slices.Repeat([]int64{1}, len(starts))
-	}
-	if len(starts) != len(ends) || len(at) != len(starts) || len(steps) != len(starts) || len(starts) > rank {
-		c.errorf("%d starts, %d ends, %d axes and %d steps for a tensor of rank %d", len(starts), len(ends), len(at), len(steps), rank)
-		return
-	}
-	axes, ok = c.axes(at, rank)
-	return
-}
-
-// inferSlice: see sliceSize. Contents of vectors follow where all bounds are numbers.
-func inferSlice(c *call) {
-	d, ok := c.dims(0)
-	if !ok {
-		return
-	}
-	r := vector(len(d))
-	starts, ends, axes, steps, ok := c.sliceArgs(len(d))
-	if !ok {
-		// Axes that are not sliced keep their size if the axes are known; here even they are not.
-		c.set(0, r)
-		return
-	}
-	copy(r, d)
-	for i, k := range axes {
-		if steps[i] == 0 {
-			c.errorf("the step of axis %d is 0", k)
-			return
-		}
-		r[k] = sliceSize(d[k], starts[i], ends[i], steps[i])
-	}
-	c.set(0, r)
-	if data := c.data(0); data != nil && len(d) == 1 && len(axes) == 1 {
-		c.sliceData(data, starts[0], ends[0], steps[0])
-	} else if len(axes) == 0 {
-		c.keepData()
-	}
-}
-
-// sliceSize is the number of elements from start to end: bounds count from the end if negative, and are clamped.
-func sliceSize(size, start, end Int, step int64) Int {
-	n, known := size.Const()
-	s, sn := start.Const()
-	e, en := end.Const()
-	if known && sn && en {
-		from, to := clampSlice(n, s, e, step)
-		return Num(max(0, ceilDiv(to-from, step)))
-	}
-	if step == math.MinInt64 || !size.known {
-		return Int{}
-	}
-	if step < 0 {
-		// The whole axis backwards is the usual case; anything else is left open.
-		if en && e <= -math.MaxInt32 && (sn && (s == -1 || s >= math.MaxInt32) || start.Same(size.Sub(Num(1)))) {
-			return size.CeilDiv(Num(-step))
-		}
-		return Int{}
-	}
-	from, to := clampSize(start, size), clampSize(end, size)
-	return to.Sub(from).Max(Num(0)).CeilDiv(Num(step))
-}
-
-// clampSize is a bound of a slice with positive step as a place in [0, size].
-func clampSize(b, size Int) Int {
-	n, number := b.Const()
-	switch {
-	case number && n >= math.MaxInt32, b.Same(size):
-		return size
-	case number && n <= -math.MaxInt32:
-		return Num(0)
-	case b.NonNeg():
-		return b.Min(size)
-	case number:
-		return size.Add(b).Max(Num(0))
-	case b.Neg().Positive():
-		return size.Add(b).Max(Num(0))
-	}
-	return Int{}
-}
-
-func clampSlice(n, s, e, step int64) (from, to int64) {
-	place := func(v, low, high int64) int64 {
-		if v < 0 {
-			v += n
-		}
-		return min(max(v, low), high)
-	}
-	if step > 0 {
-		return place(s, 0, n), place(e, 0, n)
-	}
-	if n == 0 {
-		return 0, 0
-	}
-	return place(s, 0, n-1), place(e, -1, n-1)
-}
-
-func ceilDiv(a, b int64) int64 {
-	q := a / b
-	if a%b != 0 && (a < 0) == (b < 0) {
-		q++
-	}
-	return q
-}
-
-func (c *call) sliceData(data []elem, start, end Int, step int64) {
-	s, ok := start.Const()
-	e, ok2 := end.Const()
-	if !ok || !ok2 {
-		return
-	}
-	from, to := clampSlice(int64(len(data)), s, e, step)
-	var r []elem
-	for i := range max(0, ceilDiv(to-from, step)) {
-		r = append(r, data[from+i*step])
-	}
-	if r == nil {
-		r = []elem{}
-	}
-	c.setData(0, r)
 }
 
 // inferPad: pads holds the number of elements added before each axis, then after each; from opset 18 on axes may name the axes.
@@ -460,125 +296,6 @@ func (c *call) blocks(f func(ch, h, w, b Int) (Int, Int, Int)) {
 	c.set(0, []Int{d[0], ch, h, w})
 }
 
-// inferCompress: the number of elements chosen is not known; without axis the result is a vector.
-func inferCompress(c *call) {
-	d, ok := c.dims(0)
-	if !c.hasAttr("axis") {
-		c.set(0, vector(1))
-		return
-	}
-	if !ok {
-		return
-	}
-	if k, ok := c.axis(c.int("axis"), len(d)); ok {
-		r := slices.Clone(d)
-		r[k] = Int{}
-		c.set(0, r)
-	}
-}
-
-// inferNonZero: [rank, number of elements other than zero].
-func inferNonZero(c *call) {
-	r := vector(2)
-	if d, ok := c.dims(0); ok {
-		r[0] = Num(int64(len(d)))
-		if n := 0; c.data(0) != nil && allNumbers(c.data(0)) {
-			for _, e := range c.data(0) {
-				if e.isNum || !e.Is(0) {
-					n++
-				}
-			}
-			r[1] = Num(int64(n))
-		}
-	}
-	c.set(0, r)
-}
-
-func allNumbers(data []elem) bool {
-	return !slices.ContainsFunc(data, func(e elem) bool {
-		_, ok := e.value()
-		return !ok
-	})
-}
-
-// inferOneHot: a new axis of size depth.
-func inferOneHot(c *call) {
-	d, ok := c.dims(0)
-	if !ok {
-		return
-	}
-	axis, ok := c.axis(c.int("axis"), len(d)+1)
-	if !ok {
-		return
-	}
-	depth := Int{}
-	if x := c.scalar(1); x.NonNeg() {
-		depth = x
-	}
-	c.set(0, slices.Insert(slices.Clone(d), axis, depth))
-}
-
-// inferTopK: values and indices have k elements along axis. Opset 1 had k as an attribute.
-func inferTopK(c *call) {
-	d, ok := c.dims(0)
-	if !ok {
-		return
-	}
-	axis, ok := c.axis(c.int("axis"), len(d))
-	if !ok {
-		return
-	}
-	k := c.scalar(1)
-	if c.since() < 10 {
-		k = Num(c.int("k"))
-	}
-	n, number := d[axis].Const()
-	if v, ok := k.Const(); ok && (v < 0 || number && v > n) {
-		c.errorf("k is %d, but axis %d has size %s", v, axis, d[axis])
-		return
-	}
-	if !k.NonNeg() && !c.isSizeOperand(1) {
-		k = Int{}
-	}
-	r := slices.Clone(d)
-	r[axis] = k
-	c.set(0, r)
-	c.set(1, slices.Clone(r))
-}
-
-// isSizeOperand reports whether operand i is one element that is a size.
-func (c *call) isSizeOperand(i int) bool {
-	data := c.data(i)
-	return len(data) == 1 && data[0].size
-}
-
-// inferUnique: the number of distinct elements is not known; without axis the operand is flattened.
-func inferUnique(c *call) {
-	n := c.a.fresh()
-	d, ok := c.dims(0)
-	switch {
-	case !c.hasAttr("axis"):
-		c.set(0, []Int{n})
-		if ok {
-			c.set(2, []Int{product(d)})
-		}
-	case ok:
-		k, ok := c.axis(c.int("axis"), len(d))
-		if !ok {
-			return
-		}
-		r := slices.Clone(d)
-		r[k] = n
-		c.set(0, r)
-		c.set(2, []Int{d[k]})
-	}
-	c.set(1, []Int{n})
-	if !c.result(2).ranked {
-		c.set(2, vector(1))
-	}
-	c.set(3, []Int{n})
-}
-
 // inferCenterCropPad: the sizes in operand 1 along axes, by default all.
 func inferCenterCropPad(c *call) {
 	d, ok := c.dims(0)
@@ -607,48 +324,4 @@ func inferCenterCropPad(c *call) {
 		}
 	}
 	c.set(0, r)
-}
-
-// inferRange: the number of steps from start to limit.
-func inferRange(c *call) {
-	r := vector(1)
-	c.set(0, r)
-	if len(c.data(0)) != 1 || len(c.data(1)) != 1 || len(c.data(2)) != 1 {
-		return
-	}
-	start, limit, delta := c.data(0)[0], c.data(1)[0], c.data(2)[0]
-	a, ok := start.value()
-	b, ok2 := limit.value()
-	s, ok3 := delta.value()
-	switch {
-	case ok3 && s == 0:
-		c.errorf("delta is 0")
-	case ok && ok2 && ok3 && (start.isNum || limit.isNum || delta.isNum):
-		if n := math.Ceil((b - a) / s); n < 1<<53 && n == n {
-			r[0] = Num(int64(max(0, n)))
-		}
-	case start.isNum || limit.isNum || delta.isNum || !delta.known:
-	default:
-		if k, number := delta.Const(); number && k < 0 {
-			r[0] = start.Sub(limit.Int).Max(Num(0)).CeilDiv(delta.Neg())
-		} else if number {
-			r[0] = limit.Sub(start.Int).Max(Num(0)).CeilDiv(delta.Int)
-			if limit.size && start.Is(0) && k == 1 {
-				r[0] = limit.Int
-			}
-		}
-		c.rangeData(r[0], start, delta)
-	}
-}
-
-func (c *call) rangeData(n Int, start, delta elem) {
-	k, ok := n.Const()
-	if !ok || k > maxData || c.elem(0) == ir.Undefined {
-		return
-	}
-	data := make([]elem, k)
-	for i := range data {
-		data[i] = elem{Int: start.Add(delta.Mul(Num(int64(i))))}
-	}
-	c.setData(0, data)
 }

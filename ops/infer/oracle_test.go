@@ -189,13 +189,13 @@ func against(t *testing.T, name string, m *ir.Model, o oracle, s *score) {
 				peers = append(peers, p)
 			}
 			if s.count(typ, peers) {
-				t.Logf("%s: %s: value %q: we find only %s; onnx %s, ort %s", name, n, v.Name(), typ, text(o.ONNX[v.Name()]), text(o.ORT[v.Name()]))
+				t.Logf("%s: %s: value %q: we find only %s; onnx %s, ort %s", name, n, v.Name(), typ, spelled(o.ONNX[v.Name()]), spelled(o.ORT[v.Name()]))
 			}
 		}
 	}
 }
 
-func text(s *string) string {
+func spelled(s *string) string {
 	if s == nil {
 		return "nothing"
 	}

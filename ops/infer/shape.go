@@ -348,7 +348,7 @@ func inferExpand(c *call) {
 // fill makes every element of result 0 e, if there are few.
 func (c *call) fill(e elem) {
 	n, ok := c.result(0).count().Const()
-	if ok && n >= 0 && n <= maxData {
+	if ok && small(c.result(0).elem, n) {
 		c.setData(0, slices.Repeat([]elem{e}, int(n)))
 	}
 }

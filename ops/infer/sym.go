@@ -30,9 +30,20 @@ type atom struct {
 	symbol  string // the model's own name where the atom is one
 	private bool   // it is, or contains, a size that the model has no name for
 	nonneg  bool
-	arg     Int   // of floor(arg/div)
-	div     int64 // 0 for other atoms
+	op      atomOp
+	x, y    Int // what op is applied to
 }
+
+// atomOp is what an atom is a function of.
+type atomOp uint8
+
+const (
+	opSize      atomOp = iota // none: a size
+	opFloor                   // floor(x/y)
+	opTrunc                   // x/y rounded towards zero
+	opPositive                // max(x, 0)
+	opBroadcast               // the size that x and y broadcast to
+)
 
 // Bounds on what is kept as an expression.
 const (
@@ -214,163 +225,16 @@ func (x Int) mulTerm(t term) Int {
 	return r
 }
 
-// FloorDiv is the largest integer not above x / y; unknown for a divisor of zero. A divisor that is an expression is taken to be
-// other than zero.
-func (x Int) FloorDiv(y Int) Int {
-	if !x.known || !y.known || y.Is(0) {
-		return Int{}
+// broadcast is an atom for the size that x and y broadcast to, of which nothing more is known.
+func broadcast(x, y Int) Int {
+	if x.String() > y.String() {
+		x, y = y, x
 	}
-	if d, ok := y.Const(); ok {
-		if d == math.MinInt64 {
-			return Int{}
-		}
-		if d < 0 {
-			x, d = x.Neg(), -d
-		}
-		return x.floorDiv(d)
-	}
-	if q, ok := x.exactDiv(y); ok {
-		return q
-	}
-	return quotient("floor", x, y)
+	return newAtom(opBroadcast, "broadcast("+x.String()+", "+y.String()+")", x, y, true)
 }
 
-// TruncDiv is x / y rounded towards zero, as ONNX divides integers. A divisor that is an expression is taken to be other than zero.
-func (x Int) TruncDiv(y Int) Int {
-	if a, ok := x.Const(); ok {
-		if b, ok := y.Const(); ok && b != 0 && (a != math.MinInt64 || b != -1) {
-			return Num(a / b)
-		}
-	}
-	if x.NonNeg() && y.NonNeg() {
-		return x.FloorDiv(y)
-	}
-	if !x.known || !y.known || y.Is(0) {
-		return Int{}
-	}
-	if q, ok := x.exactDiv(y); ok {
-		return q
-	}
-	return quotient("trunc", x, y)
-}
-
-// CeilDiv is the smallest integer not below x / y, for y > 0.
-func (x Int) CeilDiv(y Int) Int {
-	if q, ok := x.exactDiv(y); ok && x.known {
-		return q
-	}
-	return x.Add(y).Sub(Num(1)).FloorDiv(y)
-}
-
-// Mod is x - y*floor(x/y).
-func (x Int) Mod(y Int) Int { return x.Sub(y.Mul(x.FloorDiv(y))) }
-
-// exactDiv divides if the terms of x are multiples of y, which has one term or is a number.
-func (x Int) exactDiv(y Int) (Int, bool) {
-	if y.Same(x) {
-		return Num(1), true
-	}
-	d := term{coef: y.c}
-	switch {
-	case len(y.terms) == 1 && y.c == 0:
-		d = y.terms[0]
-	case len(y.terms) != 0 || y.c == 0:
-		return Int{}, false
-	}
-	if x.c%d.coef != 0 || x.c != 0 && len(d.atoms) > 0 {
-		return Int{}, false
-	}
-	r := Num(x.c / d.coef)
-	for _, t := range x.terms {
-		rest, ok := withoutAtoms(t.atoms, d.atoms)
-		if !ok || t.coef%d.coef != 0 {
-			return Int{}, false
-		}
-		q := Int{known: true, terms: []term{{t.coef / d.coef, rest}}}
-		if len(rest) == 0 {
-			q = Num(t.coef / d.coef)
-		}
-		r = r.Add(q)
-	}
-	return r, r.known
-}
-
-// withoutAtoms takes the atoms of d out of a.
-func withoutAtoms(a, d []*atom) ([]*atom, bool) {
-	rest := slices.Clone(a)
-	for _, p := range d {
-		i := slices.IndexFunc(rest, func(q *atom) bool { return q.name == p.name })
-		if i < 0 {
-			return nil, false
-		}
-		rest = slices.Delete(rest, i, i+1)
-	}
-	return rest, true
-}
-
-// floorDiv divides by d > 0. Multiples of d leave the quotient; common factors are cancelled; a quotient of a quotient is one:
-// floor((floor(a/m) + b)/n) = floor((a + b*m)/(m*n)).
-func (x Int) floorDiv(d int64) Int {
-	if d == 1 || !x.known {
-		return x
-	}
-	whole, rest := Num(floor64(x.c, d)), Num(mod64(x.c, d))
-	common := uint64(d)
-	for _, t := range x.terms {
-		if k := floor64(t.coef, d); k != 0 {
-			whole = whole.Add(Int{known: true, terms: []term{{k, t.atoms}}})
-		}
-		if m := mod64(t.coef, d); m != 0 {
-			rest = rest.Add(Int{known: true, terms: []term{{m, t.atoms}}})
-			common = gcd(common, uint64(m))
-		}
-	}
-	switch {
-	case !rest.known:
-		return Int{}
-	case len(rest.terms) == 0:
-		return whole
-	}
-	if g := int64(common); g > 1 {
-		rest = rest.divideAll(g)
-		d /= g
-	}
-	if d == 1 {
-		return whole.Add(rest)
-	}
-	if len(rest.terms) == 1 && rest.terms[0].coef == 1 && len(rest.terms[0].atoms) == 1 {
-		if a := rest.terms[0].atoms[0]; a.div > 0 {
-			if both, ok := mul64(a.div, d); ok {
-				return whole.Add(a.arg.Add(Num(rest.c).Mul(Num(a.div))).floorDiv(both))
-			}
-		}
-	}
-	return whole.Add(atomInt(&atom{
-		name: "floor(" + rest.factor() + "/" + strconv.FormatInt(d, 10) + ")", private: rest.private(), nonneg: rest.NonNeg(), arg: rest, div: d,
-	}))
-}
-
-// divideAll divides all coefficients by g, which divides them, and the constant down.
-func (x Int) divideAll(g int64) Int {
-	r := Int{known: true, c: floor64(x.c, g)}
-	for _, t := range x.terms {
-		r.terms = append(r.terms, term{t.coef / g, t.atoms})
-	}
-	return r
-}
-
-// quotient is an atom for a division that is not simplified.
-func quotient(rounding string, x, y Int) Int {
-	return atomInt(&atom{name: rounding + "(" + x.factor() + "/" + y.factor() + ")", private: x.private() || y.private(), nonneg: x.NonNeg() && y.NonNeg()})
-}
-
-// opaque is an atom for a function of x and y that does not depend on their order.
-func opaque(name string, x, y Int, nonneg bool) Int {
-	a, b := x.String(), y.String()
-	if a > b {
-		a, b = b, a
-	}
-	return atomInt(&atom{name: name + "(" + a + ", " + b + ")", private: x.private() || y.private(), nonneg: nonneg})
+func newAtom(op atomOp, name string, x, y Int, nonneg bool) Int {
+	return atomInt(&atom{name: name, private: x.private() || y.private(), nonneg: nonneg, op: op, x: x, y: y})
 }
 
 // Max is the larger of x and y. All maxima and minima are written with max(e, 0), so that those of one pair cancel.
@@ -391,7 +255,7 @@ func (x Int) positivePart() Int {
 	case len(x.terms) > 0 && x.terms[0].coef < 0:
 		return x.Add(n.positivePart())
 	}
-	return atomInt(&atom{name: "max(" + x.String() + ", 0)", private: x.private(), nonneg: true})
+	return newAtom(opPositive, "max("+x.String()+", 0)", x, Num(0), true)
 }
 
 // private reports whether x contains a size that the model has no name for.
@@ -472,6 +336,58 @@ func (x Int) tooLong() bool {
 	return n > maxLength
 }
 
+// Eval is the value of x where each named size has the given one; ok is false if a name is not given, x contains a size without a name, or
+// the value overflows.
+func (x Int) Eval(sizes map[string]int64) (v int64, ok bool) {
+	if !x.known {
+		return 0, false
+	}
+	v = x.c
+	for _, t := range x.terms {
+		p := t.coef
+		for _, a := range t.atoms {
+			f, ok := a.eval(sizes)
+			if p, ok = mulOK(p, f, ok); !ok {
+				return 0, false
+			}
+		}
+		if v, ok = add64(v, p); !ok {
+			return 0, false
+		}
+	}
+	return v, true
+}
+
+func (a *atom) eval(sizes map[string]int64) (v int64, ok bool) {
+	if a.op == opSize {
+		v, ok = sizes[a.symbol]
+		return v, ok && a.symbol != ""
+	}
+	x, ok := a.x.Eval(sizes)
+	y, ok2 := a.y.Eval(sizes)
+	if !ok || !ok2 {
+		return 0, false
+	}
+	switch a.op {
+	case opFloor:
+		v, ok = Num(x).FloorDiv(Num(y)).Const()
+	case opTrunc:
+		v, ok = Num(x).TruncDiv(Num(y)).Const()
+	case opPositive:
+		v = max(x, 0)
+	case opBroadcast:
+		if v = x; x == 1 {
+			v = y
+		}
+	}
+	return v, ok
+}
+
+func mulOK(a, b int64, ok bool) (int64, bool) {
+	p, fits := mul64(a, b)
+	return p, ok && fits
+}
+
 func add64(a, b int64) (int64, bool) {
 	s := a + b
 	return s, (s > a) == (b > 0)
@@ -483,21 +399,4 @@ func mul64(a, b int64) (int64, bool) {
 	}
 	hi, lo := bits.Mul64(uint64(max(a, -a)), uint64(max(b, -b)))
 	return a * b, hi == 0 && lo <= math.MaxInt64
-}
-
-func floor64(a, d int64) int64 {
-	q := a / d
-	if a%d < 0 {
-		q--
-	}
-	return q
-}
-
-func mod64(a, d int64) int64 { return a - d*floor64(a, d) }
-
-func gcd(a, b uint64) uint64 {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
 }

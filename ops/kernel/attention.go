@@ -152,9 +152,14 @@ func newAttentionBias(c *Call, q *heads, keys, past int) (*attentionBias, error)
 		return nil, err
 	}
 	if a.shape[3] == 1 && keys > 1 && t.Rank() > 0 { // a mask for one key of many: the rest is hidden, not repeated
-		a.keys = make([]int64, q.batch)
-		for i := range a.keys {
-			a.keys[i] = 1
+		if a.keys == nil {
+			a.keys = make([]int64, q.batch)
+			for i := range a.keys {
+				a.keys[i] = 1
+			}
+		}
+		for i, n := range a.keys {
+			a.keys[i] = min(n, 1)
 		}
 	}
 	return a, nil

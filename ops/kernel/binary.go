@@ -142,7 +142,7 @@ func arithmetic(c *Call, k binaryKind) ([]ir.Datum, error) {
 	return nil, c.badType(a.DType())
 }
 
-func arith[T real](c *Call, a, b *ir.Tensor, shape []int64, k binaryKind) ([]ir.Datum, error) {
+func arith[T ordered](c *Call, a, b *ir.Tensor, shape []int64, k binaryKind) ([]ir.Datum, error) {
 	x, err := load[T](a)
 	if err != nil {
 		return nil, err
@@ -160,7 +160,7 @@ func arith[T real](c *Call, a, b *ir.Tensor, shape []int64, k binaryKind) ([]ir.
 }
 
 // binaryFunc is the function for k. Where the quotient of two integers does not exist it sets fail.
-func binaryFunc[T real](k binaryKind, d ir.DType, fail *error) func(x, y T) T {
+func binaryFunc[T ordered](k binaryKind, d ir.DType, fail *error) func(x, y T) T {
 	switch k {
 	case kindAdd:
 		return func(x, y T) T { return x + y }
@@ -209,7 +209,7 @@ func binaryFunc[T real](k binaryKind, d ir.DType, fail *error) func(x, y T) T {
 }
 
 // lowestInt is the smallest value of an integer type.
-func lowestInt[T real](d ir.DType) T {
+func lowestInt[T ordered](d ir.DType) T {
 	if !d.IsSigned() {
 		return 0
 	}
@@ -224,7 +224,10 @@ func lowestInt[T real](d ir.DType) T {
 // floorMod is the remainder with the sign of the divisor, as Python's %.
 func floorMod(x, y float64) float64 {
 	m := math.Mod(x, y)
-	if m != 0 && (m < 0) != (y < 0) {
+	if m == 0 {
+		return math.Copysign(0, y)
+	}
+	if (m < 0) != (y < 0) {
 		m += y
 	}
 	return m
@@ -398,7 +401,7 @@ func preluOp(c *Call) ([]ir.Datum, error) {
 	return nil, c.badType(d)
 }
 
-func prelu[T real](c *Call, x, slope *ir.Tensor) ([]ir.Datum, error) {
+func prelu[T ordered](c *Call, x, slope *ir.Tensor) ([]ir.Datum, error) {
 	a, err := load[T](x)
 	if err != nil {
 		return nil, err

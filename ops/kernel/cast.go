@@ -160,7 +160,7 @@ func convertInts(c *Call, to ir.DType, shape []int64, v []int64) (*ir.Tensor, er
 	return nil, c.badType(to)
 }
 
-func narrow[T real](c *Call, to ir.DType, shape []int64, v []int64) (*ir.Tensor, error) {
+func narrow[T ordered](c *Call, to ir.DType, shape []int64, v []int64) (*ir.Tensor, error) {
 	r, err := alloc[T](c, shape)
 	for i := range r {
 		r[i] = T(v[i])

@@ -63,7 +63,7 @@ func compare(c *Call, k compareKind) ([]ir.Datum, error) {
 	return nil, c.badType(d)
 }
 
-func compareAs[T real](c *Call, a, b *ir.Tensor, shape []int64, k compareKind) ([]ir.Datum, error) {
+func compareAs[T ordered](c *Call, a, b *ir.Tensor, shape []int64, k compareKind) ([]ir.Datum, error) {
 	x, err := load[T](a)
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func compareAs[T real](c *Call, a, b *ir.Tensor, shape []int64, k compareKind) (
 	return one(boolTensor(shape, r), err)
 }
 
-func compareFunc[T real](k compareKind, bools bool) func(x, y T) uint8 {
+func compareFunc[T ordered](k compareKind, bools bool) func(x, y T) uint8 {
 	switch k {
 	case isLess:
 		return func(x, y T) uint8 { return truth(x < y) }

@@ -22,15 +22,22 @@ import (
 )
 
 const (
-	archive  = "../../testdata/conformance/onnx-node-tests.tar.gz"
-	skipList = "testdata/conformance-skips.tsv"
+	nodeTests  = "../../testdata/conformance/onnx-node-tests.tar.gz"
+	modelTests = "../../testdata/conformance/onnx-model-tests.tar.gz"
+	skipList   = "testdata/conformance-skips.tsv"
 )
 
-// TestConformance evaluates the node tests of the ONNX project, graphs of several nodes included, with the kernels alone. The
-// skip list names operators without a kernel and tests that fail, with reasons; whatever is not as it says is a failure.
+// TestConformance evaluates the node tests of the ONNX project, graphs of several nodes included, and its small models, which
+// are of older operator sets, with the kernels alone. The skip list names operators without a kernel and tests that fail, with
+// reasons; whatever is not as it says is a failure.
 func TestConformance(t *testing.T) {
 	skips := readSkips(t)
-	tests := readArchive(t)
+	tests := readArchive(t, nodeTests)
+	for name, files := range readArchive(t, modelTests) {
+		if !strings.HasPrefix(name, "light/") { // large ones, for engines
+			tests[name] = files
+		}
+	}
 	names := make([]string, 0, len(tests))
 	for n := range tests {
 		names = append(names, n)
@@ -64,7 +71,7 @@ func TestConformance(t *testing.T) {
 			t.Errorf("the skip list names %s without need", s)
 		}
 	}
-	t.Logf("%d of %d node tests pass; %d fail with a reason, %d use operators without a kernel", passed, len(names), failed, without)
+	t.Logf("%d of %d tests pass; %d fail with a reason, %d use operators without a kernel", passed, len(names), failed, without)
 }
 
 func readSkips(t *testing.T) map[string]string {
@@ -85,7 +92,8 @@ func readSkips(t *testing.T) map[string]string {
 // nodeTest is a model with its inputs and outputs in files by name.
 type nodeTest map[string][]byte
 
-func readArchive(t *testing.T) map[string]nodeTest {
+// readArchive reads the tests of an archive by folder and name; for node tests the name alone.
+func readArchive(t *testing.T, archive string) map[string]nodeTest {
 	f, err := os.Open(archive)
 	if err != nil {
 		t.Fatal(err)
@@ -112,10 +120,11 @@ func readArchive(t *testing.T) map[string]nodeTest {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r[parts[1]] == nil {
-			r[parts[1]] = nodeTest{}
+		name := strings.TrimPrefix(parts[0]+"/"+parts[1], "node/")
+		if r[name] == nil {
+			r[name] = nodeTest{}
 		}
-		r[parts[1]][parts[len(parts)-1]] = b
+		r[name][parts[len(parts)-1]] = b
 	}
 }
 
@@ -127,6 +136,10 @@ func runConformance(files nodeTest) error {
 	defer f.Close()
 	var in, want []ir.Datum
 	for i, s := range f.Model.Main.Inputs() {
+		if def := s.Value().Default(); def != nil && files[fmt.Sprintf("input_%d.pb", i)] == nil {
+			in = append(in, def)
+			continue
+		}
 		d, err := readDatum(files[fmt.Sprintf("input_%d.pb", i)], s.Type())
 		if err != nil {
 			return fmt.Errorf("input %d: %w", i, err)

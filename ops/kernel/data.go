@@ -7,8 +7,8 @@ import (
 	"github.com/onnxopt/onnxopt/ir"
 )
 
-// real lists the Go types in which kernels compute on numbers that have an order.
-type real interface {
+// ordered lists the Go types in which kernels compute on numbers that have an order.
+type ordered interface {
 	float32 | float64 | int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64
 }
 
@@ -245,7 +245,7 @@ func floats32(t *ir.Tensor) ([]float32, error) {
 	return load[float32](t)
 }
 
-func loadAs[S, T real](t *ir.Tensor) ([]T, error) {
+func loadAs[S, T ordered](t *ir.Tensor) ([]T, error) {
 	v, err := load[S](t)
 	if err != nil {
 		return nil, err

@@ -87,7 +87,8 @@ func overlap(a, b []float32, center bool) float32 {
 
 func corners(b []float32, center bool) (x1, y1, x2, y2 float32) {
 	if center { // x, y, width, height
-		return b[0] - b[2]/2, b[1] - b[3]/2, b[0] + b[2]/2, b[1] + b[3]/2
+		w, h := float32(b[2]/2), float32(b[3]/2) // a quotient by a power of two may be fused like a product
+		return b[0] - w, b[1] - h, b[0] + w, b[1] + h
 	}
 	return min(b[1], b[3]), min(b[0], b[2]), max(b[1], b[3]), max(b[0], b[2])
 }
@@ -171,11 +172,11 @@ func roiAlignOp(c *Call) ([]ir.Datum, error) {
 			plane := x[(int(img)*int(shape[1])+ch)*h*w:][:h*w]
 			for py := range int(oh) {
 				for px := range int(ow) {
-					r[at] = binValue(plane, h, w, y1+float64(float64(py)*binH), x1+float64(float64(px)*binW), binH, binW, ny, nx, greatest)
-					at++
-					if err := c.tick(16*nx*ny + 1); err != nil {
+					b := bin{y1 + float64(float64(py)*binH), x1 + float64(float64(px)*binW), binH, binW, ny, nx}
+					if r[at], err = b.value(c, plane, h, w, greatest); err != nil {
 						return nil, err
 					}
+					at++
 				}
 			}
 		}
@@ -184,26 +185,34 @@ func roiAlignOp(c *Call) ([]ir.Datum, error) {
 	return one(convertFloats(c, t.DType(), out, r))
 }
 
-// binValue pools ny by nx samples of a bin.
-func binValue(plane []float64, h, w int, y, x, binH, binW float64, ny, nx int, greatest bool) float64 {
-	sum, best, n := 0.0, math.Inf(-1), 0
-	for iy := range ny {
-		yy := y + float64((float64(iy)+0.5)*binH)/float64(ny)
-		for ix := range nx {
-			xx := x + float64((float64(ix)+0.5)*binW)/float64(nx)
-			n++
-			terms := bilinear(plane, h, w, yy, xx)
-			sum += terms[0] + terms[1] + terms[2] + terms[3]
-			best = max(best, terms[0], terms[1], terms[2], terms[3])
+// bin is a part of a region, sampled at ny by nx points.
+type bin struct {
+	y, x, height, width float64
+	ny, nx              int
+}
+
+// value is the mean of the samples of a plane, or the greatest of their terms.
+func (b bin) value(c *Call, plane []float64, h, w int, greatest bool) (float64, error) {
+	sum, best := 0.0, math.Inf(-1)
+	for iy := range b.ny {
+		y := b.y + float64((float64(iy)+0.5)*b.height)/float64(b.ny)
+		for ix := range b.nx {
+			t := bilinear(plane, h, w, y, b.x+float64((float64(ix)+0.5)*b.width)/float64(b.nx))
+			sum += t[0] + t[1] + t[2] + t[3]
+			best = max(best, t[0], t[1], t[2], t[3])
+		}
+		if err := c.tick(16 * b.nx); err != nil {
+			return 0, err
 		}
 	}
-	switch {
+	switch n := b.ny * b.nx; {
 	case n == 0:
-		return 0
+		return 0, nil
 	case greatest:
-		return best
+		return best, nil
+	default:
+		return sum / float64(n), nil
 	}
-	return sum / float64(n)
 }
 
 // bilinear gives the four weighted neighbours of a point; those of a point beyond the edge by more than one element are 0.

@@ -56,6 +56,9 @@ func (c *Call) Tensor(i int) (*ir.Tensor, error) {
 	if !ok {
 		return nil, fmt.Errorf("operand %d is a %s, not a tensor", i, c.In[i].Type())
 	}
+	if t == nil {
+		return nil, nil
+	}
 	if !sane(t.Shape()) {
 		return nil, fmt.Errorf("operand %d has shape %v, which is negative or too large", i, t.Shape())
 	}
@@ -71,6 +74,17 @@ func (c *Call) Need(i int) (*ir.Tensor, error) {
 	return t, err
 }
 
+// LimitError is the error of an evaluation that would allocate more than Call.Limit.
+type LimitError struct {
+	Elements int64
+	Size     int // bytes an element
+	Limit    int64
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("%d elements of %d bytes exceed the limit of %d bytes", e.Elements, e.Size, e.Limit)
+}
+
 // reserve counts n elements of the given number of bytes against the limit before anybody allocates them.
 func (c *Call) reserve(n int64, size int) error {
 	limit := c.Limit
@@ -78,7 +92,7 @@ func (c *Call) reserve(n int64, size int) error {
 		limit = defaultLimit
 	}
 	if n < 0 || n > limit/int64(size) || c.used+n*int64(size) > limit {
-		return fmt.Errorf("%d elements of %d bytes exceed the limit of %d bytes", n, size, limit)
+		return &LimitError{n, size, limit}
 	}
 	c.used += n * int64(size)
 	return nil

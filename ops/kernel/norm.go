@@ -45,44 +45,70 @@ func batchNormalizationOp(c *Call) ([]ir.Datum, error) {
 			return nil, err
 		}
 	}
-	v, err := floats(x)
-	if err != nil {
-		return nil, err
-	}
 	training := c.Opset >= 14 && c.int("training_mode", 0) != 0
 	if !training && c.wants(1) && len(c.Out) > 1 {
 		return nil, errors.New("BatchNormalization with further results is for training")
 	}
-	scale, bias, mean, variance := params[0], params[1], params[2], params[3]
 	if training {
-		mean, variance = batchMoments(v, channels, plane)
+		return batchNormalizeTraining(c, x, params, channels, plane)
 	}
-	eps := float64(c.float("epsilon", 1e-5))
-	r, err := alloc[float64](c, s)
+	if x.DType() == ir.Float64 {
+		return one(batchNormalize[float64](c, x, params[0], params[1], params[2], params[3], plane))
+	}
+	return one(batchNormalize[float32](c, x, params[0], params[1], params[2], params[3], plane))
+}
+
+// batchNormalize computes in float64 and rounds once; plane is the number of neighbouring elements with the same parameters.
+func batchNormalize[T float](c *Call, x *ir.Tensor, scale, bias, mean, variance []float64, plane int) (*ir.Tensor, error) {
+	v, err := load[T](x)
 	if err != nil {
 		return nil, err
 	}
+	r, err := alloc[T](c, x.Shape())
+	if err != nil {
+		return nil, err
+	}
+	eps := float64(c.float("epsilon", 1e-5))
 	for i := 0; i < len(r); i += plane {
-		ch := i / plane % channels
-		inv := scale[ch] / math.Sqrt(variance[ch]+eps)
+		ch := i / plane % len(scale)
+		m, b, inv := mean[ch], bias[ch], scale[ch]/math.Sqrt(variance[ch]+eps)
+		dst := r[i : i+plane]
 		for j, e := range v[i : i+plane] {
-			r[i+j] = float64((e-mean[ch])*inv) + bias[ch]
+			dst[j] = T(float64((float64(e)-m)*inv) + b)
 		}
 		if err := c.tick(4 * plane); err != nil {
 			return nil, err
 		}
 	}
-	y, err := convertFloats(c, x.DType(), s, r)
-	if err != nil || !training {
-		return one(y, err)
+	return pack(x.DType(), x.Shape(), r), nil
+}
+
+// batchNormalizeTraining uses the batch's own moments; the further results are the running ones, moved towards them.
+func batchNormalizeTraining(c *Call, x *ir.Tensor, params [4][]float64, channels, plane int) ([]ir.Datum, error) {
+	v, err := floats(x)
+	if err != nil {
+		return nil, err
+	}
+	mean, variance := batchMoments(v, channels, plane)
+	var y *ir.Tensor
+	if x.DType() == ir.Float64 {
+		y, err = batchNormalize[float64](c, x, params[0], params[1], mean, variance, plane)
+	} else {
+		y, err = batchNormalize[float32](c, x, params[0], params[1], mean, variance, plane)
+	}
+	if err != nil {
+		return nil, err
 	}
 	result := []ir.Datum{y}
-	m := float64(c.float("momentum", 0.9))
+	momentum := float64(c.float("momentum", 0.9))
 	for i, now := range [][]float64{mean, variance} {
-		running, _ := c.Tensor(3 + i)
+		running, err := c.Need(3 + i)
+		if err != nil {
+			return nil, err
+		}
 		u := make([]float64, channels)
 		for k := range u {
-			u[k] = float64(params[2+i][k]*m) + float64(now[k]*(1-m))
+			u[k] = float64(params[2+i][k]*momentum) + float64(now[k]*(1-momentum))
 		}
 		t, err := convertFloats(c, running.DType(), running.Shape(), u)
 		if err != nil {
@@ -90,7 +116,7 @@ func batchNormalizationOp(c *Call) ([]ir.Datum, error) {
 		}
 		result = append(result, t)
 	}
-	return result[:min(len(result), max(1, len(c.Out)))], nil
+	return result[:max(1, min(len(result), len(c.Out)))], nil
 }
 
 // batchMoments are mean and population variance of each channel of v [N, channels, plane].

@@ -76,7 +76,7 @@ func (p *pooling) inside(o, from, to [spatialRank]int, f func(at int)) {
 }
 
 // pool reduces each window of each plane with one of the fold functions.
-func pool[T real](c *Call, p *pooling, v []T, fold func(plane []T, o, from, to [spatialRank]int) T) ([]T, error) {
+func pool[T ordered](c *Call, p *pooling, v []T, fold func(plane []T, o, from, to [spatialRank]int) T) ([]T, error) {
 	r, err := alloc[T](c, p.shape)
 	if err != nil || len(r) == 0 {
 		return r, err
@@ -137,7 +137,7 @@ func globalMaxPoolOp(c *Call) ([]ir.Datum, error) {
 	return nil, c.badType(x.DType())
 }
 
-func maxPoolAs[T real](c *Call, p *pooling, x *ir.Tensor) ([]ir.Datum, error) {
+func maxPoolAs[T ordered](c *Call, p *pooling, x *ir.Tensor) ([]ir.Datum, error) {
 	v, err := load[T](x)
 	if err != nil {
 		return nil, err
@@ -190,7 +190,7 @@ func (p *pooling) globalPlaces(places []int64, columnMajor bool) {
 }
 
 // lowestOf is what a maximum over nothing gives: -infinity, or the smallest integer.
-func lowestOf[T real](d ir.DType) T {
+func lowestOf[T ordered](d ir.DType) T {
 	if d.IsFloat() {
 		inf := math.Inf(-1)
 		return T(inf)

@@ -115,7 +115,7 @@ func reduceExtreme(c *Call, k binaryKind) ([]ir.Datum, error) {
 	return nil, c.badType(x.DType())
 }
 
-func extreme[T real](c *Call, x *ir.Tensor, k binaryKind) ([]ir.Datum, error) {
+func extreme[T ordered](c *Call, x *ir.Tensor, k binaryKind) ([]ir.Datum, error) {
 	r, err := newReduction(c, x, 18)
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func extreme[T real](c *Call, x *ir.Tensor, k binaryKind) ([]ir.Datum, error) {
 }
 
 // highestOf is what a minimum over nothing gives: infinity, or the greatest integer; true for bools.
-func highestOf[T real](d ir.DType) T {
+func highestOf[T ordered](d ir.DType) T {
 	switch {
 	case d.IsFloat():
 		inf := math.Inf(1)

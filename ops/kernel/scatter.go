@@ -125,7 +125,7 @@ func scatterReduce(c *Call, x, u *ir.Tensor, pos []int, n int, reduction string)
 	return nil, c.badType(x.DType())
 }
 
-func scatterAs[T real](c *Call, x, u *ir.Tensor, pos []int, n int, k binaryKind) (*ir.Tensor, error) {
+func scatterAs[T ordered](c *Call, x, u *ir.Tensor, pos []int, n int, k binaryKind) (*ir.Tensor, error) {
 	v, err := load[T](x)
 	if err != nil {
 		return nil, err

@@ -49,7 +49,7 @@ func ranks(c *Call, t *ir.Tensor) (ranked, error) {
 	return nil, c.badType(t.DType())
 }
 
-func ranksAs[T real](t *ir.Tensor) (ranked, error) {
+func ranksAs[T ordered](t *ir.Tensor) (ranked, error) {
 	v, err := load[T](t)
 	return values[T](v), err
 }
@@ -321,7 +321,7 @@ func cumulative(c *Call, k binaryKind) ([]ir.Datum, error) {
 	return nil, c.badType(x.DType())
 }
 
-func cumulativeAs[T real](c *Call, x *ir.Tensor, axis int, k binaryKind) ([]ir.Datum, error) {
+func cumulativeAs[T ordered](c *Call, x *ir.Tensor, axis int, k binaryKind) ([]ir.Datum, error) {
 	v, err := load[T](x)
 	if err != nil {
 		return nil, err

@@ -237,7 +237,7 @@ func mapReal(c *Call, k unaryKind, p, q float64) ([]ir.Datum, error) {
 	return nil, c.badType(x.DType())
 }
 
-func realFunc[T real](k unaryKind, p, q float64) func(T) T {
+func realFunc[T ordered](k unaryKind, p, q float64) func(T) T {
 	switch k {
 	case kindAbs:
 		return func(x T) T {
@@ -271,7 +271,7 @@ func realFunc[T real](k unaryKind, p, q float64) func(T) T {
 	}
 }
 
-func signOf[T real](x T) T {
+func signOf[T ordered](x T) T {
 	switch {
 	case x > 0:
 		return 1
@@ -383,7 +383,7 @@ func clipOp(c *Call) ([]ir.Datum, error) {
 	return nil, c.badType(x.DType())
 }
 
-func clip[T real](c *Call, x *ir.Tensor) ([]ir.Datum, error) {
+func clip[T ordered](c *Call, x *ir.Tensor) ([]ir.Datum, error) {
 	lo, hasLo, err := bound[T](c, x, 1, "min")
 	if err != nil {
 		return nil, err
@@ -404,7 +404,7 @@ func clip[T real](c *Call, x *ir.Tensor) ([]ir.Datum, error) {
 }
 
 // bound is one limit of Clip; ok is false if it is not given.
-func bound[T real](c *Call, x *ir.Tensor, i int, attr string) (v T, ok bool, err error) {
+func bound[T ordered](c *Call, x *ir.Tensor, i int, attr string) (v T, ok bool, err error) {
 	if c.Opset < 11 {
 		a := c.Attr(attr)
 		return T(a.Float()), a != nil, nil

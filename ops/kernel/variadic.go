@@ -66,7 +66,7 @@ func variadic(c *Call, k binaryKind, mean bool) ([]ir.Datum, error) {
 	return nil, c.badType(d)
 }
 
-func variadicAs[T real](c *Call, in []*ir.Tensor, shape []int64, k binaryKind, mean bool) ([]ir.Datum, error) {
+func variadicAs[T ordered](c *Call, in []*ir.Tensor, shape []int64, k binaryKind, mean bool) ([]ir.Datum, error) {
 	var fail error
 	d := in[0].DType()
 	f := binaryFunc[T](k, d, &fail)

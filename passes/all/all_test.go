@@ -50,30 +50,6 @@ func TestPresetPromises(t *testing.T) {
 	}
 }
 
-// TestEveryExactPassRuns: a pass of simplify/ or fuse/ that nobody put into a preset is forgotten.
-func TestEveryPassIsInAPreset(t *testing.T) {
-	r, err := all.Registry()
-	require.NoError(t, err)
-	p, err := r.Parse("O2")
-	require.NoError(t, err)
-	used := map[string]bool{}
-	var walk func(p *passes.Pipeline)
-	walk = func(p *passes.Pipeline) {
-		for _, s := range p.Steps() {
-			used[s.Name()] = true
-			if n := s.Nested(); n != nil {
-				walk(n)
-			}
-		}
-	}
-	walk(p)
-	for _, p := range all.Passes() {
-		if !p.Promise.Lossy {
-			require.True(t, used[p.Name], "no preset runs %s", p.Name)
-		}
-	}
-}
-
 func mustNest(t *testing.T, r *passes.Registry, alias string) []*passes.Step {
 	p, err := r.Parse(alias)
 	require.NoError(t, err)

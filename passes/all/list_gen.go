@@ -12,10 +12,13 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
 	"github.com/onnxopt/onnxopt/passes/simplify/dce"
 	"github.com/onnxopt/onnxopt/passes/simplify/dedup"
+	"github.com/onnxopt/onnxopt/passes/simplify/defaults"
 	"github.com/onnxopt/onnxopt/passes/simplify/identity"
 	"github.com/onnxopt/onnxopt/passes/simplify/ifconst"
 	"github.com/onnxopt/onnxopt/passes/simplify/noop"
+	"github.com/onnxopt/onnxopt/passes/simplify/omit"
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
+	"github.com/onnxopt/onnxopt/passes/simplify/slices"
 	"github.com/onnxopt/onnxopt/passes/simplify/transposes"
 )
 
@@ -30,10 +33,13 @@ func list() []*passes.Pass {
 		cse.Pass,
 		dce.Pass,
 		dedup.Pass,
+		defaults.Pass,
 		identity.Pass,
 		ifconst.Pass,
 		noop.Pass,
+		omit.Pass,
 		reshapes.Pass,
+		slices.Pass,
 		transposes.Pass,
 	}
 }

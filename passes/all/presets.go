@@ -7,7 +7,7 @@ func presets() []passes.Alias {
 	return []passes.Alias{
 		{
 			Name: "simplify", Doc: "removes what computes nothing, folds constants, joins what is computed twice",
-			Pipeline: "fixpoint(dce,if-const,identity,constfold,noop,reshapes,transposes,dedup-constants,cse)",
+			Pipeline: "freeze-defaults,fixpoint(dce,if-const,identity,constfold,noop,reshapes,transposes,slices,dedup-constants,cse)",
 		},
 		{
 			Name: "fuse", Doc: "merges operators into the convolutions and products before them",
@@ -16,7 +16,7 @@ func presets() []passes.Alias {
 		{Name: "O0", Doc: "nothing: the output has the input's bytes", Pipeline: ""},
 		{
 			Name: "O1", Doc: "exact passes: the result computes the same bits",
-			Pipeline: "fixpoint(dce,if-const,identity,constfold{exact=true},noop{exact=true},reshapes,transposes,dedup-constants,cse)",
+			Pipeline: "freeze-defaults,fixpoint(dce,if-const,identity,constfold{exact=true},noop{exact=true},reshapes,transposes,slices,dedup-constants,cse)",
 		},
 		{
 			Name: "O2", Doc: "what keeps within float tolerance, in the model's own opset and domains; the default",

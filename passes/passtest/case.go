@@ -73,10 +73,11 @@ func (k *testCase) run(t *testing.T, reg *passes.Registry, p *passes.Pass) {
 	before := k.roundTrip(t, in)
 	a := execute(t, pipe, in.Clone(), -1)
 	k.outcome(t, before, k.roundTrip(t, a.model), a)
-	k.numbers(t, p, in, a, "")
+	k.numbers(t, p, in, a, "", false)
 	k.again(t, pipe, p, a)
 	k.shuffled(t, pipe, p, in, a)
 	k.partial(t, pipe, p, in, a)
+	k.tapped(t, pipe, p, in)
 }
 
 // parse reads a model with or without a header.
@@ -226,7 +227,7 @@ func (k *testCase) shuffled(t *testing.T, pipe *passes.Pipeline, p *passes.Pass,
 		if !maps.Equal(operators(a.model), operators(m)) {
 			t.Errorf("shuffled with seed %d the pass leaves %v instead of %v", seed, operators(m), operators(a.model))
 		}
-		k.numbers(t, p, in, b, fmt.Sprintf("shuffled with seed %d: ", seed))
+		k.numbers(t, p, in, b, fmt.Sprintf("shuffled with seed %d: ", seed), false)
 	}
 }
 
@@ -255,6 +256,6 @@ func (k *testCase) partial(t *testing.T, pipe *passes.Pipeline, p *passes.Pass, 
 		t.Error("the model was edited outside Context.Rewrite: it changed although every rewrite was vetoed")
 	}
 	for n := 1; n < min(a.offered, 20); n++ {
-		k.numbers(t, p, in, execute(t, pipe, in.Clone(), n), fmt.Sprintf("with %d rewrites: ", n))
+		k.numbers(t, p, in, execute(t, pipe, in.Clone(), n), fmt.Sprintf("with %d rewrites: ", n), false)
 	}
 }

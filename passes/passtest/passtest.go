@@ -26,7 +26,8 @@
 // and remarks; the interface; the numbers on generated inputs under the promise of the rules that fired, for exact ones also on
 // NaN, infinities, -0 and extreme values; a second run changes nothing unless the pass is lossy; the same rules fire and
 // the numbers hold when independent nodes stand in another order; with every rewrite vetoed the model stays untouched, so that no edit is made
-// outside Context.Rewrite; and each number of rewrites from the first on leaves a valid model with the same numbers.
+// outside Context.Rewrite; each number of rewrites from the first on leaves a valid model with the same numbers; and the same
+// holds if any one inner value is a graph output, too.
 //
 // Over all cases, each rule of the pass has one that fires and a near miss.
 package passtest

@@ -86,8 +86,26 @@ func (b *Builder) Import(domain string, version int64) {
 	}
 }
 
-// Const makes a constant. name is a hint and may be empty.
-func (b *Builder) Const(name string, t *ir.Tensor) *ir.Value { return b.g.NamedConst(name, t) }
+// Const makes a constant. name is a hint and may be empty. In a nested graph it counts only if it is the name of an operand of the match
+// that is defined there, too: a name of an enclosing graph must not be hidden, since ONNX Runtime takes the outer value.
+func (b *Builder) Const(name string, t *ir.Tensor) *ir.Value {
+	if b.g.Outer() != nil && !b.local(name) {
+		name = ""
+	}
+	return b.g.NamedConst(name, t)
+}
+
+// local reports whether an operand of the match that b's graph defines has that name.
+func (b *Builder) local(name string) bool {
+	for _, n := range b.m.nodes {
+		for _, v := range n.Operands() {
+			if v != nil && v.Graph() == b.g && v.Name() == name {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // Ints makes a constant vector of integers, as operands such as axes and shapes take it.
 func (b *Builder) Ints(name string, v ...int64) *ir.Value {

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
 	"github.com/onnxopt/onnxopt/ops/schema"
 	"github.com/onnxopt/onnxopt/passes/facts"
 )
@@ -106,6 +107,24 @@ func (m *Match) DType(name string) ir.DType { return m.Type(name).DType() }
 
 // Shape is the value's shape, nil if its rank is not known.
 func (m *Match) Shape(name string) ir.Shape { return m.Type(name).TensorShape() }
+
+// SameShape reports whether two values surely have the same shape. Unlike a comparison of Shape, it knows sizes that the model
+// has no name for.
+func (m *Match) SameShape(x, y string) bool {
+	f, err := m.known()
+	m.Fail(err)
+	return err == nil && f.SameShape(m.Value(x), m.Value(y))
+}
+
+// Dims are the value's dimensions as expressions, those that the model has no name for included; ok is false if the rank is not known.
+func (m *Match) Dims(name string) (dims []infer.Int, ok bool) {
+	f, err := m.known()
+	m.Fail(err)
+	if err != nil {
+		return nil, false
+	}
+	return f.Dims(m.Value(name))
+}
 
 // Opset is the version of the domain that is in force at the match.
 func (m *Match) Opset(domain string) int64 { return m.Root().Graph().Opset(domain) }

@@ -37,7 +37,7 @@ func parse(t *testing.T, src string) *ir.Model {
 	return m
 }
 
-func apply(t *testing.T, m *ir.Model, pass *passes.Pass) (remarks []string, err error) {
+func apply(t testing.TB, m *ir.Model, pass *passes.Pass) (remarks []string, err error) {
 	t.Helper()
 	reg, err := passes.NewRegistry(pass)
 	require.NoError(t, err)
@@ -320,3 +320,66 @@ func TestLinear(t *testing.T) {
 
 // doubleNeg2 is doubleNeg under another name.
 var doubleNeg2 = &rewrite.Rule{Name: "neg", Doc: "a rule", Match: doubleNeg.Match, Replace: doubleNeg.Replace}
+
+func TestVisitsAgain(t *testing.T) {
+	drop := rule("y = Sub (a, b)", func(_ *rewrite.Builder, m *rewrite.Match) []*ir.Value { return []*ir.Value{m.Value("b")} })
+	drop.Name = "drop"
+	body, _, err := run(t, `g (float[N] x) => (float[N] y, float[N] z) { n = Neg (x) z = Neg (n) y = Sub (n, x) }`, doubleNeg, drop)
+	require.NoError(t, err)
+	assert.NotContains(t, body, "Neg", "the second use of n went after z had been visited")
+
+	relu := rule("y = Relu (x)", to("Neg", "x"))
+	relu.Name = "relu"
+	three := rule("a = Neg (x)\n b = Exp (a)\n c = Log (b)", to("Abs", "x"))
+	three.Name = "three"
+	body, _, err = run(t, `g (float[N] x) => (float[N] c) { a = Relu (x) b = Exp (a) c = Log (b) }`, three, relu)
+	require.NoError(t, err)
+	assert.Equal(t, "c = Abs (x)", body, "a became a Neg after c had been visited")
+}
+
+func TestEveryBindingIsTried(t *testing.T) {
+	r := rule("y = Mul (p, q)", to("Sub", "p", "q"))
+	r.Where = func(m *rewrite.Match) error {
+		if m.Value("p").Name() != "second" {
+			return errors.New("p is not the second")
+		}
+		return nil
+	}
+	body, _, err := run(t, `g (float[N] first, float[N] second) => (float[N] y) { y = Mul (first, second) }`, r)
+	require.NoError(t, err)
+	assert.Equal(t, "y = Sub (second, first)", body)
+}
+
+// veto is a hook that lets nothing through and counts.
+type veto struct{ offers int }
+
+func (*veto) Before(*passes.StepRun) bool              { return true }
+func (*veto) After(_ *passes.StepRun, err error) error { return err }
+func (v *veto) Rewrite(int, string, *ir.Node) bool     { v.offers++; return false }
+
+func TestVetoedOnce(t *testing.T) {
+	m := parse(t, `g (float[N] x) => (float[N] y) { a = Neg (x) b = Neg (a) y = Relu (b) }`)
+	reg, err := passes.NewRegistry(rewrite.Define(passes.Info{Name: "test", Doc: "a test"}, doubleNeg))
+	require.NoError(t, err)
+	p, err := reg.Parse("test")
+	require.NoError(t, err)
+	v := &veto{}
+	_, err = p.Run(context.Background(), m, passes.Config{Hooks: []passes.Hook{v}})
+	require.NoError(t, err)
+	assert.Equal(t, 1, v.offers)
+	assert.Equal(t, 3, m.Main.NumNodes())
+}
+
+func TestUnreadableConstantEndsThePass(t *testing.T) {
+	m := parse(t, `g (float[N] x) => (float[N] y) { a = Neg (x) y = Neg (a) }`)
+	g := m.Main
+	bad := g.Const(ir.NewLazyTensor(ir.Float32, []int64{1}, broken{}))
+	g.Outputs()[0].SetValue(g.New(nil, ir.Op("Mul"), []*ir.Value{g.Outputs()[0].Value(), bad}).Result(0))
+	_, err := apply(t, m, rewrite.Define(passes.Info{Name: "test", Doc: "a test"}, rule("y = Mul (x, 2)", to("Neg", "x"))))
+	assert.ErrorContains(t, err, "rule r at node Mul: the disk is gone")
+}
+
+type broken struct{}
+
+func (broken) Bytes() ([]byte, error)     { return nil, errors.New("the disk is gone") }
+func (broken) Strings() ([]string, error) { return nil, errors.New("the disk is gone") }

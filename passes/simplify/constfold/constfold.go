@@ -5,6 +5,7 @@ import (
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops"
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/facts"
 	"github.com/onnxopt/onnxopt/passes/simplify/internal/glue"
 	"github.com/onnxopt/onnxopt/passes/simplify/internal/known"
 )
@@ -12,6 +13,7 @@ import (
 // Options are the options of constfold.
 type Options struct {
 	MaxGrowth  passes.Size `opt:"max-growth" doc:"a node whose results take more bytes than this beyond the operands that they make superfluous is not folded"`
+	MaxSize    passes.Size `opt:"max-size" doc:"a node with more bytes of operands or results is not folded"`
 	Exact      bool        `opt:"exact" doc:"folds data movement, shapes, integers, casts, and + - * / sqrt of floats only"`
 	Dequantize bool        `opt:"dequantize" doc:"folds QuantizeLinear and DequantizeLinear, too, which turns quantized weights into floats"`
 }
@@ -41,14 +43,14 @@ size becomes a constant only where inference proves it: no dynamic dimension is 
 		{Name: "fold-shape", Doc: "replaces integers that inference knows, such as sizes of static dimensions"},
 	},
 	Example: "constfold{max-growth=64k exact=true}",
-}, Options{MaxGrowth: 1 << 20}, run)
+}, Options{MaxGrowth: 1 << 20, MaxSize: 256 << 20}, run)
 
 func run(c *passes.Context, m *ir.Model, o Options) error {
-	k, err := known.Of(c)
+	known, err := facts.Of(c)
 	if err != nil {
 		return err
 	}
-	f := &folder{c: c, o: o, known: k}
+	f := &folder{c: c, o: o, facts: known}
 	for n := range m.Nodes() {
 		if c.Err() != nil {
 			return nil
@@ -63,7 +65,7 @@ func run(c *passes.Context, m *ir.Model, o Options) error {
 type folder struct {
 	c     *passes.Context
 	o     Options
-	known *known.Values
+	facts *facts.Facts
 }
 
 // node folds n by evaluation or, if its operands are not constants, by what inference knows of its results.
@@ -119,7 +121,7 @@ func (f *folder) inferred(n *ir.Node) {
 		if v == nil || v.NumUses() == 0 {
 			continue
 		}
-		if t := f.known.Tensor(v); t != nil && t.ByteLen() <= int64(f.o.MaxGrowth) {
+		if t := known.Integers(f.facts, v); t != nil && t.ByteLen() <= int64(f.o.MaxGrowth) {
 			f.c.Rewrite("fold-shape", n, nil, func() {
 				replace(v, t)
 				if !n.Used() {

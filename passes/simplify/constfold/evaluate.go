@@ -25,7 +25,11 @@ func (f *folder) evaluate(n *ir.Node) ([]*ir.Tensor, error) {
 	if fn == nil {
 		return nil, fmt.Errorf("there is no kernel for %s", n.Op())
 	}
-	limit := freed(n) + int64(f.o.MaxGrowth)
+	operands, freed := sizes(n)
+	if operands > int64(f.o.MaxSize) {
+		return nil, fmt.Errorf("its operands take %d bytes and may take %d", operands, f.o.MaxSize)
+	}
+	limit := min(freed+int64(f.o.MaxGrowth), int64(f.o.MaxSize))
 	if size := f.declared(n); size > limit {
 		return nil, fmt.Errorf("its results take %d bytes and may take %d", size, limit)
 	}
@@ -65,8 +69,8 @@ func (f *folder) check(n *ir.Node, out []ir.Datum, limit int64) ([]*ir.Tensor, e
 		if !ok || t == nil {
 			return nil, fmt.Errorf("its result %d is no tensor", i)
 		}
-		if _, ok := f.known.Type(v).Merge(t.Type()); !ok {
-			return nil, fmt.Errorf("its result %d is a %s and declared as %s", i, t.Type(), f.known.Type(v))
+		if _, ok := f.facts.Type(v).Merge(t.Type()); !ok {
+			return nil, fmt.Errorf("its result %d is a %s and declared as %s", i, t.Type(), f.facts.Type(v))
 		}
 		size += bytesOf(t.DType(), t.Len())
 		r[i] = t
@@ -77,15 +81,25 @@ func (f *folder) check(n *ir.Node, out []ir.Datum, limit int64) ([]*ir.Tensor, e
 	return r, nil
 }
 
-// freed is the size of the constants that nothing else uses: they go once n is folded.
-func freed(n *ir.Node) int64 {
-	size := int64(0)
+// sizes are the bytes of the operands of n as far as it reads them, and of those that nothing else uses: they go once n is
+// folded. A constant may be stored in less than that: sparse ones are expanded when they are read.
+func sizes(n *ir.Node) (operands, freed int64) {
 	for _, v := range n.Operands() {
-		if _, only := v.OnlyUse(); v != nil && only {
-			size += bytesOf(v.Const().DType(), v.Const().Len())
+		if v == nil {
+			continue
+		}
+		size := bytesOf(v.Const().DType(), v.Const().Len())
+		if operands += size; operands < 0 {
+			operands = math.MaxInt64
+		}
+		if v.NumUses() == 1 {
+			freed = min(freed+size, math.MaxInt64/4)
 		}
 	}
-	return size
+	if ops.Has(n, ops.ShapeOnly) {
+		operands = 0
+	}
+	return operands, freed
 }
 
 // declared is the size of the used results as far as their types tell.
@@ -95,7 +109,7 @@ func (f *folder) declared(n *ir.Node) int64 {
 		if v.NumUses() == 0 {
 			continue
 		}
-		t := f.known.Type(v)
+		t := f.facts.Type(v)
 		if dims, ok := t.TensorShape().Ints(); ok {
 			size += bytesOf(t.DType(), ir.NumElements(dims))
 		}

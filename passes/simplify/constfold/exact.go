@@ -27,7 +27,7 @@ func (f *folder) exact(n *ir.Node) bool {
 		}
 	}
 	for _, v := range n.Results() {
-		if d := f.known.Type(v).DType(); v != nil && (d == ir.Undefined || rounds(d)) {
+		if d := f.facts.Type(v).DType(); v != nil && (d == ir.Undefined || rounds(d)) {
 			return false
 		}
 	}

@@ -4,6 +4,7 @@ package ifconst
 import (
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/facts"
 	"github.com/onnxopt/onnxopt/passes/simplify/internal/glue"
 	"github.com/onnxopt/onnxopt/passes/simplify/internal/known"
 )
@@ -23,35 +24,35 @@ var Pass = passes.Define(passes.Info{
 }, Options{}, run)
 
 func run(c *passes.Context, m *ir.Model, _ Options) error {
-	k, err := known.Of(c)
+	f, err := facts.Of(c)
 	if err != nil {
 		return err
 	}
 	for _, g := range m.Graphs() {
 		if g.Owner() == nil {
-			graph(c, k, g)
+			graph(c, f, g)
 		}
 	}
 	return nil
 }
 
 // graph resolves the nodes of g and of what is nested in it, innermost first, so that what is inlined is resolved already.
-func graph(c *passes.Context, k *known.Values, g *ir.Graph) {
+func graph(c *passes.Context, f *facts.Facts, g *ir.Graph) {
 	for n := range g.Nodes() {
 		for _, s := range n.Subgraphs() {
-			graph(c, k, s)
+			graph(c, f, s)
 		}
 		switch {
 		case n.Is("If"):
-			resolveIf(c, k, n)
+			resolveIf(c, f, n)
 		case n.Is("Loop"):
-			resolveLoop(c, k, n)
+			resolveLoop(c, f, n)
 		}
 	}
 }
 
-func resolveIf(c *passes.Context, k *known.Values, n *ir.Node) {
-	cond, ok := k.Bool(n.Operand(0))
+func resolveIf(c *passes.Context, f *facts.Facts, n *ir.Node) {
+	cond, ok := known.Bool(f, n.Operand(0))
 	if !ok {
 		return
 	}
@@ -107,9 +108,9 @@ func refuse(n *ir.Node, branch *ir.Graph) string {
 
 // resolveLoop replaces the results of a Loop whose trip count is zero or whose condition is false at the start. A scan output
 // that is used would be an empty tensor of a shape that nobody states.
-func resolveLoop(c *passes.Context, k *known.Values, n *ir.Node) {
-	trips, counted := k.Int(n.Operand(0))
-	cond, conditional := k.Bool(n.Operand(1))
+func resolveLoop(c *passes.Context, f *facts.Facts, n *ir.Node) {
+	trips, counted := known.Int(f, n.Operand(0))
+	cond, conditional := known.Bool(f, n.Operand(1))
 	if !(counted && trips <= 0) && !(conditional && !cond) {
 		return
 	}

@@ -66,7 +66,7 @@ var (
 
 // sameShape refuses a match unless x and y surely have one shape.
 func sameShape(m *rewrite.Match) error {
-	if m.Shape("x").Same(m.Shape("y")) {
+	if m.SameShape("x", "y") {
 		return nil
 	}
 	return errShape

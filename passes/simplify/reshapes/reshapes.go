@@ -3,6 +3,7 @@ package reshapes
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -27,7 +28,7 @@ func rules() []*rewrite.Rule {
 				y: shared = {Reshape, Flatten, Squeeze, Unsqueeze} <...> (x, a...)
 				z = {Reshape, Flatten, Squeeze, Unsqueeze} <...> (y, b...)`),
 			Where: func(m *rewrite.Match) error {
-				if !m.Shape("x").Same(m.Shape("z")) {
+				if !m.SameShape("x", "z") {
 					return errors.New("the shapes may differ")
 				}
 				return nil
@@ -35,9 +36,9 @@ func rules() []*rewrite.Rule {
 			Replace: func(_ *rewrite.Builder, m *rewrite.Match) []*ir.Value { return []*ir.Value{m.Value("x")} },
 		}, {
 			Name: "pair",
-			Doc:  "merges two changes of shape into one Reshape",
+			Doc:  "merges two changes of shape into one Reshape, where the first is used by such only",
 			Match: rewrite.MustParse(`
-				y = {Reshape, Flatten, Squeeze, Unsqueeze} <...> (x, a...)
+				y: shared = {Reshape, Flatten, Squeeze, Unsqueeze} <...> (x, a...)
 				z = {Reshape, Flatten, Squeeze, Unsqueeze} <...> (y, b...)`),
 			Where:   merges,
 			Replace: reshape,
@@ -62,6 +63,9 @@ func rules() []*rewrite.Rule {
 // merges decides the shape operand of the Reshape that takes the place of both: a value, where the second is a Reshape to a shape
 // that does not refer to its operand's, or a list.
 func merges(m *rewrite.Match) error {
+	if why := onlyViews(m.Value("y")); why != nil {
+		return why
+	}
 	if m.Opset("") < 5 {
 		return errors.New("before opset 5 Reshape takes no operand for the shape")
 	}
@@ -69,11 +73,21 @@ func merges(m *rewrite.Match) error {
 		m.Keep = n.Operand(1)
 		return nil
 	}
-	dims, ok := view.Reshape(m.Shape("x"), m.Shape("z"))
+	dims, ok := shapeOperand(m, view.Reshape)
 	if !ok {
 		return errors.New("more than one dimension of the shape is not known")
 	}
 	m.Keep = dims
+	return nil
+}
+
+// onlyViews refuses a value with uses that do not merge with what makes it, so that it would stay.
+func onlyViews(y *ir.Value) error {
+	for u := range y.Uses() {
+		if u.Index != 0 || u.Node.Graph() != y.Graph() || !u.Node.Is("Reshape", "Flatten", "Squeeze", "Unsqueeze") {
+			return fmt.Errorf("the first result is also used by %s", u.Node)
+		}
+	}
 	return nil
 }
 
@@ -89,18 +103,28 @@ func copiesNothing(m *rewrite.Match, n *ir.Node) bool {
 }
 
 // proves accepts a computed shape operand that can be written as a constant.
-func proves(operand func(x, z ir.Shape) ([]int64, bool)) func(*rewrite.Match) error {
+func proves(operand view.Operand) func(*rewrite.Match) error {
 	return func(m *rewrite.Match) error {
 		if m.Const("shape") != nil {
 			return errors.New("its shape is a constant already")
 		}
-		dims, ok := operand(m.Shape("x"), m.Shape("z"))
+		dims, ok := shapeOperand(m, operand)
 		if !ok {
 			return errors.New("more of its shape is unknown than a constant can leave open")
 		}
 		m.Keep = dims
 		return nil
 	}
+}
+
+// shapeOperand is the shape operand with which x becomes z.
+func shapeOperand(m *rewrite.Match, operand view.Operand) ([]int64, bool) {
+	x, _ := m.Dims("x")
+	z, ok := m.Dims("z")
+	if !ok {
+		return nil, false
+	}
+	return operand(x, z)
 }
 
 // reshape makes a Reshape of x to what the condition has kept.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 	"github.com/onnxopt/onnxopt/passes/simplify/internal/view"
@@ -112,10 +113,10 @@ func isIdentity(perm []int64) bool { return slices.IsSorted(perm) }
 
 // movesNothing accepts a transposition that keeps the order of all axes but those of size one, and keeps the shape operand for it.
 func movesNothing(m *rewrite.Match) error {
-	x := m.Shape("x")
+	x, ok := m.Dims("x")
 	perm := permutation(m.Attr("q"), len(x))
 	switch {
-	case x == nil || len(perm) != len(x):
+	case !ok || len(perm) != len(x):
 		return errRank
 	case isIdentity(perm):
 		return errors.New("it moves no axis at all")
@@ -123,10 +124,10 @@ func movesNothing(m *rewrite.Match) error {
 		return errors.New("before opset 5 Reshape takes no operand for the shape")
 	}
 	last := int64(-1)
-	z := make(ir.Shape, len(x))
+	z := make([]infer.Int, len(x))
 	for i, p := range perm {
 		z[i] = x[p]
-		if x[p].IsStatic() && x[p].Size == 1 {
+		if x[p].Is(1) {
 			continue
 		}
 		if p < last {

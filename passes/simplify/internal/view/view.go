@@ -1,28 +1,29 @@
 // Package view makes the shape operands of Reshape and Expand for shapes that may be partly dynamic.
 package view
 
-import "github.com/onnxopt/onnxopt/ir"
+import "github.com/onnxopt/onnxopt/ops/infer"
 
-// Reshape is a constant shape operand, in the meaning without allowzero, with which Reshape makes shape z of a value of shape x. It
-// needs the rank of z and all of its dimensions but one; dimensions that x surely has at the same place are copied. ok is
-// false where that is not enough, or where a dimension is zero, which the operand cannot say.
-func Reshape(x, z ir.Shape) (dims []int64, ok bool) {
-	if z == nil {
-		return nil, false
-	}
+// Operand makes a constant shape operand that turns a value with dimensions x into one with dimensions z. ok is false where
+// that cannot be said by a constant.
+type Operand func(x, z []infer.Int) (dims []int64, ok bool)
+
+// Reshape is the shape operand of a Reshape without allowzero. It needs all dimensions of z but one; those that x surely has at
+// the same place are copied. A dimension that is zero cannot be said.
+func Reshape(x, z []infer.Int) (dims []int64, ok bool) {
 	open := 0
 	for _, d := range z {
-		if !d.IsStatic() {
+		if _, static := d.Const(); !static {
 			open++
 		}
 	}
 	dims = make([]int64, len(z))
 	inferred := false
 	for i, d := range z {
+		size, static := d.Const()
 		switch {
-		case d.IsStatic() && d.Size > 0:
-			dims[i] = d.Size
-		case d.IsStatic():
+		case static && size > 0:
+			dims[i] = size
+		case static:
 			return nil, false
 		case open > 1 && i < len(x) && x[i].Same(d):
 			dims[i] = 0
@@ -35,18 +36,18 @@ func Reshape(x, z ir.Shape) (dims []int64, ok bool) {
 	return dims, true
 }
 
-// Expand is a constant shape operand with which Expand makes shape z of a value of shape x: a one keeps what x has. ok is false
-// where a dimension of z is neither known nor that of x.
-func Expand(x, z ir.Shape) (dims []int64, ok bool) {
-	if x == nil || z == nil || len(x) > len(z) {
+// Expand is the shape operand of an Expand: a one keeps what x has.
+func Expand(x, z []infer.Int) (dims []int64, ok bool) {
+	if len(x) > len(z) {
 		return nil, false
 	}
 	dims = make([]int64, len(z))
 	for i, d := range z {
 		j := i - (len(z) - len(x))
+		size, static := d.Const()
 		switch {
-		case d.IsStatic():
-			dims[i] = d.Size
+		case static:
+			dims[i] = size
 		case j >= 0 && x[j].Same(d):
 			dims[i] = 1
 		default:
