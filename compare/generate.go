@@ -178,7 +178,7 @@ func (s *search) base() (config, bool) {
 		for rung := range rungs {
 			for rank := range ranks {
 				for _, ones := range []bool{false, true} {
-					if c := s.g.rung(rung, rank, ones, style); s.tryStyles(&c) {
+					if c := s.g.rung(rung, rank, ones, style); s.tryNear(&c) {
 						return c, true
 					}
 				}
@@ -202,16 +202,27 @@ func (s *search) base() (config, bool) {
 	return config{}, false
 }
 
-// tryStyles is try; where the values alone make the model give NaN, it goes on to other styles at the same sizes.
-func (s *search) tryStyles(c *config) bool {
-	for ; ; c.style++ {
+// tryNear is try; where the values alone make the model give NaN, it goes on to other styles at the same sizes, and where
+// the outputs are empty, to larger batches. It leaves in c what was taken.
+func (s *search) tryNear(c *config) bool {
+	for range 3 {
 		if s.try(*c) {
 			return true
 		}
-		if c.style+1 == numStyles || !errors.Is(s.g.refused, ErrOnlyNaN) {
+		switch {
+		case errors.Is(s.g.refused, ErrOnlyNaN) && c.style+1 < numStyles:
+			c.style++
+		case errors.Is(s.g.refused, ErrEmpty):
+			for i, k := range s.g.classes {
+				if k.batch && c.size[i]+1 < len(k.ladder) {
+					c.size[i]++
+				}
+			}
+		default:
 			return false
 		}
 	}
+	return false
 }
 
 // rung is the configuration in which every size that is no batch stands on the same rung. With ones, the anonymous

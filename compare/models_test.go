@@ -104,7 +104,8 @@ func TestWhatCannotBeVerifiedIsSaid(t *testing.T) {
 	nothing := unary("Relu")
 	nothing.Main.Inputs()[0].SetType(typ(ir.Float32, 1<<40))
 	empty := unary("Relu")
-	empty.Main.Inputs()[0].SetType(typ(ir.Float32, 0))
+	never := empty.Main.Const(ir.NewTensor(ir.Bool, []int64{1}, []byte{0}))
+	empty.Main.Outputs()[0].SetValue(empty.Main.New(nil, ir.Op("Compress"), []*ir.Value{empty.Main.Inputs()[0].Value(), never}).Result(0))
 	wide := unary("Relu")
 	expand := wide.Main.New(nil, ir.Op("Expand"), []*ir.Value{wide.Main.Outputs()[0].Value(), wide.Main.Const(ir.TensorOf([]int64{1000, 1000, 1}))})
 	wide.Main.Outputs()[0].SetValue(expand.Result(0))
@@ -136,6 +137,14 @@ func TestWhatCannotBeVerifiedIsSaid(t *testing.T) {
 	cancel()
 	_, err := Models(ctx, native.New(), affine(2, 1), affine(2, 1), nil, Options{})
 	assert.Equal(t, context.Canceled, err)
+}
+
+// Where there can be no elements, type and shape are compared.
+func TestEmptyByDeclaration(t *testing.T) {
+	m := unary("Relu")
+	m.Main.Inputs()[0].SetType(typ(ir.Float32, 0, 3))
+	m.Main.Outputs()[0].SetType(nil)
+	assert.Equal(t, Verified, models(t, m, m, nil, Options{}).State)
 }
 
 func TestAResultThatFailsIsAMismatch(t *testing.T) {

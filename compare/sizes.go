@@ -131,7 +131,7 @@ func (g *Generator) class(name string, in genInput, rank, i int, h hints) int {
 		c.ladder = []int64{1, 2, 3, 4, 5}
 	case strings.Contains(low, "batch") || low == "n" || i == 0 && rank > 1:
 		c.ladder, c.batch = batchLadder, true
-	case rank == 4 && i >= 1 || rank == 5 && i >= 2:
+	case (in.ranks == nil || h.rank == int64(rank)) && (rank == 4 && i >= 1 || rank == 5 && i >= 2):
 		c.ladder = spatialLadder
 	default:
 		c.ladder = otherLadder

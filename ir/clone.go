@@ -14,7 +14,7 @@ func (m *Model) Clone() *Model {
 // CloneMap is Clone and also tells which value of the copy stands for which of m.
 func (m *Model) CloneMap() (*Model, map[*Value]*Value) {
 	c := *m
-	c.listeners = nil
+	c.listeners, c.index = nil, functionIndex{}
 	c.opsets = slices.Clone(m.opsets)
 	c.Functions = nil
 	c.Training = nil

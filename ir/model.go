@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"unsafe"
 )
 
 // Extra is what a reader keeps of a message so that the writer can give it back unchanged. Only the package that made it
@@ -69,7 +70,8 @@ func Domain(s string) string {
 	return s
 }
 
-// Model is a whole ONNX model. Fields may be set directly; opsets through SetOpset.
+// Model is a whole ONNX model. Fields may be set directly; opsets through SetOpset. The list of functions may be replaced or
+// appended to; neither its elements nor the names of functions may be changed in place.
 type Model struct {
 	Main            *Graph
 	Functions       []*Function
@@ -87,6 +89,7 @@ type Model struct {
 	made      int64 // nodes made so far: second key of the derived order
 	shuffle   uint64
 	listeners []*Listener
+	index     functionIndex
 }
 
 // TrainingInfo is a TrainingInfoProto. Its graphs see the main graph's values; its bindings refer to values, so that they
@@ -199,14 +202,25 @@ func (m *Model) Nodes() iter.Seq[*Node] {
 	}
 }
 
-// Function finds a model-local function, nil if there is none.
+// Function finds a model-local function, nil if there is none; of several of one name the first.
 func (m *Model) Function(op OpID) *Function {
-	for _, f := range m.Functions {
-		if f.ID() == op {
-			return f
+	if len(m.Functions) == 0 {
+		return nil
+	}
+	if x := &m.index; x.byID == nil || x.n != len(m.Functions) || x.first != unsafe.SliceData(m.Functions) {
+		x.n, x.first, x.byID = len(m.Functions), unsafe.SliceData(m.Functions), map[OpID]*Function{}
+		for _, f := range slices.Backward(m.Functions) {
+			x.byID[f.ID()] = f
 		}
 	}
-	return nil
+	return m.index.byID[op]
+}
+
+// functionIndex is the map behind Model.Function and the list it was made of.
+type functionIndex struct {
+	byID  map[OpID]*Function
+	n     int
+	first **Function
 }
 
 // Function is a model-local function. Its body sees its own inputs and opsets only.

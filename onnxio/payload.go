@@ -45,6 +45,9 @@ func recordOf(t *ir.Tensor) *record {
 const uncachedSize = 16 << 20
 
 func (r *record) payload() ir.Payload {
+	if r.ext != nil {
+		return beside{mapped{r}}
+	}
 	if r.form == formRaw || r.dtype.ByteLen(r.count) >= uncachedSize {
 		return mapped{r}
 	}

@@ -89,16 +89,16 @@ func (v *verifier) all(r *infer.Result) error {
 	if r == nil {
 		r = infer.Model(v.m)
 	}
-	for _, x := range r.Remarks() {
-		if x.Severity == infer.Error {
-			if err := v.remark(x); err != nil {
+	for _, g := range graphs {
+		for n := range g.Nodes() {
+			if err := v.types(n, r); err != nil {
 				return err
 			}
 		}
 	}
-	for _, g := range graphs {
-		for n := range g.Nodes() {
-			if err := v.types(n, r); err != nil {
+	for _, x := range r.Remarks() {
+		if x.Severity == infer.Error {
+			if err := v.remark(x); err != nil {
 				return err
 			}
 		}

@@ -115,3 +115,68 @@ func TestMalformed(t *testing.T) {
 	})
 	require.Greater(t, n, 150)
 }
+
+func TestVerify(t *testing.T) {
+	const head = `<ir_version: 8, opset_import: ["" : 17, "f" : 1, "x" : 1]>
+	g (float[2, 4] X, int64[4] I, bool c) => (float[] Y) {`
+	for body, want := range map[string]string{
+		`Y = Relu (X) }`:                      ``,
+		`Y = x.Anything <foo = 1> (X, , I) }`: ``,
+		`Y = y.Anything (X) }`:                `graph "g": node of "Y" (y.Anything): domain "y" is not imported`,
+		`Y = Relu (X, X) }`:                   `graph "g": node of "Y" (Relu): it has 2 operands, the operator takes 1`,
+		`Y = Clip () }`:                       `it has 0 operands, the operator takes 1 to 3`,
+		`Y = Concat <axis = 0> () }`:          `it has 0 operands, the operator takes 1 or more`,
+		`Y, Z = Relu (X) }`:                   `it has 2 results, the operator takes 1`,
+		`Y = Add (, X) }`:                     `operand 0 (A) is missing`,
+		`Y = Clip (X, , X) }`:                 ``,
+		`Y = Cast (X) }`:                      `attribute to is missing`,
+		`Y = Elu <beta = 1.0> (X) }`:          `the operator has no attribute "beta" in version 6`,
+		`Y = Elu <alpha = 1> (X) }`:           `attribute alpha is of type int, not float`,
+		`Y = Elu <alpha: float = @a> (X) }`:   `attribute alpha refers to attribute "a" of a function, but is in none`,
+		`Y = Gelu (X) }`:                      `the operator came with version 20 of its domain; version 17 is imported`,
+		`Y = Gleu (X) }`:                      `the standard has no such operator`,
+		`Y = Scatter (X, I, X) }`:             `version 11 of the operator set withdrew this operator; version 17 is imported`,
+		`Y = Sin (I) }`:                       `operand 0 (input) is of type int64[4]; the operator takes tensor(float), tensor(double), tensor(float16)`,
+		`Y = Add (X, I) }`:                    `operand 1 (B) is of type int64[4], another one of float[2,4]; the operator takes the same type T for both`,
+		`Y = If (c) <then_branch = t () => (A) { A = Add (X, I) }, else_branch = e () => (B) { B = Neg (X) }> }`: `then_branch of node of "Y" (If): node of "A" (Add): operand 1`,
+		`Y = f.F (X) } <domain: "f", opset_import: ["" : 17]> F (a) => (b) { b = Sin (a, a) }`:                   `function f.F: node of "b" (Sin): it has 2 operands, the operator takes 1`,
+		`Y = f.F (X, X) } <domain: "f", opset_import: ["" : 17]> F (a) => (b) { b = Sin (a) }`:                   `it passes 2 operands to a function of 1`,
+		`Y = Relu (X) } <domain: "", opset_import: ["" : 17]> Relu (a, q) => (b) { b = Neg (a) }`:                ``,
+		`Y = Constant () }`: `it has 0 attributes; exactly one gives the value`,
+	} {
+		err := ops.Verify(parse(t, head+body))
+		if want == "" {
+			require.NoError(t, err, body)
+			continue
+		}
+		require.ErrorContains(t, err, want, body)
+		var p *ops.Problem
+		require.ErrorAs(t, err, &p)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	m := parse(t, `<ir_version: 8, opset_import: ["" : 17]> g (float[2, 4] X) => (float[] Y) {
+		A = Relu (X, X)
+		B = Cast (A)
+		Y = Softmax <axis = 7> (X)
+	}`)
+	require.Len(t, ops.Problems(m, nil, 0), 3)
+	require.Len(t, ops.Problems(m, nil, 2), 2)
+}
+
+func TestInterfaceTypes(t *testing.T) {
+	m := ir.NewModel(8, 17)
+	x := m.Main.AddInput("x", nil)
+	m.Main.AddOutput("y", x, nil)
+	require.ErrorContains(t, ops.Verify(m), `input "x" has no type`)
+	x.SetType(ir.TensorType(ir.Undefined, nil))
+	require.ErrorContains(t, ops.Verify(m), `no valid element type`)
+	x.SetType(ir.TensorType(ir.Float32, nil))
+	require.NoError(t, ops.Verify(m))
+	x.SetDefault(ir.TensorOf([]int64{1}))
+	require.ErrorContains(t, ops.Verify(m), `its default of type int64[1]`)
+	m.SetOpset("", 9999)
+	m.Main.New(nil, ir.Op("Relu"), []*ir.Value{x})
+	require.ErrorContains(t, ops.Verify(m), `version 9999 of domain "" is newer than 28`)
+}

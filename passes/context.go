@@ -102,6 +102,15 @@ type transaction struct {
 // are further source nodes. Nodes and constants that edit makes get as their origin at, of and everything that edit erases.
 // It reports whether edit was called.
 func (c *Context) Rewrite(rule string, at *ir.Node, of []*ir.Node, edit func()) bool {
+	return c.Try(rule, at, of, func() bool {
+		edit()
+		return true
+	})
+}
+
+// Try is Rewrite for an edit that may turn out not to be possible: it then takes back what it did and returns false, and nothing
+// was rewritten.
+func (c *Context) Try(rule string, at *ir.Node, of []*ir.Node, edit func() bool) bool {
 	if c.Err() != nil || !c.Enabled(rule, at) {
 		return false
 	}
@@ -115,10 +124,8 @@ func (c *Context) Rewrite(rule string, at *ir.Node, of []*ir.Node, edit func()) 
 		c.report.Vetoed++
 		return false
 	}
-	if c.cfg.Remarks != nil {
-		c.cfg.Remarks(c.remark(at, rule, true, ""))
-	}
 	tx := &transaction{rule: rule}
+	applied := c.remark(at, rule, true, "")
 	var from []*ir.Origin
 	if at != nil {
 		from = append(from, at.Origin())
@@ -131,8 +138,14 @@ func (c *Context) Rewrite(rule string, at *ir.Node, of []*ir.Node, edit func()) 
 		panic("passes: a rewrite inside a rewrite")
 	}
 	c.tx = tx
-	edit()
+	done := edit()
 	c.tx = nil
+	if !done {
+		return false
+	}
+	if c.cfg.Remarks != nil {
+		c.cfg.Remarks(applied)
+	}
 	if len(tx.made)+len(tx.consts) > 0 {
 		o := ir.DerivedOrigin(c.step.Pass.Name+"/"+rule, append(from, tx.erased...)...)
 		for _, n := range tx.made {

@@ -13,7 +13,8 @@ import (
 
 // Options say under which sizes a model is described.
 type Options struct {
-	// Sizes are sizes of symbolic dimensions of the inputs. A first axis whose size is not known and not given is 1.
+	// Sizes are sizes of dimensions of the inputs: of a symbol by its name, of one axis as "input[axis]". A first axis whose
+	// size is not known and not given is 1.
 	Sizes map[string]int64
 }
 
@@ -24,20 +25,23 @@ func (o Options) resolve(m *ir.Model) (*ir.Model, analysis.Options, error) {
 	fixed := false
 	types := make([]*ir.Type, len(m.Main.Inputs()))
 	for _, s := range m.Main.Inputs() {
-		for _, d := range s.Type().TensorShape() {
+		for axis, d := range s.Type().TensorShape() {
 			if d.Param != "" {
 				symbols = append(symbols, d.Param)
+			}
+			if !d.IsStatic() {
+				symbols = append(symbols, axisName(s, axis))
 			}
 		}
 	}
 	known := o.all(m)
 	for i, s := range m.Main.Inputs() {
-		types[i] = fix(s.Type(), known)
+		types[i] = fix(s, known)
 		fixed = fixed || types[i] != s.Type()
 	}
 	for name := range o.Sizes {
 		if !slices.Contains(symbols, name) {
-			return nil, analysis.Options{}, fmt.Errorf("no input has a dimension %q%s", name, orNames(name, symbols))
+			return nil, analysis.Options{}, fmt.Errorf("no input has an open dimension %q%s", name, orNames(name, symbols))
 		}
 	}
 	if fixed {
@@ -71,18 +75,31 @@ func (o Options) all(m *ir.Model) map[string]int64 {
 	return sizes
 }
 
-// fix replaces symbols by their sizes and an unknown first axis by 1. It returns t itself if there is nothing to replace.
-func fix(t *ir.Type, sizes map[string]int64) *ir.Type {
+// axisName is how Options.Sizes names one axis.
+func axisName(s *ir.Slot, axis int) string { return fmt.Sprintf("%s[%d]", s.Name(), axis) }
+
+// fix is the type of an input with known sizes in the place of symbols, and 1 for an unknown first axis. It is the same type
+// if there is nothing to replace.
+func fix(s *ir.Slot, sizes map[string]int64) *ir.Type {
+	t := s.Type()
 	h := t.TensorShape()
+	if t == nil || t.Kind != ir.KindTensor || h == nil {
+		return t
+	}
 	shape := slices.Clone(h)
-	for i, d := range shape {
-		if n, ok := sizes[d.Param]; ok && d.Param != "" {
-			shape[i] = ir.Static(n)
-		} else if i == 0 && d.Param == "" && !d.IsStatic() {
-			shape[i] = ir.Static(1)
+	for axis, d := range shape {
+		if d.IsStatic() {
+			continue
+		}
+		if n, ok := sizes[axisName(s, axis)]; ok {
+			shape[axis] = ir.Static(n)
+		} else if n, ok := sizes[d.Param]; ok && d.Param != "" {
+			shape[axis] = ir.Static(n)
+		} else if axis == 0 && d.Param == "" {
+			shape[axis] = ir.Static(1)
 		}
 	}
-	if t == nil || t.Kind != ir.KindTensor || slices.Equal(shape, h) {
+	if slices.Equal(shape, h) {
 		return t
 	}
 	return ir.TensorType(t.DType(), shape)

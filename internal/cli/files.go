@@ -38,21 +38,33 @@ type fileError struct {
 func (f *fileError) Error() string { return f.file + ": " + plain(f.err, f.file) }
 func (f *fileError) Unwrap() error { return f.err }
 
-// plain words an error without what the line already says: the operation and the file's name.
+// plain words an error without what the line already says: the operation and the file's name. Names of options in Go become
+// those of the command line.
 func plain(err error, file string) string {
 	var p *fs.PathError
-	if errors.As(err, &p) && p.Path == file {
-		err = p.Err
+	if errors.As(err, &p) && (p.Path == file || isTemporary(p.Path, file)) {
+		switch err = p.Err; {
+		case errors.Is(err, fs.ErrNotExist):
+			return "there is no such file"
+		case errors.Is(err, fs.ErrPermission):
+			return "permission denied"
+		}
 	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "there is no such file"
-	case errors.Is(err, fs.ErrPermission):
-		return "permission denied"
-	case errors.Is(err, syscall.ENOSPC):
+	if errors.Is(err, syscall.ENOSPC) {
 		return "the disk is full"
 	}
-	return strings.TrimPrefix(err.Error(), file+": ")
+	s := strings.TrimPrefix(err.Error(), file+": ")
+	s = strings.ReplaceAll(s, "name one with DataDir", "name one with --data-dir")
+	if strings.Contains(s, "path escapes from parent") {
+		s += "; --data-root DIR allows links to lead there"
+	}
+	return s
+}
+
+// isTemporary reports whether path is the name that file has while it is written.
+func isTemporary(path, file string) bool {
+	base := filepath.Base(path)
+	return strings.HasPrefix(base, "."+filepath.Base(file)+".") && strings.HasSuffix(base, ".tmp")
 }
 
 // standard is the name of standard input or output on the command line.
@@ -114,7 +126,9 @@ func parse(name string, b []byte, o onnxio.Options) (*input, error) {
 			in.model = in.repro.Model
 		}
 	case looksTextual(head):
-		if in.model, err = text.Parse(b); err == nil && o.FreezeDefaults {
+		data := onnxio.NewDataFiles(o)
+		in.close = data.Close
+		if in.model, err = text.ParseWith(b, text.ReadOptions{External: data.Payload}); err == nil && o.FreezeDefaults {
 			freeze(in.model)
 		}
 		if err != nil && !text.Looks(b) {
@@ -129,6 +143,7 @@ func parse(name string, b []byte, o onnxio.Options) (*input, error) {
 		}
 	}
 	if err != nil {
+		in.close()
 		return nil, err
 	}
 	return in, nil
@@ -277,7 +292,7 @@ func (e *env) writeModel(name, format string, m *ir.Model, o onnxio.WriteOptions
 	}
 	if format == "text" {
 		done := &onnxio.Written{}
-		return done, atomically(name, func(w io.Writer) error { return printText(w, m, done) })
+		return done, atomically(name, func(w io.Writer) error { return printText(w, m, o, done) })
 	}
 	done, err := onnxio.WriteFile(name, m, o)
 	if err != nil {
@@ -286,18 +301,20 @@ func (e *env) writeModel(name, format string, m *ir.Model, o onnxio.WriteOptions
 	return done, nil
 }
 
+// stream is writeModel for standard output.
 func (e *env) stream(format string, m *ir.Model, o onnxio.WriteOptions) (*onnxio.Written, error) {
 	done := &onnxio.Written{}
 	if format == "text" {
-		return done, errors.Join(printText(e.stdout, m, done), e.stdout.Flush())
+		return done, errors.Join(printText(e.stdout, m, o, done), e.stdout.Flush())
 	}
 	done, err := onnxio.Write(e.stdout, m, o)
 	return done, errors.Join(err, e.stdout.Flush())
 }
 
-func printText(w io.Writer, m *ir.Model, done *onnxio.Written) error {
+// printText prints m. Weights that lie in data files are printed like others unless they are to stay where they are.
+func printText(w io.Writer, m *ir.Model, o onnxio.WriteOptions, done *onnxio.Written) error {
 	c := &counter{w: w}
-	err := text.Print(c, m, text.Options{})
+	err := text.Print(c, m, text.Options{Inline: o.Data != onnxio.DataKeep})
 	if err == nil {
 		_, err = io.WriteString(c, "\n")
 	}

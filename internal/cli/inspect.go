@@ -18,11 +18,11 @@ const inspectLong = `inspect says what a model holds, computes and needs: operat
 MACs and FLOPs (2 x MACs), peak activation memory, sparsity, opsets, interface,
 functions and external data.
 
-Sizes that the model leaves open count as given by --size; a first axis (the batch) is
-1 unless given. Where sizes stay open, numbers are lower bounds, marked with "≥".`
+Sizes that the model leaves open count as --size says, by symbol or by input and axis; a
+first axis (the batch) is 1 unless given. Where sizes stay open, numbers are lower bounds, marked with "≥".`
 
 const inspectExample = `onnxopt inspect model.onnx
-onnxopt inspect model.onnx --size N=8 --size seq=128
+onnxopt inspect model.onnx --size N=8 --size 'image[2]=320'
 onnxopt inspect --json model.onnx | jq .macs`
 
 // inspectFlags are the options of inspect.
@@ -40,9 +40,10 @@ var _ pflag.Value = sizes{}
 func (s sizes) Type() string   { return "NAME=N" }
 func (s sizes) String() string { return "" }
 func (s sizes) Set(text string) error {
-	name, number, ok := strings.Cut(text, "=")
+	at := strings.LastIndexByte(text, '=')
+	name, number, ok := text[:max(at, 0)], text[at+1:], at > 0
 	n, err := strconv.ParseInt(number, 10, 64)
-	if !ok || name == "" || err != nil || n < 0 {
+	if !ok || err != nil || n < 0 {
 		return fmt.Errorf("%q is not a name and a size, like N=8", text)
 	}
 	s[name] = n
@@ -63,7 +64,7 @@ func (e *env) inspectVerb() *cobra.Command {
 	}
 	g := newGroup("Options")
 	g.BoolVar(&f.json, "json", false, "print JSON")
-	g.Var(f.sizes, "size", "size of a symbolic dimension of the inputs; may be repeated")
+	g.Var(f.sizes, "size", "size of an open dimension of the inputs: symbol=8 or input[axis]=8; may be repeated")
 	f.files.add(g)
 	setHelp(cmd, "onnxopt inspect [options] model.onnx", g)
 	return cmd

@@ -19,7 +19,7 @@ type progress struct {
 	mu    sync.Mutex
 	what  string
 	begun time.Time
-	shown int // width of the line on the terminal
+	line  string // on the terminal
 }
 
 // startProgress begins to show the work on the model called name.
@@ -53,9 +53,10 @@ func (p *progress) draw() {
 	if r := []rune(line); len(r) > 79 {
 		line = string(r[:78]) + "…"
 	}
-	n := utf8.RuneCountInString(line)
-	fmt.Fprintf(p.w, "\r%s%*s", line, max(p.shown-n, 0), "")
-	p.shown = n
+	if line != p.line {
+		fmt.Fprintf(p.w, "\r%s%*s", line, max(width(p.line)-width(line), 0), "")
+		p.line = line
+	}
 }
 
 // doing says what is going on now.
@@ -75,11 +76,13 @@ func (p *progress) clear() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.shown > 0 {
-		fmt.Fprintf(p.w, "\r%*s\r", p.shown, "")
+	if p.line != "" {
+		fmt.Fprintf(p.w, "\r%*s\r", width(p.line), "")
 	}
-	p.what, p.shown = "", 0
+	p.what, p.line = "", ""
 }
+
+func width(s string) int { return utf8.RuneCountInString(s) }
 
 // stop ends it.
 func (p *progress) stop() {

@@ -84,19 +84,13 @@ func (w *window) size(i int, d Int) Int {
 		return r
 	case last.Sub(limit).NonNeg():
 		return r.Sub(Num(1))
-	case w.strides[i].Is(1):
-		return r
-	}
-	if s, ok := w.strides[i].Const(); ok && w.pads[i+n] < s && w.pads[i+n] == 0 {
-		// Without padding at the end, the last window starts inside as long as the kernel is no smaller than the stride.
-		if w.extent(i).Sub(w.strides[i]).NonNeg() {
-			return r
-		}
+	case w.extent(i).Sub(w.strides[i]).Sub(Num(w.pads[i+n])).NonNeg():
+		return r // rounding up adds less than a stride, so that the last window starts before the padding
 	}
 	return Int{}
 }
 
-// sizes are the numbers of windows along the spatial axes d. A negative one is an error.
+// windows are the numbers of windows along the spatial axes d. A negative one is an error.
 func (c *call) windows(w *window, d []Int) []Int {
 	r := make([]Int, len(d))
 	for i, x := range d {

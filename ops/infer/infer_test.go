@@ -372,3 +372,23 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		require.Equal(t, len(a.Remarks()), len(b.Remarks()), name)
 	})
 }
+
+// TestPadIdiom: PyTorch's exporter reverses pairs of pads by reshaping, slicing backwards and transposing.
+func TestPadIdiom(t *testing.T) {
+	f := inferText(t, head+`g (float[N, 3, H, W] X) => (float[] Y) {
+		pads = Constant <value_ints = [1, 2, 3, 4]> ()
+		rest = Constant <value_ints = [4]> ()
+		zeros = ConstantOfShape <value = int64[1] {0}> (rest)
+		all = Concat <axis = 0> (pads, zeros)
+		pairs = Constant <value_ints = [-1, 2]> ()
+		rows = Reshape (all, pairs)
+		first = Constant <value_ints = [0]> ()
+		last = Constant <value_ints = [-1]> ()
+		low = Constant <value_ints = [-9223372036854775807]> ()
+		back = Slice (rows, last, low, first, last)
+		turned = Transpose <perm = [1, 0]> (back)
+		flat = Reshape (turned, last)
+		Y = Pad (X, flat)
+	}`)
+	f.types("Y: float[N,3,H + 7,W + 3]")
+}

@@ -2,7 +2,7 @@ package infer
 
 import "slices"
 
-// inferConcat: sizes along axis add up, the others agree. Contents of vectors follow.
+// inferConcat: sizes along axis add up, the others agree. Contents follow along the first axis.
 func inferConcat(c *call) {
 	first, ok := c.dims(0)
 	rank := len(first)
@@ -40,7 +40,7 @@ func inferConcat(c *call) {
 		}
 	}
 	c.set(0, r)
-	if rank == 1 {
+	if axis == 0 {
 		c.concatData()
 	}
 }
@@ -179,21 +179,33 @@ func inferGather(c *call) {
 		return
 	}
 	c.set(0, slices.Concat(d[:axis], ind, d[axis+1:]))
+	if axis == 0 {
+		c.gatherData()
+	}
+}
+
+// gatherData takes rows of a small content. Indices outside it make the node fail when it runs.
+func (c *call) gatherData() {
 	data := c.data(0)
 	at, ok := c.consts(1)
-	if len(d) != 1 || data == nil || !ok {
+	sizes, known := c.arg(0).sizes()
+	if data == nil || !ok || !known || sizes[0] == 0 {
 		return
 	}
-	r := make([]elem, len(at))
-	for i, k := range at {
-		if k < 0 {
-			k += int64(len(data))
+	row := int64(len(data)) / sizes[0]
+	r := make([]elem, 0, len(at))
+	for _, k := range at {
+		i := k
+		if i < 0 {
+			i += sizes[0]
 		}
-		if k < 0 || k >= int64(len(data)) {
-			c.a.remark(Warning, c.n, nil, "index %d is outside an axis of size %d", at[i], len(data))
+		if i < 0 || i >= sizes[0] {
+			c.a.remark(Warning, c.n, nil, "index %d is outside an axis of size %d", k, sizes[0])
 			return
 		}
-		r[i] = data[k]
+		if r = append(r, data[i*row:(i+1)*row]...); len(r) > maxData {
+			return
+		}
 	}
 	c.setData(0, r)
 }

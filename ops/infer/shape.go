@@ -142,7 +142,7 @@ func (c *call) reshapeRest(r []Int, rest int, d []Int) {
 }
 
 // cancel divides the product of d by the product of r without entry rest, leaving out what is the same on both sides: a size that is
-// unknown or an expression need not be multiplied out.
+// unknown or an expression need not be multiplied out. An expression is taken not to be zero, as everywhere in reshaping.
 func cancel(d, r []Int, rest int) (left, right Int) {
 	used := make([]bool, len(d))
 	right = Num(1)
@@ -314,9 +314,48 @@ func inferTranspose(c *call) {
 		r[i] = d[k]
 	}
 	c.set(0, r)
-	if len(d) <= 1 {
-		c.keepData()
+	if sizes, ok := c.arg(0).sizes(); ok {
+		strides := rowMajor(sizes)
+		view := make([]int64, len(axes))
+		for i, k := range axes {
+			view[i] = strides[k]
+		}
+		c.viewData(0, view)
 	}
+}
+
+// rowMajor are the distances between neighbours along each axis of an array of that shape.
+func rowMajor(sizes []int64) []int64 {
+	r := make([]int64, len(sizes))
+	step := int64(1)
+	for i := len(sizes) - 1; i >= 0; i-- {
+		r[i] = step
+		step *= sizes[i]
+	}
+	return r
+}
+
+// viewData sets the content of result 0 from that of operand 0: the element at an index of the result is the operand's at offset plus the
+// sum of index times stride.
+func (c *call) viewData(offset int64, strides []int64) {
+	data := c.data(0)
+	shape, ok := c.result(0).sizes()
+	if n := ir.NumElements(shape); data == nil || !ok || !small(c.result(0).elem, n) {
+		return
+	}
+	r := []elem{}
+	var walk func(axis int, at int64)
+	walk = func(axis int, at int64) {
+		if axis == len(shape) {
+			r = append(r, data[at])
+			return
+		}
+		for i := range shape[axis] {
+			walk(axis+1, at+i*strides[axis])
+		}
+	}
+	walk(0, offset)
+	c.setData(0, r)
 }
 
 // inferExpand: operand 0 broadcast with the shape in operand 1.

@@ -77,11 +77,7 @@ func inferSlice(c *call) {
 		r[k] = sliceSize(d[k], starts[i], ends[i], steps[i])
 	}
 	c.set(0, r)
-	if data := c.data(0); data != nil && len(d) == 1 && len(axes) == 1 {
-		c.sliceData(data, starts[0], ends[0], steps[0])
-	} else if len(axes) == 0 {
-		c.keepData()
-	}
+	c.sliceData(starts, ends, axes, steps)
 }
 
 // sliceSize is the number of elements from start to end: bounds count from the end if negative, and are clamped.
@@ -149,19 +145,23 @@ func ceilDiv(a, b int64) int64 {
 	return q
 }
 
-func (c *call) sliceData(data []elem, start, end Int, step int64) {
-	s, ok := start.Const()
-	e, ok2 := end.Const()
-	if !ok || !ok2 {
+// sliceData follows a small content where all bounds are numbers.
+func (c *call) sliceData(starts, ends []Int, axes []int, steps []int64) {
+	sizes, ok := c.arg(0).sizes()
+	if !ok {
 		return
 	}
-	from, to := clampSlice(int64(len(data)), s, e, step)
-	var r []elem
-	for i := range max(0, ceilDiv(to-from, step)) {
-		r = append(r, data[from+i*step])
+	strides := rowMajor(sizes)
+	offset := int64(0)
+	for i, k := range axes {
+		s, ok := starts[i].Const()
+		e, ok2 := ends[i].Const()
+		if !ok || !ok2 {
+			return
+		}
+		from, _ := clampSlice(sizes[k], s, e, steps[i])
+		offset += from * strides[k]
+		strides[k] *= steps[i]
 	}
-	if r == nil {
-		r = []elem{}
-	}
-	c.setData(0, r)
+	c.viewData(offset, strides)
 }

@@ -191,7 +191,7 @@ func (r *resizing) readRegion(c *Call, axes []int) error {
 // origin is the coordinate in the operand, of n elements along the axis, for coordinate x of the result.
 func (r *resizing) origin(axis, x int, n int64) (float32, error) {
 	xf, scale, in, out := float32(x), r.scales[axis], float32(n), float32(r.shape[axis])
-	if r.lengths != nil && r.coord != "half_pixel_symmetric" {
+	if r.lengths != nil && r.coord == "align_corners" { // the reference takes the fraction here; ONNX Runtime does not
 		out = r.lengths[axis]
 	}
 	switch r.coord {
@@ -206,7 +206,7 @@ func (r *resizing) origin(axis, x int, n int64) (float32, error) {
 		return (xf+0.5)/scale - 0.5, nil
 	case "half_pixel_symmetric":
 		offset := float32(in/2) * (1 - out/float32(scale*in))
-		return float32(offset) + ((xf+0.5)/scale - 0.5), nil
+		return float32(offset) + (xf+0.5)/scale - 0.5, nil
 	case "align_corners":
 		if out <= 1 {
 			return 0, nil

@@ -50,8 +50,8 @@ type driver struct {
 	m         *ir.Model
 	functions map[ir.OpID]bool // operators that model-local functions define
 	queue
-	edit     *edit // going on
-	vetoed   map[place]bool
+	edit     *edit          // going on
+	vetoed   map[place]bool // by a hook, or refused by check: not tried again
 	remarked map[place]string
 	scratch  []*Match // by candidate, for the next attempt
 
@@ -132,21 +132,25 @@ func (d *driver) remark(p place, why string) {
 	}
 }
 
-// apply performs the rewrite unless a hook objects.
+// apply performs the rewrite unless a hook objects, or the replacement does not do.
 func (d *driver) apply(m *Match) (applied bool, err error) {
 	root := m.Root()
 	e := &edit{d: d, m: m}
 	others := slices.DeleteFunc(slices.Clone(m.nodes), func(n *ir.Node) bool { return n == root })
-	if !d.c.Rewrite(m.rule.Name, root, others, func() {
+	applied = d.c.Try(m.rule.Name, root, others, func() bool {
 		d.edit = e
 		defer func() { d.edit = nil }()
-		err = e.run()
-	}) {
-		d.vetoed[place{m.rule, root}] = true
+		return e.run()
+	})
+	switch {
+	case e.failed != nil:
+		return false, fmt.Errorf("rule %s at %s: %w", m.rule.Name, root, e.failed)
+	case !applied:
+		at := place{m.rule, root}
+		if d.vetoed[at] = true; e.refused != nil {
+			d.remark(at, e.refused.Error())
+		}
 		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("rule %s at %s: %w", m.rule.Name, root, err)
 	}
 	d.settle(e)
 	return true, d.bound(e)

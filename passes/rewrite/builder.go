@@ -14,7 +14,9 @@ type Builder struct {
 	m    *Match
 	near *ir.Node
 	g    *ir.Graph
-	err  error
+
+	failed  error // of the data
+	refused error // an operator does not exist here
 }
 
 func newBuilder(m *Match) *Builder { return &Builder{m: m, near: m.Root(), g: m.Root().Graph()} }
@@ -22,13 +24,21 @@ func newBuilder(m *Match) *Builder { return &Builder{m: m, near: m.Root(), g: m.
 // Fail ends the replacement with an error of the data, such as a payload that cannot be read: everything made so far is
 // taken back and the pass ends with err. A rule that merely does not apply says so in Where.
 func (b *Builder) Fail(err error) {
-	if b.err == nil {
-		b.err = err
+	if b.failed == nil {
+		b.failed = err
+	}
+}
+
+// refuse notes why the replacement cannot be.
+func (b *Builder) refuse(format string, args ...any) {
+	if b.refused == nil {
+		b.refused = fmt.Errorf(format, args...)
 	}
 }
 
 // Op makes a node with one result and returns that. op is spelled as in the textual syntax: "Add", "com.microsoft.Gelu". nil
-// operands are omitted ones; nil attributes are left out.
+// operands are omitted ones; nil attributes are left out. If the operator does not exist in the opset in force, the rule is not
+// applied.
 func (b *Builder) Op(op string, in []*ir.Value, attrs ...*ir.Attr) *ir.Value {
 	return b.Node(op, in, 1, attrs...).Result(0)
 }
@@ -67,9 +77,9 @@ func (b *Builder) node(op ir.OpID, in []*ir.Value, results int, attrs []*ir.Attr
 	attrs = slices.DeleteFunc(slices.Clone(attrs), func(a *ir.Attr) bool { return a == nil })
 	version := b.g.Opset(op.Domain)
 	if s := schema.Lookup(op, version); schema.Newest(op.Domain) > 0 && (s == nil || s.Deprecated()) {
-		b.Fail(fmt.Errorf("opset %d has no operator %s", version, op))
+		b.refuse("opset %d has no operator %s", version, op)
 	} else if version == 0 {
-		b.Fail(fmt.Errorf("domain %q of operator %s is not imported", op.Domain, op))
+		b.refuse("domain %q of operator %s is not imported", op.Domain, op)
 	}
 	return b.g.NewN(b.near, op, in, results, attrs...)
 }

@@ -46,7 +46,8 @@
 //     subgraphs are uses. Results that the pattern does not name have no use at all.
 //   - The replacement has one value for each replaced one: the root's named results, then those marked result in the order
 //     of the text. Element types and shapes do not contradict. What it is made of is part of the match or new, so that
-//     no cycle can come about and nothing out of sight is used.
+//     no cycle can come about and nothing out of sight is used. Its operators exist in the opset in force. A replacement
+//     that does not do is taken back, and a remark says why.
 //   - Matched nodes are erased if nothing uses them any more, and so are constants that lost their last use to the rewrite.
 //
 // Rules are tried in the order in which they are listed; the first that applies wins. The driver visits each node once and

@@ -17,19 +17,32 @@ type edit struct {
 	changed  []*ir.Node
 	released []*ir.Value // lost a use
 	erased   int
+
+	failed  error // of the data: ends the pass
+	refused error // why the replacement does not do
 }
 
-// run builds the replacement, checks it and puts it in place. On an error the graph is as before.
-func (e *edit) run() error {
+// run builds the replacement, checks it and puts it in place. If it returns false the graph is as before.
+func (e *edit) run() bool {
 	b := newBuilder(e.m)
 	to := e.m.rule.Replace(b, e.m)
 	from := make([]*ir.Value, len(e.m.tree.replaced))
 	for i, r := range e.m.tree.replaced {
 		from[i] = e.m.nodes[r.node].Result(r.result)
 	}
-	if err := e.failed(b, from, to); err != nil {
+	if e.failed = e.m.err; e.failed == nil {
+		e.failed = b.failed
+	}
+	if e.refused = b.refused; e.refused == nil && e.failed == nil {
+		if err := e.contract(from, to); err != nil {
+			e.takeBack()
+			panic("rewrite: rule " + e.m.rule.Name + ": " + err.Error())
+		}
+		e.refused = e.types(from, to)
+	}
+	if e.failed != nil || e.refused != nil {
 		e.takeBack()
-		return err
+		return false
 	}
 	for i, v := range from {
 		if v != to[i] {
@@ -37,23 +50,15 @@ func (e *edit) run() error {
 		}
 	}
 	e.clean()
-	return nil
-}
-
-func (e *edit) failed(b *Builder, from, to []*ir.Value) error {
-	switch {
-	case e.m.err != nil:
-		return e.m.err
-	case b.err != nil:
-		return b.err
-	}
-	return e.check(from, to)
+	return true
 }
 
 // takeBack erases what was made.
 func (e *edit) takeBack() {
 	for _, n := range slices.Backward(e.made) {
-		n.Graph().Erase(n)
+		if !n.Dead() { // with the node whose subgraph it stood in
+			n.Graph().Erase(n)
+		}
 	}
 	for _, v := range e.consts {
 		v.Graph().EraseConst(v)
@@ -93,8 +98,10 @@ func (e *edit) rename(n *ir.Node) {
 	}
 }
 
-// check holds the replacement against the contract.
-func (e *edit) check(from, to []*ir.Value) error {
+// contract says what is wrong with a replacement that no rule may build: it has another number of values, or it is made of
+// values from elsewhere than above the match, so that it might form a cycle. Captures, operands and results of matched nodes,
+// constants and graph inputs in sight, and what is made of these, are above.
+func (e *edit) contract(from, to []*ir.Value) error {
 	if len(to) != len(from) {
 		return fmt.Errorf("the replacement has %d values instead of %d", len(to), len(from))
 	}
@@ -106,36 +113,17 @@ func (e *edit) check(from, to []*ir.Value) error {
 			return fmt.Errorf("value %d of the replacement is what it is to replace", i)
 		}
 	}
-	if err := e.sources(to); err != nil {
-		return err
-	}
-	return e.types(from, to)
-}
-
-// sources checks that the replacement is made of values above the match, so that it cannot form a cycle: captures, operands
-// and results of matched nodes, constants and graph inputs in sight, and what is made of these.
-func (e *edit) sources(to []*ir.Value) error {
-	known := map[*ir.Value]bool{}
-	for _, n := range append(slices.Clone(e.m.nodes), e.made...) {
-		for _, v := range n.Results() {
-			known[v] = true
-		}
-	}
-	for _, n := range e.m.nodes {
-		for _, v := range n.Operands() {
-			known[v] = true
-		}
-	}
+	known := e.known(from, to)
 	g := e.m.Root().Graph()
 	use := func(v *ir.Value) error {
 		if v == nil || known[v] || v.Node() == nil && v.Graph().Encloses(g) {
 			return nil
 		}
-		return fmt.Errorf("the replacement uses value %q, which is not part of the match", v.Name())
+		return fmt.Errorf("the replacement uses value %q, which is not part of the match or is to be replaced", v.Name())
 	}
 	for _, n := range e.made {
 		if n.Graph() != g {
-			continue // inside a subgraph that the rule made; what it captures is checked by its own node
+			continue // inside a subgraph that the rule made; what it captures is checked with its owner
 		}
 		above := n.Operands()
 		for _, s := range n.Subgraphs() {
@@ -155,11 +143,33 @@ func (e *edit) sources(to []*ir.Value) error {
 	return nil
 }
 
+// known are the values that a replacement may be made of.
+func (e *edit) known(from, to []*ir.Value) map[*ir.Value]bool {
+	known := map[*ir.Value]bool{}
+	for _, n := range append(slices.Clone(e.m.nodes), e.made...) {
+		for _, v := range n.Results() {
+			known[v] = true
+		}
+	}
+	for _, n := range e.m.nodes {
+		for _, v := range n.Operands() {
+			known[v] = true
+		}
+	}
+	for i, v := range from {
+		if v != to[i] {
+			delete(known, v)
+		}
+	}
+	return known
+}
+
 // types checks that what is known of a replaced value and of its replacement does not contradict.
 func (e *edit) types(from, to []*ir.Value) error {
 	f, err := e.d.known()
 	if err != nil {
-		return err
+		e.failed = err
+		return nil
 	}
 	for i, v := range from {
 		was, is := f.Type(v), f.Type(to[i])

@@ -117,13 +117,16 @@ func (m *Match) SameShape(x, y string) bool {
 }
 
 // Dims are the value's dimensions as expressions, those that the model has no name for included; ok is false if the rank is not known.
-func (m *Match) Dims(name string) (dims []infer.Int, ok bool) {
+func (m *Match) Dims(name string) (dims []infer.Int, ok bool) { return m.DimsOf(m.Value(name)) }
+
+// DimsOf is Dims for any value of the model.
+func (m *Match) DimsOf(v *ir.Value) (dims []infer.Int, ok bool) {
 	f, err := m.known()
 	m.Fail(err)
 	if err != nil {
 		return nil, false
 	}
-	return f.Dims(m.Value(name))
+	return f.Dims(v)
 }
 
 // Opset is the version of the domain that is in force at the match.

@@ -25,7 +25,7 @@ var Pass = passes.Define(pairs.Describe(passes.Info{
 
 const nested = "concat-nested"
 
-var pairs = rewrite.New(slicePair())
+var pairs = rewrite.New(rules()...)
 
 func run(c *passes.Context, m *ir.Model, _ Options) error {
 	f, err := facts.Of(c)

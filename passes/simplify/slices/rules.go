@@ -1,0 +1,113 @@
+package slices
+
+import (
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
+	"github.com/onnxopt/onnxopt/passes/rewrite"
+)
+
+func rules() []*rewrite.Rule {
+	return []*rewrite.Rule{
+		{
+			Name: "slice-pair",
+			Doc:  "merges two slices with constant bounds along different axes",
+			Match: rewrite.MustParse(`
+				y = Slice <...> (x, a...)
+				z = Slice <...> (y, b...)`),
+			Where: twoAxes,
+			Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
+				return []*ir.Value{m.Keep.(slicing).build(b, m, m.Value("x"))}
+			},
+		}, {
+			Name: "slice-of-concat",
+			Doc:  "replaces a slice of a Concat that is one of its operands by that",
+			Match: rewrite.MustParse(`
+				y: shared = Concat <axis = @axis> (xs...)
+				z = Slice <...> (y, b...)`),
+			Where: oneOperand,
+			Replace: func(_ *rewrite.Builder, m *rewrite.Match) []*ir.Value {
+				return []*ir.Value{m.Values("xs")[m.Keep.(int)]}
+			},
+		},
+	}
+}
+
+var errBounds = errors.New("its bounds are not known")
+
+func rank(m *rewrite.Match, name string) int {
+	if s := m.Shape(name); s != nil {
+		return len(s)
+	}
+	return -1
+}
+
+// twoAxes accepts slices that cut no axis in common, and keeps what they cut together.
+func twoAxes(m *rewrite.Match) error {
+	first, ok := bounds(m, m.Node("y"), rank(m, "x"))
+	second, ok2 := bounds(m, m.Node("z"), rank(m, "x"))
+	if !ok || !ok2 {
+		return errBounds
+	}
+	for _, a := range second.axes {
+		if slices.Contains(first.axes, a) {
+			return errors.New("both cut one axis")
+		}
+	}
+	m.Keep = first.and(second)
+	return nil
+}
+
+// oneOperand accepts a slice along the axis of the Concat that begins and ends with one of its operands, and keeps which.
+func oneOperand(m *rewrite.Match) error {
+	dims, ok := m.Dims("y")
+	if !ok {
+		return errBounds
+	}
+	s, ok := bounds(m, m.Node("z"), len(dims))
+	axis := int(m.Attr("axis").Int())
+	if axis < 0 {
+		axis += len(dims)
+	}
+	if !ok || axis < 0 || axis >= len(dims) {
+		return errBounds
+	}
+	if len(s.axes) != 1 || s.axes[0] != int64(axis) || s.steps[0] != 1 {
+		return errors.New("it does not cut the axis of the Concat alone")
+	}
+	start, end := place(s.starts[0], dims[axis]), place(s.ends[0], dims[axis])
+	at := infer.Num(0)
+	for i, x := range m.Values("xs") {
+		d, ok := m.DimsOf(x)
+		if !ok || len(d) != len(dims) {
+			return errBounds
+		}
+		next := at.Add(d[axis])
+		if at.Same(start) && next.Same(end) {
+			m.Keep = i
+			return nil
+		}
+		at = next
+	}
+	return errors.New("it is no whole operand of the Concat")
+}
+
+// place is a bound as a position on an axis of that size, unknown unless it is clear where it lies: bounds below zero count from the
+// end, those behind the end mean the end.
+func place(bound int64, size infer.Int) infer.Int {
+	n, static := size.Const()
+	switch {
+	case bound == math.MaxInt64:
+		return size
+	case bound < 0 && static:
+		return infer.Num(max(0, bound+n))
+	case bound >= 0 && static:
+		return infer.Num(min(bound, n))
+	case bound < 0:
+		return infer.Int{}
+	}
+	return infer.Num(bound)
+}
