@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,7 +23,13 @@ type job struct {
 	After     string             `json:"after"`
 	Tolerance float64            `json:"tolerance"`
 	Shapes    map[string][]int64 `json:"shapes,omitempty"`
+	Logits    bool               `json:"logits,omitempty"`
 }
+
+// smallSigmoids are models whose outputs are sigmoids near 0 on the inputs of this test: there ONNX Runtime's Sigmoid is off by up
+// to 2e-3 of the largest output, and its own optimizations and those of all peers change it by 3e-3. What is compared is the
+// sigmoid's operand.
+var smallSigmoids = []string{"ppocrv4-det"}
 
 // TestOracle optimizes the real models of ../shared and the model tests with the command, and holds each result to
 // onnx.checker and to ONNX Runtime.
@@ -47,7 +54,7 @@ func TestOracle(t *testing.T) {
 			name = filepath.Base(filepath.Dir(p))
 		}
 		for level, tolerance := range map[string]float64{"-O1": 1e-5, "-O2": 1e-4} {
-			j := job{name + " " + level, p, filepath.Join(out, name+level+string(rune('a'+i%26))+".onnx"), tolerance, shapes[name]}
+			j := job{name + " " + level, p, filepath.Join(out, name+level+string(rune('a'+i%26))+".onnx"), tolerance, shapes[name], slices.Contains(smallSigmoids, name)}
 			if strings.Contains(name, "int8") || strings.Contains(name, "quant") {
 				j.Tolerance = 2e-2 // a step of the quantized output
 			}

@@ -23,7 +23,7 @@ func steered(op string, i int) form {
 	case op == "Reshape" && i == 1:
 		return formShape
 	case op == "Expand" && i == 1, op == "Tile" && i == 1, op == "TopK" && i == 1, op == "Slice" && i == 4, op == "Range" && i == 2,
-		op == "Resize" && i == 2, op == "Upsample" && i == 1, op == "ReverseSequence" && i == 1,
+		op == "SplitToSequence" && i == 1, op == "Resize" && i == 2, op == "Upsample" && i == 1, op == "ReverseSequence" && i == 1,
 		slices.Contains([]string{"LSTM", "GRU", "RNN"}, op) && i == 4, op == "OneHot" && i == 1:
 		return formOnes
 	case op == "Slice" && i == 1, op == "Pad" && i == 1, op == "Range" && i == 0, op == "CumSum" && i == 1, op == "Split" && i == 1, op == "SequenceAt" && i == 1,

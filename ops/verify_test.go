@@ -136,7 +136,7 @@ func TestVerify(t *testing.T) {
 		`Y = Gelu (X) }`:                      `the operator came with version 20 of its domain; version 17 is imported`,
 		`Y = Gleu (X) }`:                      `the standard has no such operator`,
 		`Y = Scatter (X, I, X) }`:             `version 11 of the operator set withdrew this operator; version 17 is imported`,
-		`Y = Sin (I) }`:                       `operand 0 (input) is of type int64[4]; the operator takes tensor(float), tensor(double), tensor(float16)`,
+		`Y = Sin (I) }`:                       `operand 0 (input) is of type int64[4]; the operator takes tensor(float), tensor(float16), tensor(double)`,
 		`Y = Add (X, I) }`:                    `operand 1 (B) is of type int64[4], another one of float[2,4]; the operator takes the same type T for both`,
 		`Y = If (c) <then_branch = t () => (A) { A = Add (X, I) }, else_branch = e () => (B) { B = Neg (X) }> }`: `then_branch of node of "Y" (If): node of "A" (Add): operand 1`,
 		`Y = f.F (X) } <domain: "f", opset_import: ["" : 17]> F (a) => (b) { b = Sin (a, a) }`:                   `function f.F: node of "b" (Sin): it has 2 operands, the operator takes 1`,

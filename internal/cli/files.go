@@ -280,9 +280,7 @@ func atomically(name string, write func(io.Writer) error) (err error) {
 // writeModel writes m to a file or standard output in the notation that format or the name's extension says, and returns the size of
 // the model without data files.
 func (e *env) writeModel(name, format string, m *ir.Model, o onnxio.WriteOptions) (*onnxio.Written, error) {
-	if format == "" {
-		format = formatOf(name)
-	}
+	format = formatOf(name, format)
 	if name == standard {
 		done, err := e.stream(format, m, o)
 		if err != nil {
@@ -334,8 +332,11 @@ func (c *counter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// formatOf is the notation that a name's extension says.
-func formatOf(name string) string {
+// formatOf is the notation that --format says, or the name's extension.
+func formatOf(name, format string) string {
+	if format != "" {
+		return format
+	}
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".onnxtxt", ".txt":
 		return "text"

@@ -159,8 +159,8 @@ type fileFlags struct {
 }
 
 func (f *fileFlags) add(g group) {
-	g.StringVar(&f.dataRoot, "data-root", "", "folder that links of external data may lead to (model caches use links)")
-	g.StringVar(&f.dataDir, "data-dir", "", "folder of the external data of a model that comes or goes through a pipe")
+	g.StringVar(&f.dataRoot, "data-root", "", "folder `DIR` that links of external data may lead to (model caches use links)")
+	g.StringVar(&f.dataDir, "data-dir", "", "folder `DIR` of the external data of a model that comes or goes through a pipe")
 }
 
 // resourceFlags bound what a run may use.

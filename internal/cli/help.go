@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/onnxopt/onnxopt/internal/spell"
 )
 
 // setHelp gives cmd its help text: what it does, usage, verbs, examples, options in groups.
@@ -34,7 +36,34 @@ func setHelp(cmd *cobra.Command, usage string, groups ...group) {
 		for _, g := range groups {
 			fmt.Fprintf(w, "\n%s:\n%s", g.title, usages(g.FlagSet))
 		}
+		if c.HasAvailableSubCommands() {
+			fmt.Fprint(w, "\nonnxopt VERB --help explains a verb, onnxopt passes NAME a pass.\n")
+		}
 	})
+}
+
+// helpVerb is "onnxopt help VERB".
+func (e *env) helpVerb() *cobra.Command {
+	return &cobra.Command{
+		Use: "help", Short: "explain a verb", Hidden: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root := cmd.Root()
+			found, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usagef("there is no verb %q%s", args[0], spell.Hint(args[0], verbs(root)))
+			}
+			return found.Help()
+		},
+	}
+}
+
+// verbs lists the names of the verbs.
+func verbs(root *cobra.Command) []string {
+	var names []string
+	for _, c := range root.Commands() {
+		names = append(names, c.Name())
+	}
+	return names
 }
 
 func indent(s string) string {

@@ -243,7 +243,8 @@ func (j *job) write(ctx context.Context, res *optimize.Result) error {
 	return nil
 }
 
-// layout says where weights are written. A run without passes leaves them where they are.
+// layout says where weights are written. A run without passes leaves them where they are, but text holds them all unless
+// that is asked for.
 func (j *job) layout(res *optimize.Result) onnxio.WriteOptions {
 	x := &j.f.external
 	o := onnxio.WriteOptions{Threshold: x.threshold, Align: x.align, Shard: x.shard}
@@ -255,7 +256,7 @@ func (j *job) layout(res *optimize.Result) onnxio.WriteOptions {
 	case "keep":
 		o.Data = onnxio.DataKeep
 	default:
-		if len(res.Report.Steps) == 0 {
+		if len(res.Report.Steps) == 0 && formatOf(j.f.output, j.f.outFormat.value) == "onnx" {
 			o.Data = onnxio.DataKeep
 		}
 	}

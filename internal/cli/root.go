@@ -82,6 +82,7 @@ func (e *env) root() *cobra.Command {
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.PersistentFlags().SortFlags = false
 	setHelp(cmd, rootUsage, f.groups()...)
+	cmd.SetHelpCommand(e.helpVerb())
 	cmd.AddCommand(e.passesVerb(), e.inspectVerb(), e.versionVerb())
 	return cmd
 }
@@ -93,7 +94,7 @@ func (f *optimizeFlags) groups() []group {
 	out.StringVarP(&f.level, "opt", "O", "2", "run the preset of `LEVEL`: -O0 nothing, -O1 exact passes, -O2 within float tolerance too, -O3 also the target's fusions")
 	out.StringArrayVar(&f.skip, "skip", nil, "leave `PASS[,RULE]` out; may be repeated")
 	out.BoolVar(&f.freezeDefaults, "freeze-defaults", false, "make the defaults of inputs constants, so that callers can no longer override them")
-	out.Uint64Var(&f.seed, "seed", 1, "seed of whatever is random, as generated inputs are")
+	out.Uint64Var(&f.seed, "seed", 1, "seed `N` of whatever is random, as generated inputs are")
 
 	check := newGroup("Checking")
 	f.verify = enum{"auto", []string{"auto", "strict", "off"}}
@@ -153,10 +154,7 @@ func (f *optimizeFlags) fileGroup() group {
 
 // modelArgument checks that there is one model, or says what is wrong.
 func modelArgument(cmd *cobra.Command, args []string) error {
-	var verbs []string
-	for _, c := range cmd.Commands() {
-		verbs = append(verbs, c.Name())
-	}
+	verbs := verbs(cmd)
 	if len(args) > 0 && looksLikeVerb(args[0]) && (len(args) > 1 || spell.Nearest(args[0], verbs) != "") {
 		return usagef("there is no verb or file %q%s", args[0], spell.Hint(args[0], verbs))
 	}

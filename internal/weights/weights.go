@@ -114,8 +114,8 @@ func (c *check) add(exact, round float64) {
 	c.lost += math.Abs(exact - round)
 }
 
-// err is nil if all numbers are finite and the error of rounding is that of the type's precision, taken over all numbers: a tensor that falls
-// among the subnormal numbers as a whole has lost its precision, single elements may.
+// err is nil if all numbers are finite and the error of rounding is that of the type's precision, taken over all numbers: a
+// tensor that falls among the subnormal numbers as a whole has lost its precision, single elements may.
 func (c *check) err() error {
 	bits := map[ir.DType]int{ir.Float64: 53, ir.Float32: 24, ir.Float16: 11, ir.BFloat16: 8}[c.dtype]
 	switch {

@@ -212,7 +212,15 @@ func TestAgainstPeersOnTests(t *testing.T) {
 	nodeTests(t, compare)
 	modelTests(t, compare)
 	t.Logf("element types: %s; ranks: %s; sizes: %s", s.elems, s.ranks, s.sizes)
-	require.Greater(t, s.elems.theirs, 5000)
+	s.atLeast(t, 18000, 0.999)
+}
+
+// atLeast asks for a number of facts that the peers know, and for a share of them that we know.
+func (s *score) atLeast(t *testing.T, facts int, share float64) {
+	for _, c := range []tally{s.elems, s.ranks, s.sizes} {
+		require.Greater(t, c.theirs, facts)
+		require.GreaterOrEqual(t, float64(c.both)/float64(c.theirs), share)
+	}
 }
 
 func TestAgainstPeersOnModels(t *testing.T) {
@@ -223,5 +231,6 @@ func TestAgainstPeersOnModels(t *testing.T) {
 		against(t, name, m, all.Models[name], &s)
 	})
 	t.Logf("element types: %s; ranks: %s; sizes: %s", s.elems, s.ranks, s.sizes)
-	require.Greater(t, s.elems.theirs, 5000)
+	s.atLeast(t, 6500, 0.9995)
+	require.Equal(t, s.sizes.theirs, s.sizes.both)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"math"
 	"os"
@@ -27,6 +28,10 @@ const (
 	skipList   = "testdata/conformance-skips.tsv"
 )
 
+// resultBits is the hash of the results of all conformance tests, recorded on amd64: every machine computes the same bits. A
+// change of the numerics or of the set of operators that is meant changes it.
+const resultBits = 0xae762c35a0cdb20e
+
 // TestConformance evaluates the node tests of the ONNX project, graphs of several nodes included, and its small models, which
 // are of older operator sets, with the kernels alone. The skip list names operators without a kernel and tests that fail, with
 // reasons; whatever is not as it says is a failure.
@@ -44,8 +49,10 @@ func TestConformance(t *testing.T) {
 	}
 	slices.Sort(names)
 	passed, failed, without, used := 0, 0, 0, map[string]bool{}
+	bits := fnv.New64a()
 	for _, name := range names {
-		err := runConformance(tests[name])
+		out, err := runConformance(tests[name])
+		hashData(bits, out)
 		var missing noKernelError
 		if errors.As(err, &missing) {
 			used["op:"+missing.op] = true
@@ -70,6 +77,9 @@ func TestConformance(t *testing.T) {
 		if !used[s] {
 			t.Errorf("the skip list names %s without need", s)
 		}
+	}
+	if got := bits.Sum64(); got != resultBits {
+		t.Errorf("the results' bits hash to %#x, recorded are %#x", got, uint64(resultBits))
 	}
 	t.Logf("%d of %d tests pass; %d fail with a reason, %d use operators without a kernel", passed, len(names), failed, without)
 }
@@ -128,10 +138,26 @@ func readArchive(t *testing.T, archive string) map[string]nodeTest {
 	}
 }
 
-func runConformance(files nodeTest) error {
+// hashData adds the types and elements of values to a hash.
+func hashData(h io.Writer, data []ir.Datum) {
+	for _, d := range data {
+		fmt.Fprint(h, d.Type())
+		switch d := d.(type) {
+		case *ir.Sequence:
+			hashData(h, d.Items)
+		case *ir.Tensor:
+			if b, err := d.Bytes(); err == nil {
+				h.Write(b)
+			}
+		}
+	}
+}
+
+// runConformance evaluates a test and compares; it returns the results as far as there are any.
+func runConformance(files nodeTest) ([]ir.Datum, error) {
 	f, err := onnxio.Read(files["model.onnx"], onnxio.Options{})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	var in, want []ir.Datum
@@ -142,27 +168,27 @@ func runConformance(files nodeTest) error {
 		}
 		d, err := readDatum(files[fmt.Sprintf("input_%d.pb", i)], s.Type())
 		if err != nil {
-			return fmt.Errorf("input %d: %w", i, err)
+			return nil, fmt.Errorf("input %d: %w", i, err)
 		}
 		in = append(in, d)
 	}
 	for i, s := range f.Model.Main.Outputs() {
 		d, err := readDatum(files[fmt.Sprintf("output_%d.pb", i)], s.Type())
 		if err != nil {
-			return fmt.Errorf("output %d: %w", i, err)
+			return nil, fmt.Errorf("output %d: %w", i, err)
 		}
 		want = append(want, d)
 	}
 	got, err := (&interpreter{values: map[*ir.Value]ir.Datum{}}).graph(f.Model.Main, in)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i := range want {
 		if err := same(got[i], want[i]); err != nil {
-			return fmt.Errorf("output %d: %w", i, err)
+			return got, fmt.Errorf("output %d: %w", i, err)
 		}
 	}
-	return nil
+	return got, nil
 }
 
 type noKernelError struct{ op string }

@@ -128,7 +128,7 @@ func (s *TypeSet) OnlyKind() ir.TypeKind {
 	return kind
 }
 
-// String lists the types as the standard does, shortest first by kind.
+// String lists the types in the standard's notation, by constructor and number of the element type.
 func (s *TypeSet) String() string {
 	var r []string
 	each := func(mask uint32, before, after string) {

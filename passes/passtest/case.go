@@ -23,6 +23,7 @@ type attempt struct {
 	offered  int
 	remarks  []string
 	rewrites int
+	promise  passes.Promise // of the whole pipeline
 }
 
 // gate lets the first rewrites of a run through and counts those that are offered.
@@ -136,7 +137,7 @@ func (k *testCase) roundTrip(t *testing.T, m *ir.Model) string {
 func execute(t *testing.T, pipe *passes.Pipeline, m *ir.Model, limit int) *attempt {
 	t.Helper()
 	g := &gate{limit: limit}
-	a := &attempt{model: m, rules: map[string]int{}}
+	a := &attempt{model: m, rules: map[string]int{}, promise: pipe.Promise()}
 	report, err := pipe.Run(context.Background(), m, passes.Config{
 		Hooks: []passes.Hook{g, validate{}},
 		Remarks: func(r passes.Remark) {

@@ -52,7 +52,7 @@ func (k *testCase) numbers(t *testing.T, p *passes.Pass, in *ir.Model, a *attemp
 	}
 }
 
-// promise is the weakest of the applied rules; that of the whole pass where other passes took part.
+// promise is the weakest of the applied rules; that of the whole pipeline where other passes took part.
 func (k *testCase) promise(p *passes.Pass, a *attempt) passes.Promise {
 	var r passes.Promise
 	for name := range a.rules {
@@ -63,7 +63,7 @@ func (k *testCase) promise(p *passes.Pass, a *attempt) passes.Promise {
 			}
 		}
 		if !known {
-			return p.Promise
+			return a.promise
 		}
 	}
 	return r

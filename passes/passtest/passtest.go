@@ -24,10 +24,10 @@
 //
 // Structure and schemas before and after; the text of input and output reads back as the same model; the expected output, rules
 // and remarks; the interface; the numbers on generated inputs under the promise of the rules that fired, for exact ones also on
-// NaN, infinities, -0 and extreme values; a second run changes nothing unless the pass is lossy; the same rules fire and
-// the numbers hold when independent nodes stand in another order; with every rewrite vetoed the model stays untouched, so that no edit is made
-// outside Context.Rewrite; each number of rewrites from the first on leaves a valid model with the same numbers; and the same
-// holds if any one inner value is a graph output, too.
+// NaN, infinities, -0 and extreme values; a second run changes nothing unless the pass is lossy; the same operators are left
+// and the numbers hold when independent nodes stand in another order; with every rewrite vetoed the model stays untouched, so
+// that no edit is made outside Context.Rewrite; each number of rewrites from the first on leaves a valid model with the same
+// numbers; and the numbers hold if any one inner value is a graph output, too.
 //
 // Over all cases, each rule of the pass has one that fires and a near miss.
 package passtest

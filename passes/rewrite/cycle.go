@@ -14,12 +14,21 @@ const search = 4096
 // lies above it and no cycle can form. But an operand of the match may depend on a replaced interior value by a way outside
 // the match: the new nodes would wait for themselves.
 func (m *Match) acyclic() error {
-	root := len(m.tree.nodes) - 1
 	for _, r := range m.tree.replaced {
-		if r.node == root {
+		if r.node == m.tree.root().index {
 			continue
 		}
 		above := m.above(r.node)
+		for i, b := range m.bindings {
+			for _, v := range append(slices.Clip(b.list), b.value) {
+				if v == nil || v.Node() == nil {
+					continue
+				}
+				if j := slices.Index(m.nodes, v.Node()); j == r.node || j >= 0 && !above[j] {
+					return fmt.Errorf("%s is or depends on %s, which is to be replaced", m.tree.captures[i].name, m.nodes[r.node])
+				}
+			}
+		}
 		for i, n := range m.nodes {
 			if above[i] {
 				continue // what it uses lies above the replaced value

@@ -85,8 +85,8 @@ func inference(m *rewrite.Match) error {
 	return nil
 }
 
-// affine gives normalization as x*s + t for each channel. A variance that is negative, or zero without epsilon, gives what is not finite and
-// is refused when it is rounded.
+// affine gives normalization as x*s + t for each channel. A variance that is negative, or zero without epsilon, gives what is
+// not finite and is refused when it is rounded.
 func affine(scale, bias, mean, variance []float64, epsilon float64) (s, t []float64) {
 	s, t = make([]float64, len(scale)), make([]float64, len(scale))
 	for i := range scale {

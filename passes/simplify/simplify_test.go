@@ -1,0 +1,276 @@
+package simplify_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/onnxopt/onnxopt/compare"
+	"github.com/onnxopt/onnxopt/engine/native"
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops"
+	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
+	"github.com/onnxopt/onnxopt/passes/simplify/cse"
+	"github.com/onnxopt/onnxopt/passes/simplify/dce"
+	"github.com/onnxopt/onnxopt/passes/simplify/dedup"
+	"github.com/onnxopt/onnxopt/passes/simplify/identity"
+	"github.com/onnxopt/onnxopt/passes/simplify/ifconst"
+	"github.com/onnxopt/onnxopt/passes/simplify/noop"
+	"github.com/onnxopt/onnxopt/passes/simplify/omit"
+	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
+	simplifyslices "github.com/onnxopt/onnxopt/passes/simplify/slices"
+	"github.com/onnxopt/onnxopt/passes/simplify/transposes"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+const exact = "fixpoint{max=20}(dce,if-const,identity,constfold{exact=true},noop{exact=true},omit-operands{exact=true}," +
+	"reshapes,transposes,slices,dedup-constants,cse)"
+
+// TestRandomModels runs all passes to a fixpoint on random models and holds the result to the bits of the original.
+func TestRandomModels(t *testing.T) {
+	reg, err := passes.NewRegistry(constfold.Pass, cse.Pass, dce.Pass, dedup.Pass, identity.Pass, ifconst.Pass, noop.Pass,
+		omit.Pass, reshapes.Pass, simplifyslices.Pass, transposes.Pass)
+	require.NoError(t, err)
+	pipe, err := reg.Parse(exact)
+	require.NoError(t, err)
+	rapid.Check(t, func(t *rapid.T) {
+		m := randomModel(t)
+		if err := ops.Verify(m); err != nil {
+			t.Fatalf("the generator made an invalid model: %v", err)
+		}
+		c := m.Clone()
+		c.Shuffle(rapid.Uint64().Draw(t, "order"))
+		if _, err := pipe.Run(context.Background(), c, passes.Config{}); err != nil {
+			t.Fatal(err)
+		}
+		c.Shuffle(0)
+		for _, verify := range []func(*ir.Model) error{ir.Verify, ops.Verify} {
+			if err := verify(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		bits := func(string) compare.Tolerance { return compare.Tolerance{Exact: true} }
+		v, err := compare.Models(context.Background(), native.New(), m, c, nil, compare.Options{Tolerance: bits})
+		if err != nil || v.State != compare.Verified {
+			t.Fatalf("%v %v", v, err)
+		}
+		again, err := pipe.Run(context.Background(), c, passes.Config{})
+		if err != nil || again.Rewrites > 0 {
+			t.Fatalf("a second run made %d rewrites, error %v", again.Rewrites, err)
+		}
+	})
+}
+
+// dynamic stands for the dimension N in a list of sizes.
+const dynamic = -1
+
+// gen makes a random model. Every value is a tensor of floats whose sizes are known but for N, which is the first one if any.
+type gen struct {
+	*rapid.T
+	g    *ir.Graph
+	vals []*ir.Value
+	dims map[*ir.Value][]int64
+}
+
+func randomModel(t *rapid.T) *ir.Model {
+	m := ir.NewModel(10, 17)
+	r := &gen{T: t, g: m.Main, dims: map[*ir.Value][]int64{}}
+	first := ir.Static(2)
+	size := int64(2)
+	if rapid.Bool().Draw(t, "dynamic") {
+		first, size = ir.Symbol("N"), dynamic
+	}
+	r.add(m.Main.AddInput("x", ir.TensorType(ir.Float32, ir.Shape{first, ir.Static(2), ir.Static(3)})), size, 2, 3)
+	r.add(m.Main.AddInput("z", ir.TensorType(ir.Float32, ir.Shape{first, ir.Static(2), ir.Static(3)})), size, 2, 3)
+	m.Main.AddInput("c", ir.TensorType(ir.Bool, ir.Shape{}))
+	steps := []func(){r.unary, r.binary, r.transpose, r.reshape, r.unsqueeze, r.concat, r.slice, r.glue, r.branch}
+	for range rapid.IntRange(1, 14).Draw(t, "steps") {
+		steps[r.upTo(len(steps))]()
+	}
+	for i := range 1 + r.upTo(3) {
+		m.Main.AddOutput(fmt.Sprint("out", i), r.pick(), nil)
+	}
+	return m
+}
+
+// upTo draws a number below n.
+func (r *gen) upTo(n int) int { return rapid.IntRange(0, n-1).Draw(r.T, "choice") }
+
+func (r *gen) pick() *ir.Value { return r.vals[r.upTo(len(r.vals))] }
+
+func (r *gen) add(v *ir.Value, dims ...int64) *ir.Value {
+	r.vals = append(r.vals, v)
+	r.dims[v] = dims
+	return v
+}
+
+// like is another value of the dimensions of v, or v.
+func (r *gen) like(v *ir.Value) *ir.Value {
+	for range 8 {
+		if w := r.pick(); fmt.Sprint(r.dims[w]) == fmt.Sprint(r.dims[v]) {
+			return w
+		}
+	}
+	return v
+}
+
+func (r *gen) op(typ string, in []*ir.Value, attrs ...*ir.Attr) *ir.Value {
+	return r.g.New(nil, ir.Op(typ), in, attrs...).Result(0)
+}
+
+func (r *gen) ints(v ...int64) *ir.Value {
+	if rapid.Bool().Draw(r.T, "node") {
+		return r.op("Constant", nil, ir.IntsAttr("value_ints", v))
+	}
+	return r.g.Const(ir.TensorOf(v))
+}
+
+func (r *gen) unary() {
+	x := r.pick()
+	typ := []string{"Neg", "Relu", "Abs", "Floor", "Identity", "Dropout", "Sum"}[r.upTo(7)]
+	r.add(r.op(typ, []*ir.Value{x}), r.dims[x]...)
+}
+
+func (r *gen) binary() {
+	x := r.pick()
+	typ := []string{"Add", "Sub", "Mul", "Div"}[r.upTo(4)]
+	y := r.like(x)
+	if rapid.Bool().Draw(r.T, "constant") {
+		k := []float32{0, 1, 2, float32(math.Copysign(0, -1))}[r.upTo(4)]
+		y = r.g.Const(ir.ScalarOf(k))
+	}
+	r.add(r.op(typ, []*ir.Value{x, y}), r.dims[x]...)
+}
+
+// static is the axis from which on the sizes of v are numbers.
+func (r *gen) static(v *ir.Value) int {
+	if d := r.dims[v]; len(d) > 0 && d[0] == dynamic {
+		return 1
+	}
+	return 0
+}
+
+func (r *gen) transpose() {
+	x := r.pick()
+	from := r.static(x)
+	order := make([]int64, len(r.dims[x]))
+	for i := range order {
+		order[i] = int64(i)
+	}
+	perm := append(order[:from:from], rapid.Permutation(order[from:]).Draw(r.T, "perm")...)
+	dims := make([]int64, len(perm))
+	for i, p := range perm {
+		dims[i] = r.dims[x][p]
+	}
+	r.add(r.op("Transpose", []*ir.Value{x}, ir.IntsAttr("perm", perm)), dims...)
+}
+
+func (r *gen) reshape() {
+	x := r.pick()
+	from := r.static(x)
+	rest := ir.NumElements(r.dims[x][from:])
+	dims := append([]int64{}, r.dims[x][:from]...)
+	for rest > 1 && r.upTo(3) > 0 {
+		d := []int64{1, 2, 3}[r.upTo(3)]
+		if rest%d == 0 {
+			dims = append(dims, d)
+			rest /= d
+		}
+	}
+	dims = append(dims, rest)
+	shape := append([]int64{}, dims...)
+	if from > 0 {
+		shape[0] = []int64{0, -1}[r.upTo(2)]
+	} else if rapid.Bool().Draw(r.T, "infer") {
+		shape[r.upTo(len(shape))] = -1
+	}
+	r.add(r.op("Reshape", []*ir.Value{x, r.ints(shape...)}), dims...)
+}
+
+func (r *gen) unsqueeze() {
+	x := r.pick()
+	at := r.static(x) + r.upTo(len(r.dims[x])-r.static(x)+1)
+	dims := append(append(append([]int64{}, r.dims[x][:at]...), 1), r.dims[x][at:]...)
+	y := r.add(r.op("Unsqueeze", []*ir.Value{x, r.ints(int64(at))}), dims...)
+	if rapid.Bool().Draw(r.T, "back") {
+		r.add(r.op("Squeeze", []*ir.Value{y, r.ints(int64(at))}), r.dims[x]...)
+	}
+}
+
+func (r *gen) concat() {
+	x := r.pick()
+	from, rank := r.static(x), len(r.dims[x])
+	if from == rank {
+		return
+	}
+	axis := from + r.upTo(rank-from)
+	in := []*ir.Value{x, r.like(x), r.like(x)}[:1+r.upTo(3)]
+	dims := append([]int64{}, r.dims[x]...)
+	dims[axis] *= int64(len(in))
+	y := r.add(r.op("Concat", in, ir.IntAttr("axis", int64(axis-rank*r.upTo(2)))), dims...)
+	if rapid.Bool().Draw(r.T, "cut") {
+		r.cut(y, axis, r.dims[x][axis]*int64(r.upTo(len(in))), r.dims[x][axis])
+	}
+}
+
+func (r *gen) slice() {
+	x := r.pick()
+	from, rank := r.static(x), len(r.dims[x])
+	if from == rank {
+		return
+	}
+	axis := from + r.upTo(rank-from)
+	start := int64(r.upTo(int(r.dims[x][axis])))
+	r.cut(x, axis, start, r.dims[x][axis]-start)
+}
+
+// cut takes length elements of an axis from start on.
+func (r *gen) cut(x *ir.Value, axis int, start, length int64) {
+	dims := append([]int64{}, r.dims[x]...)
+	end := start + length
+	if end == dims[axis] && rapid.Bool().Draw(r.T, "open") {
+		end = math.MaxInt64
+	}
+	dims[axis] = length
+	in := []*ir.Value{x, r.ints(start), r.ints(end), r.ints(int64(axis - len(dims)*r.upTo(2)))}
+	r.add(r.op("Slice", in), dims...)
+}
+
+// glue reshapes x to its own shape, which is taken apart and put together as exporters do.
+func (r *gen) glue() {
+	x := r.pick()
+	shape := r.op("Shape", []*ir.Value{x})
+	var parts []*ir.Value
+	for i := range r.dims[x] {
+		k := r.op("Gather", []*ir.Value{shape, r.g.Const(ir.ScalarOf(int64(i)))})
+		parts = append(parts, r.op("Unsqueeze", []*ir.Value{k, r.ints(0)}))
+	}
+	if len(parts) == 0 {
+		return
+	}
+	target := r.op("Concat", parts, ir.IntAttr("axis", 0))
+	r.add(r.op([]string{"Reshape", "Expand"}[r.upTo(2)], []*ir.Value{x, target}), r.dims[x]...)
+}
+
+// branch chooses between two values by the input or a constant.
+func (r *gen) branch() {
+	x := r.pick()
+	y := r.like(x)
+	cond := r.g.Inputs()[2].Value()
+	if rapid.Bool().Draw(r.T, "known") {
+		cond = r.g.Const(ir.NewTensor(ir.Bool, []int64{}, []byte{byte(r.upTo(2))}))
+	}
+	body := func(name string, v *ir.Value, ops ...string) *ir.Attr {
+		s := r.g.NewSubgraph(name)
+		for _, typ := range ops {
+			v = s.New(nil, ir.Op(typ), []*ir.Value{v}).Result(0)
+		}
+		s.AddOutput(name, v, nil)
+		return ir.GraphAttr(name, s)
+	}
+	n := r.g.New(nil, ir.Op("If"), []*ir.Value{cond}, body("then_branch", x, "Relu", "Neg"), body("else_branch", y, "Identity"))
+	r.add(n.Result(0), r.dims[x]...)
+}
