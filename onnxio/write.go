@@ -32,6 +32,8 @@ type WriteOptions struct {
 	Align     int64 // of elements in data files, in bytes; default 4096
 	Shard     int64 // size at which a further data file is started; default: never
 	Limit     int64 // largest size of the model itself in bytes; default 2^31-1
+	// Stop is asked before each piece that is written. Its error ends the write; a file is then as it was before. nil: never.
+	Stop func() error
 }
 
 func (o WriteOptions) withDefaults() WriteOptions {
@@ -72,7 +74,7 @@ func Write(out io.Writer, m *ir.Model, o WriteOptions) (*Written, error) {
 		if err != nil {
 			return err
 		}
-		return w.stream(out, r, o.Limit)
+		return w.stream(o.stoppable(out), r, o.Limit)
 	})
 	return &w.done, err
 }

@@ -160,7 +160,7 @@ func (d *dataWriter) put(t *ir.Tensor) (*placement, error) {
 			return nil, err
 		}
 		s = &shard{temp: f.Name(), f: f, sum: sha256.New()}
-		s.b = bufio.NewWriterSize(io.MultiWriter(f, s.sum), 1<<16)
+		s.b = bufio.NewWriterSize(d.o.stoppable(io.MultiWriter(f, s.sum)), 1<<16)
 		d.shards = append(d.shards, s)
 	}
 	for pad := aligned(s.n, d.o.Align) - s.n; pad > 0; {

@@ -119,7 +119,7 @@ func (f *fileWriter) writeNew() error {
 		f.names = newNaming(f.m)
 		return f.writeExternal()
 	}
-	return f.replace(func(out io.Writer) error { return f.stream(out, r, f.o.Limit) })
+	return f.replace(func(out io.Writer) error { return f.stream(f.o.stoppable(out), r, f.o.Limit) })
 }
 
 func (f *fileWriter) writeExternal() error {
@@ -134,7 +134,7 @@ func (f *fileWriter) writeExternal() error {
 	if err != nil {
 		return err
 	}
-	return f.replace(func(out io.Writer) error { return f.stream(out, r, f.o.Limit) })
+	return f.replace(func(out io.Writer) error { return f.stream(f.o.stoppable(out), r, f.o.Limit) })
 }
 
 func stemOf(path string) string {

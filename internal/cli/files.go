@@ -311,7 +311,7 @@ func (e *env) stream(format string, m *ir.Model, o onnxio.WriteOptions) (*onnxio
 
 // printText prints m. Weights that lie in data files are printed like others unless they are to stay where they are.
 func printText(w io.Writer, m *ir.Model, o onnxio.WriteOptions, done *onnxio.Written) error {
-	c := &counter{w: w}
+	c := &counter{w: w, stop: o.Stop}
 	err := text.Print(c, m, text.Options{Inline: o.Data != onnxio.DataKeep})
 	if err == nil {
 		_, err = io.WriteString(c, "\n")
@@ -320,13 +320,17 @@ func printText(w io.Writer, m *ir.Model, o onnxio.WriteOptions, done *onnxio.Wri
 	return err
 }
 
-// counter counts what goes through.
+// counter counts what goes through, until it is stopped.
 type counter struct {
-	w io.Writer
-	n int64
+	w    io.Writer
+	n    int64
+	stop func() error
 }
 
 func (c *counter) Write(b []byte) (int, error) {
+	if err := c.stop(); err != nil {
+		return 0, err
+	}
 	n, err := c.w.Write(b)
 	c.n += int64(n)
 	return n, err

@@ -229,7 +229,7 @@ func (j *job) write(ctx context.Context, res *optimize.Result) error {
 	}
 	if j.f.output != "" {
 		j.show.doing("writing")
-		done, err := j.writeModel(j.f.output, j.f.outFormat.value, j.in.model, j.layout(res))
+		done, err := j.writeModel(j.f.output, j.f.outFormat.value, j.in.model, j.layout(ctx, res))
 		j.show.clear()
 		if err != nil {
 			return err
@@ -245,9 +245,9 @@ func (j *job) write(ctx context.Context, res *optimize.Result) error {
 
 // layout says where weights are written. A run without passes leaves them where they are, but text holds them all unless
 // that is asked for.
-func (j *job) layout(res *optimize.Result) onnxio.WriteOptions {
+func (j *job) layout(ctx context.Context, res *optimize.Result) onnxio.WriteOptions {
 	x := &j.f.external
-	o := onnxio.WriteOptions{Threshold: x.threshold, Align: x.align, Shard: x.shard}
+	o := onnxio.WriteOptions{Threshold: x.threshold, Align: x.align, Shard: x.shard, Stop: ctx.Err}
 	switch x.mode.value {
 	case "none":
 		o.Data = onnxio.DataInline

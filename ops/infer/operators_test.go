@@ -28,7 +28,7 @@ func TestOperators(t *testing.T) {
 		{21, `Y = Constant <value_floats = [1.0, 2.0, 3.0]> ()`, "float[3]"},
 		{21, `Y = Constant <value_string = "a"> ()`, "string"},
 		{21, `Y = Constant <value_strings = ["a", "b"]> ()`, "string[2]"},
-		{7, `Y = Upsample <scales = [1.0, 1.0, 2.0, 1.5]> (X)`, "float[N,8,2*H,floor(3*W/2)]"},
+		{7, `Y = Upsample <scales = [1.0, 1.0, 2.0, 1.5]> (X)`, "float[N,8,2*H,W + floor(W/2)]"},
 		{1, `Y = Upsample <height_scale = 3.0, width_scale = 2.0> (X)`, "float[N,8,3*H,2*W]"},
 		{9, `Y = Slice <starts = [1, -3], ends = [9223372036854775807, -1], axes = [2, 1]> (X)`, "float[N,2,max(H - 1, 0),W]"},
 		{9, `Y = Softmax (X)`, "float[N,8,H,W]"},

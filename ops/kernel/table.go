@@ -87,6 +87,7 @@ var onnxTable = [...]row{
 	{"CumProd", cumProdOp},
 	{"CumSum", cumSumOp},
 	{"DFT", dftOp},
+	{"DeformConv", deformConvOp},
 	{"DepthToSpace", depthToSpaceOp},
 	{"DequantizeLinear", dequantizeLinearOp},
 	{"Det", detOp},

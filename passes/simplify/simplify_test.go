@@ -138,7 +138,10 @@ func (r *gen) binary() {
 	x := r.pick()
 	typ := []string{"Add", "Sub", "Mul", "Div"}[r.upTo(4)]
 	y := r.like(x)
-	if rapid.Bool().Draw(r.T, "constant") {
+	switch {
+	case typ == "Div": // by one: quotients of zeros would be NaN everywhere
+		y = r.g.Const(ir.ScalarOf[float32](1))
+	case rapid.Bool().Draw(r.T, "constant"):
 		k := []float32{0, 1, 2, float32(math.Copysign(0, -1))}[r.upTo(4)]
 		y = r.g.Const(ir.ScalarOf(k))
 	}
