@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 )
 
@@ -33,23 +34,42 @@ type env struct {
 	stderr io.Writer
 	// terminal reports that stderr is a terminal, so that progress may be shown there; stdoutTerminal the same of stdout.
 	terminal, stdoutTerminal bool
+	// tuneGC allows the command to set how often garbage is collected; GOGC is not set.
+	tuneGC bool
 	// more are passes besides the module's own.
 	more []*passes.Pass
 }
 
+// Most models take a few megabytes beside their weights, which are mapped: with smallRun percent the first collection is at 16 MB, and
+// they end before it. Models of largeModel nodes and more pay with memory for that, and get Go's default back.
+const (
+	smallRun   = 400
+	largeModel = 5000
+)
+
+// tune sets how often garbage is collected while m is worked on.
+func (e *env) tune(m *ir.Model) {
+	nodes := 0
+	for _, g := range m.Graphs() {
+		nodes += g.NumNodes()
+	}
+	if e.tuneGC && nodes >= largeModel {
+		debug.SetGCPercent(100)
+	}
+}
+
 // Main runs the command with the process's arguments and streams and exits. more are passes besides the module's own.
 func Main(more []*passes.Pass) {
-	if os.Getenv("GOGC") == "" {
-		// Most models fit into a few megabytes beside their weights, which are mapped: a first collection at 16 MB
-		// spares small runs all of them.
-		debug.SetGCPercent(400)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
 	e := &env{
 		stdin: os.Stdin, stdout: bufio.NewWriter(os.Stdout), stderr: os.Stderr, more: more,
 		terminal: isTerminal(os.Stderr), stdoutTerminal: isTerminal(os.Stdout),
+		tuneGC: os.Getenv("GOGC") == "",
 	}
+	if e.tuneGC {
+		debug.SetGCPercent(smallRun)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
 	os.Exit(e.run(ctx, os.Args[1:]))
 }
 
@@ -61,6 +81,7 @@ func (e *env) run(ctx context.Context, args []string) (code int) {
 			code = exitInternal
 		}
 	}()
+	e.stdin = &interruptible{ctx: ctx, r: e.stdin}
 	root := e.root()
 	root.SetArgs(args)
 	root.SetOut(e.stdout)
@@ -91,7 +112,7 @@ func (e *env) report(args []string, code int, err error) {
 	fmt.Fprintln(e.stderr, "onnxopt: "+text)
 	for _, a := range args {
 		if a == "--json" || a == "--json=true" {
-			e.json(failure{Status: statusOf(code), Exit: code, Reason: text})
+			_ = e.json(newFailure(code, text, err)) // what went wrong is on stderr, too
 			e.stdout.Flush()
 			return
 		}
@@ -158,4 +179,29 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return usagef("%s takes no argument, not %q", cmd.CommandPath(), args[0])
 	}
 	return nil
+}
+
+// interruptible is a reader that gives up waiting when the context ends. The read that it waited for is left behind.
+type interruptible struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (i *interruptible) Read(b []byte) (int, error) {
+	type result struct {
+		n   int
+		err error
+	}
+	done := make(chan result, 1)
+	own := make([]byte, len(b)) // b is the caller's again when the context ends
+	go func() {
+		n, err := i.r.Read(own)
+		done <- result{n, err}
+	}()
+	select {
+	case r := <-done:
+		return copy(b, own[:r.n]), r.err
+	case <-i.ctx.Done():
+		return 0, i.ctx.Err()
+	}
 }

@@ -80,6 +80,7 @@ func (e *env) open(name string, f *fileFlags, freeze bool) (*input, error) {
 		}
 		return nil, &fileError{name, err}
 	}
+	e.tune(in.model)
 	return in, nil
 }
 

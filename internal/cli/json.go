@@ -1,12 +1,29 @@
 package cli
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"errors"
+)
 
-// failure is what --json prints where there is no result.
+// failure is what --json prints where there is no result. Names of fields are not changed, only added.
 type failure struct {
-	Status string `json:"status"` // "failed", "usage", "internal", "interrupted"
-	Exit   int    `json:"exit"`
-	Reason string `json:"reason"`
+	Status     string         `json:"status"` // "failed", "usage", "internal", "interrupted"
+	Exit       int            `json:"exit"`
+	Reason     string         `json:"reason"`
+	Blamed     *undoneOutcome `json:"blamed,omitempty"` // the rewrite that broke the model
+	Reproducer string         `json:"reproducer,omitempty"`
+}
+
+func newFailure(code int, text string, err error) failure {
+	f := failure{Status: statusOf(code), Exit: code, Reason: text}
+	var run *failedError
+	if errors.As(err, &run) {
+		f.Reproducer = run.reproducer
+		if c := run.culprit; c != nil {
+			f.Blamed = &undoneOutcome{c.Number, c.Path, c.Rule, c.Node}
+		}
+	}
+	return f
 }
 
 // json prints v on stdout.

@@ -276,25 +276,27 @@ func (j *job) explainFailure(ctx context.Context, err error) error {
 	if errors.As(err, &crash) && j.f.observe.verbose {
 		j.stderr.Write(crash.Stack)
 	}
-	text := f.Error()
+	text, name := f.Error(), ""
 	if f.Note != "" {
 		text += "; " + f.Note
 	}
 	if f.Reproducer != nil {
-		name, werr := j.writeReproducer(f.Reproducer)
-		if werr != nil {
+		var werr error
+		if name, werr = j.writeReproducer(f.Reproducer); werr != nil {
 			text += "; the reproducer could not be written: " + werr.Error()
 		} else {
 			text += "; reproducer: " + name
 		}
 	}
-	return &failedError{&fileError{j.in.name, errors.New(text)}, f.Crash}
+	return &failedError{&fileError{j.in.name, errors.New(text)}, f.Crash, f.Culprit, name}
 }
 
-// failedError is a failed run; crash says that the program is to blame.
+// failedError is a failed run.
 type failedError struct {
 	error
-	crash bool
+	crash      bool        // the program is to blame
+	culprit    *hook.Offer // nil if it was not found
+	reproducer string      // name of the file, "" if there is none
 }
 
 // writeReproducer puts the reproducer beside the output, into the working folder if there is none, or else where temporary files go.

@@ -26,14 +26,22 @@ func arith(exact func(x, y Int) Int, approx func(x, y float64) float64) func(ir.
 var (
 	addElem  = arith(Int.Add, func(x, y float64) float64 { return x + y })
 	subElem  = arith(Int.Sub, func(x, y float64) float64 { return x - y })
-	product2 = arith(Int.Mul, func(x, y float64) float64 { return x * y })
+	multiply = arith(Int.Mul, func(x, y float64) float64 { return x * y })
 	maxElem  = arith(Int.Max, math.Max)
 	minElem  = arith(Int.Min, math.Min)
 )
 
-// mulElem: the product of sizes is taken for one.
+// mulElem: the product of sizes is taken for one. A zero of floating point has the sign of the operands.
 func mulElem(d ir.DType, x, y elem) elem {
-	r := product2(d, x, y)
+	r := multiply(d, x, y)
+	if d.IsFloat() && r.Is(0) && !r.isNum && !(x.NonNeg() && y.NonNeg()) {
+		a, ok := x.value()
+		b, ok2 := y.value()
+		if !ok || !ok2 {
+			return elem{}
+		}
+		return number(a * b)
+	}
 	r.size = x.size && y.size
 	return r
 }
@@ -68,15 +76,15 @@ func modElem(d ir.DType, x, y elem) elem {
 	return elem{Int: x.Mod(y.Int)}
 }
 
-// powElem covers squares and other small integral powers.
+// powElem covers small integral powers of integers, and squares, which are rounded once like everything else.
 func powElem(_ ir.DType, x, y elem) elem {
-	a, ok := x.value()
-	b, ok2 := y.value()
-	if ok && ok2 {
-		return number(math.Pow(a, b))
-	}
 	n, ok := y.Const()
-	if x.isNum || y.isNum || !ok || n < 0 || n > 4 {
+	switch {
+	case !ok || y.isNum || n < 0 || n > 4:
+		return elem{}
+	case x.isNum && n == 2:
+		return number(x.frac * x.frac)
+	case x.isNum:
 		return elem{}
 	}
 	r := Num(1)

@@ -227,10 +227,13 @@ func (c *call) runsOn(g *ir.Graph, cond *info) bool {
 		return true
 	}
 	v := g.Outputs()[0].Value()
-	for v.Node() != nil && v.Node().Is("Identity") {
+	for range g.NumNodes() { // no further, should there be a cycle
+		if v == nil || v.Node() == nil || !v.Node().Is("Identity") {
+			break
+		}
 		v = v.Node().Operand(0)
 	}
-	return v == g.Inputs()[1].Value()
+	return v != nil && v == g.Inputs()[1].Value()
 }
 
 // stack is a tensor of n tensors like x along a new axis.

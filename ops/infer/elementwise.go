@@ -48,12 +48,9 @@ func rounding(f func(float64) float64) func(ir.DType, elem) elem {
 	}
 }
 
-func negElem(_ ir.DType, x elem) elem {
-	if x.isNum || x.Is(0) {
-		if v, ok := x.value(); ok && x.isNum {
-			return number(-v)
-		}
-		return x
+func negElem(d ir.DType, x elem) elem {
+	if v, ok := x.value(); ok && (x.isNum || v == 0 && d.IsFloat()) {
+		return number(-v)
 	}
 	return elem{Int: x.Neg()}
 }
@@ -283,7 +280,7 @@ func (c *call) castData(i int, to ir.DType) {
 		case to == ir.Bool && !x.Is(0):
 			x = elem{}
 		case x.isNum && to.IsInt():
-			x = number(math.Trunc(x.frac))
+			x = number(math.Trunc(x.frac) + 0) // an integer has no negative zero
 		}
 		r[j] = x
 	}

@@ -1,6 +1,8 @@
 package infer_test
 
 import (
+	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -391,4 +393,52 @@ func TestPadIdiom(t *testing.T) {
 		Y = Pad (X, flat)
 	}`)
 	f.types("Y: float[N,3,H + 7,W + 3]")
+}
+
+// TestKnownNumbers: what is computed of constants has the bits that IEEE 754 gives it, negative zeros included.
+func TestKnownNumbers(t *testing.T) {
+	f := inferText(t, head+`g (float[N] X) => (float[] Y) {
+		a = Constant <value_floats = [0.0, -3.0, 0.1, -0.5]> ()
+		b = Constant <value_floats = [-2.0, 0.0, 0.2, 1.0]> ()
+		product = Mul (a, b)
+		negative = Neg (a)
+		sum = Add (a, b)
+		quotient = Div (b, a)
+		up = Ceil (a)
+		whole = Cast <to = 7> (a)
+		i = Constant <value_ints = [-7, 7, 5, -1]> ()
+		two = Constant <value_ints = [2]> ()
+		third = Div (i, two)
+		rest = Mod (i, two)
+		narrow = Cast <to = 2> (i)
+		Y = Relu (X)
+	}`)
+	floats := func(name string) []float32 {
+		v := f.result.Known(f.values[name])
+		require.NotNil(t, v, name)
+		s, err := ir.Elements[float32](v)
+		require.NoError(t, err)
+		return s
+	}
+	a, b := []float32{0, -3, 0.1, -0.5}, []float32{-2, 0, 0.2, 1}
+	for name, op := range map[string]func(x, y float32) float32{
+		"product":  func(x, y float32) float32 { return x * y },
+		"negative": func(x, _ float32) float32 { return -x },
+		"sum":      func(x, y float32) float32 { return x + y },
+		"quotient": func(x, y float32) float32 { return y / x },
+		"up":       func(x, _ float32) float32 { return float32(math.Ceil(float64(x))) },
+	} {
+		for i, got := range floats(name) {
+			want := op(a[i], b[i])
+			require.Equal(t, math.Float32bits(want), math.Float32bits(got), "%s of %v and %v is %v", name, a[i], b[i], got)
+		}
+	}
+	ints := func(name string) string {
+		v, _ := f.result.Ints(f.values[name])
+		return fmt.Sprint(v)
+	}
+	require.Equal(t, "[0 -3 0 0]", ints("whole"))
+	require.Equal(t, "[-3 3 2 0]", ints("third"), "integers divide towards zero")
+	require.Equal(t, "[1 1 1 1]", ints("rest"), "the remainder has the divisor's sign")
+	require.Equal(t, "[? 7 5 ?]", ints("narrow"), "what a type does not hold is not followed")
 }

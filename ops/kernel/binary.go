@@ -42,8 +42,22 @@ func legacyOperand(c *Call, a, b *ir.Tensor) (*ir.Tensor, error) {
 	return b.Reshape(append(append([]int64{}, b.Shape()...), ones(a.Rank()-at-b.Rank())...)), nil
 }
 
+// rowFunc combines len(dst) elements of a, from i on with step as, with elements of b.
+type rowFunc[T, R ir.Scalar] func(dst []R, a []T, i, as int, b []T, j, bs int)
+
 // zip applies f to the elements of a and b, broadcast to shape. The elements are given in their compute type.
 func zip[T, R ir.Scalar](c *Call, a, b []T, ashape, bshape, shape []int64, f func(x, y T) R) ([]R, error) {
+	return zipRows(c, a, b, ashape, bshape, shape, func(dst []R, a []T, i, as int, b []T, j, bs int) {
+		for k := range dst {
+			dst[k] = f(a[i], b[j])
+			i += as
+			j += bs
+		}
+	})
+}
+
+// zipRows is zip with a function on rows.
+func zipRows[T, R ir.Scalar](c *Call, a, b []T, ashape, bshape, shape []int64, f rowFunc[T, R]) ([]R, error) {
 	r, err := alloc[R](c, shape)
 	if err != nil {
 		return nil, err
@@ -53,12 +67,8 @@ func zip[T, R ir.Scalar](c *Call, a, b []T, ashape, bshape, shape []int64, f fun
 	err = n.rows(func(at []int, length int) error {
 		for i, j := at[0], at[1]; length > 0; {
 			part := min(length, 1<<16)
-			for k := range r[out : out+part] {
-				r[out+k] = f(a[i], b[j])
-				i += as
-				j += bs
-			}
-			out, length = out+part, length-part
+			f(r[out:out+part], a, i, as, b, j, bs)
+			i, j, out, length = i+part*as, j+part*bs, out+part, length-part
 			if err := c.tick(8 * part); err != nil {
 				return err
 			}
@@ -66,6 +76,45 @@ func zip[T, R ir.Scalar](c *Call, a, b []T, ashape, bshape, shape []int64, f fun
 		return nil
 	})
 	return r, err
+}
+
+// addRow and mulRow are the sums and products of rows, with loops of their own for the steps that models use most.
+func addRow[T ordered](dst, a []T, i, as int, b []T, j, bs int) {
+	switch {
+	case as == 1 && bs == 1:
+		x, y := a[i:][:len(dst)], b[j:][:len(dst)]
+		for k := range dst {
+			dst[k] = x[k] + y[k]
+		}
+	case as == 1 && bs == 0:
+		x, y := a[i:][:len(dst)], b[j]
+		for k := range dst {
+			dst[k] = x[k] + y
+		}
+	default:
+		for k := range dst {
+			dst[k] = a[i+k*as] + b[j+k*bs]
+		}
+	}
+}
+
+func mulRow[T ordered](dst, a []T, i, as int, b []T, j, bs int) {
+	switch {
+	case as == 1 && bs == 1:
+		x, y := a[i:][:len(dst)], b[j:][:len(dst)]
+		for k := range dst {
+			dst[k] = x[k] * y[k]
+		}
+	case as == 1 && bs == 0:
+		x, y := a[i:][:len(dst)], b[j]
+		for k := range dst {
+			dst[k] = x[k] * y
+		}
+	default:
+		for k := range dst {
+			dst[k] = a[i+k*as] * b[j+k*bs]
+		}
+	}
 }
 
 // binaryKind names an arithmetic function of two numbers.
@@ -152,7 +201,15 @@ func arith[T ordered](c *Call, a, b *ir.Tensor, shape []int64, k binaryKind) ([]
 		return nil, err
 	}
 	var fail error
-	r, err := zip(c, x, y, a.Shape(), b.Shape(), shape, binaryFunc[T](k, a.DType(), &fail))
+	var r []T
+	switch k {
+	case kindAdd:
+		r, err = zipRows(c, x, y, a.Shape(), b.Shape(), shape, addRow[T])
+	case kindMul:
+		r, err = zipRows(c, x, y, a.Shape(), b.Shape(), shape, mulRow[T])
+	default:
+		r, err = zip(c, x, y, a.Shape(), b.Shape(), shape, binaryFunc[T](k, a.DType(), &fail))
+	}
 	if err == nil {
 		err = fail
 	}
@@ -271,150 +328,4 @@ func logical(c *Call, f func(x, y uint8) uint8) ([]ir.Datum, error) {
 	}
 	r, err := zip(c, x, y, a.Shape(), b.Shape(), shape, f)
 	return one(boolTensor(shape, r), err)
-}
-
-// bitKind names a function on the bits of integers.
-type bitKind uint8
-
-const (
-	bitAnd bitKind = iota
-	bitOr
-	bitXor
-	bitLeft
-	bitRight
-)
-
-func bitwiseAndOp(c *Call) ([]ir.Datum, error) { return bitwise(c, bitAnd) }
-func bitwiseOrOp(c *Call) ([]ir.Datum, error)  { return bitwise(c, bitOr) }
-func bitwiseXorOp(c *Call) ([]ir.Datum, error) { return bitwise(c, bitXor) }
-
-func bitShiftOp(c *Call) ([]ir.Datum, error) {
-	switch d := c.str("direction", ""); d {
-	case "LEFT":
-		return bitwise(c, bitLeft)
-	case "RIGHT":
-		return bitwise(c, bitRight)
-	default:
-		return nil, fmt.Errorf("direction %q is neither LEFT nor RIGHT", d)
-	}
-}
-
-func bitwise(c *Call, k bitKind) ([]ir.Datum, error) {
-	a, b, shape, err := operands2(c)
-	if err != nil {
-		return nil, err
-	}
-	d := a.DType()
-	if d != b.DType() || !d.IsInt() {
-		return nil, fmt.Errorf("%s takes integers of one type, not %s and %s", c.Op, d, b.DType())
-	}
-	switch computeType(d) {
-	case ir.Int8:
-		return bits[int8](c, a, b, shape, k)
-	case ir.Int16:
-		return bits[int16](c, a, b, shape, k)
-	case ir.Int32:
-		return bits[int32](c, a, b, shape, k)
-	case ir.Int64:
-		return bits[int64](c, a, b, shape, k)
-	case ir.Uint8:
-		return bits[uint8](c, a, b, shape, k)
-	case ir.Uint16:
-		return bits[uint16](c, a, b, shape, k)
-	case ir.Uint32:
-		return bits[uint32](c, a, b, shape, k)
-	}
-	return bits[uint64](c, a, b, shape, k)
-}
-
-func bits[T integer](c *Call, a, b *ir.Tensor, shape []int64, k bitKind) ([]ir.Datum, error) {
-	x, err := load[T](a)
-	if err != nil {
-		return nil, err
-	}
-	y, err := load[T](b)
-	if err != nil {
-		return nil, err
-	}
-	f := func(x, y T) T {
-		switch {
-		case k == bitAnd:
-			return x & y
-		case k == bitOr:
-			return x | y
-		case k == bitXor:
-			return x ^ y
-		case k == bitLeft:
-			return x << shiftCount(y)
-		}
-		return x >> shiftCount(y)
-	}
-	r, err := zip(c, x, y, a.Shape(), b.Shape(), shape, f)
-	return one(pack(a.DType(), shape, r), err)
-}
-
-// shiftCount is the number of bits to shift by: a negative one counts as more than there are (BitShift 28), which leaves zeros
-// or, on a right shift, copies of the sign bit.
-func shiftCount[T integer](y T) uint64 {
-	if y < 0 {
-		return 64
-	}
-	return uint64(y)
-}
-
-// preluOp multiplies negative elements by the slope, which broadcasts to x in one direction. Below opset 7 a vector of
-// slopes lies along axis 1.
-func preluOp(c *Call) ([]ir.Datum, error) {
-	x, err := c.Need(0)
-	if err != nil {
-		return nil, err
-	}
-	slope, err := c.Need(1)
-	if err != nil {
-		return nil, err
-	}
-	if c.Opset < 7 && slope.Rank() == 1 && slope.Len() > 1 && x.Rank() > 2 {
-		slope = slope.Reshape(append(slope.Shape(), ones(x.Rank()-2)...))
-	}
-	d := x.DType()
-	shape, err := broadcast(x.Shape(), slope.Shape())
-	if err != nil {
-		return nil, err
-	}
-	if len(shape) != x.Rank() || product(shape) != product(x.Shape()) || slope.DType() != d {
-		return nil, c.badOperand(1, slope)
-	}
-	switch computeType(d) {
-	case ir.Float32:
-		return prelu[float32](c, x, slope)
-	case ir.Float64:
-		return prelu[float64](c, x, slope)
-	case ir.Int32:
-		return prelu[int32](c, x, slope)
-	case ir.Int64:
-		return prelu[int64](c, x, slope)
-	case ir.Uint32:
-		return prelu[uint32](c, x, slope)
-	case ir.Uint64:
-		return prelu[uint64](c, x, slope)
-	}
-	return nil, c.badType(d)
-}
-
-func prelu[T ordered](c *Call, x, slope *ir.Tensor) ([]ir.Datum, error) {
-	a, err := load[T](x)
-	if err != nil {
-		return nil, err
-	}
-	b, err := load[T](slope)
-	if err != nil {
-		return nil, err
-	}
-	r, err := zip(c, a, b, x.Shape(), slope.Shape(), x.Shape(), func(v, s T) T {
-		if v < 0 {
-			return v * s
-		}
-		return v
-	})
-	return one(pack(x.DType(), x.Shape(), r), err)
 }

@@ -241,8 +241,18 @@ func entry(c *Call, t *ir.Tensor, axis int, i int64) (*ir.Tensor, error) {
 	return strided(c, src, slices.Delete(slices.Clone(t.Shape()), axis, axis+1), at, slices.Delete(step, axis, axis+1))
 }
 
-// scan is Scan 9 without a batch; length cuts the sequence short.
-func scan(c *Call, in []ir.Datum, length *int64) ([]ir.Datum, error) {
+// scanning is a Scan without a batch.
+type scanning struct {
+	body    *ir.Graph
+	carried []ir.Datum
+	seqs    []*ir.Tensor // the scan inputs
+	axes    []int        // along which each is cut
+	reverse []int64      // which are read from their end
+	steps   int64
+}
+
+// newScanning reads operands and attributes; length cuts the sequence short.
+func newScanning(c *Call, in []ir.Datum, length *int64) (*scanning, error) {
 	g, err := c.body("body")
 	if err != nil {
 		return nil, err
@@ -251,74 +261,86 @@ func scan(c *Call, in []ir.Datum, length *int64) ([]ir.Datum, error) {
 	if n < 1 || n > len(in) || len(g.Inputs()) != len(in) || len(g.Outputs()) < len(in)-n {
 		return nil, fmt.Errorf("%d scan inputs of %d operands, body of %d inputs and %d outputs", n, len(in), len(g.Inputs()), len(g.Outputs()))
 	}
-	carried := slices.Clone(in[:len(in)-n])
-	outs := len(g.Outputs()) - len(carried)
-	inReverse, outReverse := c.Attr("scan_input_directions").Ints(), c.Attr("scan_output_directions").Ints()
+	s := &scanning{body: g, carried: slices.Clone(in[:len(in)-n]), steps: -1, reverse: c.Attr("scan_input_directions").Ints()}
 	if c.Opset < 9 {
-		inReverse = c.Attr("directions").Ints()
+		s.reverse = c.Attr("directions").Ints()
 	}
-	inAxes, outAxes := c.Attr("scan_input_axes").Ints(), c.Attr("scan_output_axes").Ints()
-	seqs, axes, steps := make([]*ir.Tensor, n), make([]int, n), int64(-1)
-	for i := range seqs {
-		t, ok := in[len(carried)+i].(*ir.Tensor)
+	for i, d := range in[len(in)-n:] {
+		t, ok := d.(*ir.Tensor)
 		if !ok {
 			return nil, fmt.Errorf("scan input %d is no tensor", i)
 		}
-		if axes[i], err = axisOf(at(inAxes, i), t.Rank()); err != nil {
-			return nil, err
-		}
-		d := t.Shape()[axes[i]]
-		if steps >= 0 && d != steps {
-			return nil, fmt.Errorf("scan inputs of lengths %d and %d", steps, d)
-		}
-		seqs[i], steps = t, d
-	}
-	full := steps
-	if length != nil {
-		if *length < 0 || *length > steps {
-			return nil, fmt.Errorf("sequence length %d of %d", *length, steps)
-		}
-		steps = *length
-	}
-	rows := make([][]*ir.Tensor, outs)
-	for s := range steps {
-		args := slices.Clone(carried)
-		for i, t := range seqs {
-			k := s
-			if at(inReverse, i) != 0 {
-				k = steps - 1 - s
-			}
-			e, err := entry(c, t, axes[i], k)
-			if err != nil {
-				return nil, err
-			}
-			args = append(args, e)
-		}
-		out, err := c.Body(g, args)
+		axis, err := axisOf(at(c.Attr("scan_input_axes").Ints(), i), t.Rank())
 		if err != nil {
 			return nil, err
 		}
-		copy(carried, out)
-		if err := c.collect(rows, out[len(carried):]); err != nil {
+		if size := t.Shape()[axis]; s.steps >= 0 && size != s.steps {
+			return nil, fmt.Errorf("scan inputs of lengths %d and %d", s.steps, size)
+		}
+		s.seqs, s.axes, s.steps = append(s.seqs, t), append(s.axes, axis), t.Shape()[axis]
+	}
+	if length != nil {
+		if *length < 0 || *length > s.steps {
+			return nil, fmt.Errorf("sequence length %d of %d", *length, s.steps)
+		}
+		s.steps = *length
+	}
+	return s, nil
+}
+
+// step evaluates the body for one step; it returns the rows of the scan results.
+func (s *scanning) step(c *Call, k int64) ([]ir.Datum, error) {
+	args := slices.Clone(s.carried)
+	for i, t := range s.seqs {
+		place := k
+		if at(s.reverse, i) != 0 {
+			place = s.steps - 1 - k
+		}
+		e, err := entry(c, t, s.axes[i], place)
+		if err != nil {
 			return nil, err
 		}
-		if err := c.tick(1 << 12); err != nil {
+		args = append(args, e)
+	}
+	out, err := c.Body(s.body, args)
+	if err != nil {
+		return nil, err
+	}
+	copy(s.carried, out)
+	return out[len(s.carried):], c.tick(1 << 12)
+}
+
+// scan runs Scan 9 without a batch. Version 8 pads the results of sequences that length cut short with zeros.
+func scan(c *Call, in []ir.Datum, length *int64) ([]ir.Datum, error) {
+	s, err := newScanning(c, in, length)
+	if err != nil {
+		return nil, err
+	}
+	full := s.seqs[0].Shape()[s.axes[0]]
+	slots := s.body.Outputs()[len(s.carried):]
+	rows := make([][]*ir.Tensor, len(slots))
+	for k := range s.steps {
+		out, err := s.step(c, k)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.collect(rows, out); err != nil {
 			return nil, err
 		}
 	}
-	result := carried
+	result := s.carried
 	for i, r := range rows {
-		if at(outReverse, i) != 0 {
+		if at(c.Attr("scan_output_directions").Ints(), i) != 0 {
 			slices.Reverse(r)
 		}
-		for len(r) > 0 && int64(len(r)) < full { // version 8 pads short sequences with zeros
+		for len(r) > 0 && int64(len(r)) < full {
 			zero, err := zeros(c, r[0])
 			if err != nil {
 				return nil, err
 			}
 			r = append(r, zero)
 		}
-		t, err := stackRows(c, r, at(outAxes, i), g.Outputs()[len(carried)+i])
+		t, err := stackRows(c, r, at(c.Attr("scan_output_axes").Ints(), i), slots[i])
 		if err != nil {
 			return nil, err
 		}

@@ -74,80 +74,97 @@ func expandTerm(term string, rank int) ([]rune, error) {
 	return names, nil
 }
 
+// axisNames are the named axes of all operands.
+type axisNames struct {
+	terms [][]rune // of each operand
+	size  map[rune]int64
+	count map[rune]int
+	all   []rune // sorted; the names of ellipses come first, from the first axis on
+}
+
+func newAxisNames(terms []string, in []*ir.Tensor) (*axisNames, error) {
+	n := &axisNames{terms: make([][]rune, len(in)), size: map[rune]int64{}, count: map[rune]int{}}
+	for i, t := range in {
+		var err error
+		if n.terms[i], err = expandTerm(terms[i], t.Rank()); err != nil {
+			return nil, err
+		}
+		for k, r := range n.terms[i] {
+			d, old := t.Shape()[k], n.size[r]
+			n.count[r]++
+			if n.count[r] > 1 && d != old && d != 1 && old != 1 {
+				return nil, fmt.Errorf("axis %q has sizes %d and %d", r, old, d)
+			}
+			if n.count[r] == 1 || old == 1 {
+				n.size[r] = d
+			}
+		}
+	}
+	for r := range n.size {
+		n.all = append(n.all, r)
+	}
+	slices.Sort(n.all)
+	return n, nil
+}
+
+// result are the axes of the result: those of the term behind the arrow, or else the ellipsis and the names that occur once.
+func (n *axisNames) result(term string, arrow bool) ([]rune, error) {
+	var r []rune
+	if !arrow {
+		for _, name := range n.all {
+			if name < 0 || n.count[name] == 1 {
+				r = append(r, name)
+			}
+		}
+		return r, nil
+	}
+	term = strings.ReplaceAll(term, " ", "")
+	rank := len([]rune(strings.ReplaceAll(term, "...", "")))
+	for _, name := range n.all {
+		if name < 0 && strings.Contains(term, "...") {
+			rank++
+		}
+	}
+	r, err := expandTerm(term, rank)
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range r {
+		if n.count[name] == 0 || slices.Contains(r[:i], name) {
+			return nil, fmt.Errorf("term %q: axis %q", term, name)
+		}
+	}
+	return r, nil
+}
+
 func parseEinsum(text string, in []*ir.Tensor) (*equation, error) {
 	left, right, arrow := strings.Cut(text, "->")
 	terms := strings.Split(left, ",")
 	if len(terms) != len(in) {
 		return nil, fmt.Errorf("equation %q for %d operands", text, len(in))
 	}
-	size, count := map[rune]int64{}, map[rune]int{}
-	names := make([][]rune, len(in))
-	for i, t := range in {
-		var err error
-		if names[i], err = expandTerm(terms[i], t.Rank()); err != nil {
-			return nil, err
-		}
-		for k, r := range names[i] {
-			d, old := t.Shape()[k], size[r]
-			count[r]++
-			if count[r] > 1 && d != old && d != 1 && old != 1 {
-				return nil, fmt.Errorf("axis %q has sizes %d and %d", r, old, d)
-			}
-			if count[r] == 1 || old == 1 {
-				size[r] = d
-			}
-		}
+	names, err := newAxisNames(terms, in)
+	if err != nil {
+		return nil, err
 	}
-	all := make([]rune, 0, len(size))
-	for r := range size {
-		all = append(all, r)
+	loops, err := names.result(right, arrow)
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(all) // the names of ellipses come first, from the first axis on
-	var result []rune
-	if arrow {
-		n := 0
-		for _, r := range all {
-			if r < 0 {
-				n++
-			}
-		}
-		right = strings.ReplaceAll(right, " ", "")
-		dots := strings.Contains(right, "...")
-		rank := len([]rune(strings.ReplaceAll(right, "...", "")))
-		if dots {
-			rank += n
-		}
-		var err error
-		if result, err = expandTerm(right, rank); err != nil {
-			return nil, err
-		}
-	} else {
-		for _, r := range all {
-			if r < 0 || count[r] == 1 {
-				result = append(result, r)
-			}
-		}
-	}
-	e := &equation{out: len(result), steps: make([][]int, len(in))}
-	loops := slices.Clone(result)
-	for i, r := range result {
-		if count[r] == 0 || slices.Contains(result[:i], r) {
-			return nil, fmt.Errorf("equation %q: result axis %q", text, r)
-		}
-	}
-	for _, r := range all {
-		if !slices.Contains(result, r) {
+	e := &equation{out: len(loops), steps: make([][]int, len(in))}
+	for _, r := range names.all {
+		if !slices.Contains(loops[:e.out], r) {
 			loops = append(loops, r)
 		}
 	}
 	for _, r := range loops {
-		e.sizes = append(e.sizes, size[r])
+		e.sizes = append(e.sizes, names.size[r])
 	}
 	for i, t := range in {
 		e.steps[i] = make([]int, len(loops))
 		for k, s := range strides(t.Shape()) {
 			if t.Shape()[k] != 1 {
-				e.steps[i][slices.Index(loops, names[i][k])] += s // a repeated name walks the diagonal
+				e.steps[i][slices.Index(loops, names.terms[i][k])] += s // a repeated name walks the diagonal
 			}
 		}
 	}

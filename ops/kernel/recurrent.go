@@ -131,60 +131,73 @@ func (n *recurrent) readActivations(c *Call, defaults []string) error {
 		return fmt.Errorf("%d activations where %d are needed", len(names), n.dirs*len(defaults))
 	}
 	alphas, betas := c.Attr("activation_alpha").Floats(), c.Attr("activation_beta").Floats()
-	take := func(l *[]float32, def float64) float64 {
-		if len(*l) == 0 {
-			return def
-		}
-		v := (*l)[0]
-		*l = (*l)[1:]
-		return float64(v)
-	}
 	for _, name := range names {
-		var f func(float64) float64
-		switch strings.ToLower(name) {
-		case "relu":
-			f = func(x float64) float64 { return max(0, x) }
-		case "tanh":
-			f = fmath.Tanh
-		case "sigmoid":
-			f = fmath.Sigmoid
-		case "softsign":
-			f = func(x float64) float64 { return x / (1 + math.Abs(x)) }
-		case "softplus":
-			f = fmath.Softplus
-		case "affine":
-			a, b := take(&alphas, 1), take(&betas, 0)
-			f = func(x float64) float64 { return float64(a*x) + b }
-		case "leakyrelu":
-			a := take(&alphas, 0.01)
-			f = func(x float64) float64 { return max(x, 0) + float64(a*min(x, 0)) }
-		case "thresholdedrelu":
-			a := take(&alphas, 1)
-			f = func(x float64) float64 {
-				if x >= a {
-					return x
-				}
-				return 0
-			}
-		case "scaledtanh":
-			f = scaledTanh(take(&alphas, 1), take(&betas, 1))
-		case "hardsigmoid":
-			a, b := take(&alphas, 0.2), take(&betas, 0.5)
-			f = func(x float64) float64 { return max(0, min(1, float64(a*x)+b)) }
-		case "elu":
-			a := take(&alphas, 1)
-			f = func(x float64) float64 {
-				if x >= 0 {
-					return x
-				}
-				return a * fmath.Expm1(x)
-			}
-		default:
-			return fmt.Errorf("unknown activation %q", name)
+		f, err := activation(strings.ToLower(name), func(def float64) float64 { return take(&alphas, def) }, func(def float64) float64 { return take(&betas, def) })
+		if err != nil {
+			return err
 		}
 		n.acts = append(n.acts, f)
 	}
 	return nil
+}
+
+// take removes the first element of a list; def if it is empty.
+func take(l *[]float32, def float64) float64 {
+	if len(*l) == 0 {
+		return def
+	}
+	v := (*l)[0]
+	*l = (*l)[1:]
+	return float64(v)
+}
+
+// activation is the function of a lower-case name; alpha and beta give its parameters, of which it takes what it needs.
+func activation(name string, alpha, beta func(def float64) float64) (func(float64) float64, error) {
+	switch name {
+	case "relu":
+		return func(x float64) float64 { return max(0, x) }, nil
+	case "tanh":
+		return fmath.Tanh, nil
+	case "sigmoid":
+		return fmath.Sigmoid, nil
+	case "softsign":
+		return func(x float64) float64 { return x / (1 + math.Abs(x)) }, nil
+	case "softplus":
+		return fmath.Softplus, nil
+	case "affine":
+		a, b := alpha(1), beta(0)
+		return func(x float64) float64 { return float64(a*x) + b }, nil
+	case "leakyrelu":
+		a := alpha(0.01)
+		return func(x float64) float64 { return max(x, 0) + float64(a*min(x, 0)) }, nil
+	case "thresholdedrelu":
+		a := alpha(1)
+		return func(x float64) float64 {
+			if x >= a {
+				return x
+			}
+			return 0
+		}, nil
+	case "scaledtanh":
+		return scaledTanh(alpha(1), beta(1)), nil
+	case "hardsigmoid":
+		a, b := alpha(0.2), beta(0.5)
+		return func(x float64) float64 { return max(0, min(1, float64(a*x)+b)) }, nil
+	case "elu":
+		a := alpha(1)
+		return func(x float64) float64 {
+			if x >= 0 {
+				return x
+			}
+			return a * fmath.Expm1(x)
+		}, nil
+	}
+	return nil, fmt.Errorf("unknown activation %q", name)
+}
+
+// scaledTanh is alpha * tanh(beta*x), an activation of recurrent layers.
+func scaledTanh(alpha, beta float64) func(float64) float64 {
+	return func(x float64) float64 { return alpha * fmath.Tanh(float64(beta*x)) }
 }
 
 // squash limits a pre-activation to the clip range and applies activation k of a direction that has per of them.

@@ -43,13 +43,15 @@ func cosineWindow(c *Call, a0, a1, a2 float64) ([]ir.Datum, error) {
 	return one(convertFloats(c, ir.DType(c.int("output_datatype", int64(ir.Float32))), []int64{size}, v))
 }
 
-// dftOp is the discrete Fourier transform along an axis of a signal whose last axis holds real and imaginary part, or the
-// real part alone. onesided gives the first half of the spectrum; with inverse it takes it and gives a real signal.
-func dftOp(c *Call) ([]ir.Datum, error) {
-	x, err := c.Need(0)
-	if err != nil {
-		return nil, err
-	}
+// spectrum is what a DFT asks for.
+type spectrum struct {
+	axis, parts   int // parts of the operand's numbers: 1 real, 2 complex
+	n             int64
+	inverse, half bool
+	shape         []int64 // of the result
+}
+
+func newSpectrum(c *Call, x *ir.Tensor) (*spectrum, error) {
 	a := c.int("axis", 1)
 	if c.Opset >= 20 {
 		a = -2
@@ -64,35 +66,47 @@ func dftOp(c *Call) ([]ir.Datum, error) {
 		return nil, err
 	}
 	s, last := x.Shape(), x.Rank()-1
-	parts := s[last]
-	if axis == last || parts != 1 && parts != 2 || !x.DType().IsFloat() {
+	if axis == last || s[last] != 1 && s[last] != 2 || !x.DType().IsFloat() {
 		return nil, c.badOperand(0, x)
 	}
-	inverse, half := c.int("inverse", 0) != 0, c.int("onesided", 0) != 0
-	n := s[axis]
-	if inverse && half {
-		n = 2 * (s[axis] - 1)
+	f := &spectrum{axis: axis, parts: int(s[last]), n: s[axis], inverse: c.int("inverse", 0) != 0, half: c.int("onesided", 0) != 0}
+	if f.inverse && f.half {
+		f.n = 2 * (s[axis] - 1)
 	}
 	if v, ok, err := c.scalarInt(1); err != nil {
 		return nil, err
 	} else if ok {
-		n = v
+		f.n = v
 	}
-	if n <= 0 {
-		return nil, fmt.Errorf("a transform of length %d", n)
+	if f.n <= 0 {
+		return nil, fmt.Errorf("a transform of length %d", f.n)
 	}
-	shape := withAxis(withAxis(s, axis, n), last, 2)
+	f.shape = withAxis(withAxis(s, axis, f.n), last, 2)
 	switch {
-	case inverse && half:
-		shape[last] = 1
-	case half:
-		shape[axis] = n/2 + 1
+	case f.inverse && f.half:
+		f.shape[last] = 1
+	case f.half:
+		f.shape[axis] = f.n/2 + 1
 	}
-	r, err := alloc[float64](c, shape)
+	return f, nil
+}
+
+// dftOp is the discrete Fourier transform along an axis of a signal whose last axis holds real and imaginary part, or the
+// real part alone. onesided gives the first half of the spectrum; with inverse it takes it and gives a real signal.
+func dftOp(c *Call) ([]ir.Datum, error) {
+	x, err := c.Need(0)
 	if err != nil {
 		return nil, err
 	}
-	f, err := newFourier(c, int(n), inverse)
+	d, err := newSpectrum(c, x)
+	if err != nil {
+		return nil, err
+	}
+	r, err := alloc[float64](c, d.shape)
+	if err != nil {
+		return nil, err
+	}
+	f, err := newFourier(c, int(d.n), d.inverse)
 	if err != nil {
 		return nil, err
 	}
@@ -100,20 +114,17 @@ func dftOp(c *Call) ([]ir.Datum, error) {
 	if err != nil {
 		return nil, err
 	}
-	inner, in, out, width := product(s[axis+1:last]), int(s[axis]), int(shape[axis]), int(shape[last])
-	signal := make([]complex128, n)
-	for o := range product(s[:axis]) {
+	s, last := x.Shape(), x.Rank()-1
+	inner, in, out, width := product(s[d.axis+1:last]), int(s[d.axis]), int(d.shape[d.axis]), int(d.shape[last])
+	signal := make([]complex128, d.n)
+	for o := range product(s[:d.axis]) {
 		for i := range inner {
 			clear(signal)
-			for k := range min(in, int(n)) {
-				at := ((o*in+k)*inner + i) * int(parts)
-				signal[k] = complex(v[at], 0)
-				if parts == 2 {
-					signal[k] = complex(v[at], v[at+1])
-				}
+			for k := range min(in, int(d.n)) {
+				signal[k] = complexAt(v, (o*in+k)*inner+i, d.parts)
 			}
-			if inverse && half {
-				mirror(signal, min(in, int(n)/2+1))
+			if d.inverse && d.half {
+				mirror(signal, min(in, int(d.n)/2+1))
 			}
 			y, err := f.transform(c, signal)
 			if err != nil {
@@ -127,7 +138,15 @@ func dftOp(c *Call) ([]ir.Datum, error) {
 			}
 		}
 	}
-	return one(convertFloats(c, x.DType(), shape, r))
+	return one(convertFloats(c, x.DType(), d.shape, r))
+}
+
+// complexAt is number i of a list of numbers of one or two parts.
+func complexAt(v []float64, i, parts int) complex128 {
+	if parts == 1 {
+		return complex(v[i], 0)
+	}
+	return complex(v[2*i], v[2*i+1])
 }
 
 // mirror completes a spectrum of which the first known values are given to that of a real signal.
@@ -221,22 +240,9 @@ func stftOp(c *Call) ([]ir.Datum, error) {
 	if err != nil || !ok || step <= 0 {
 		return nil, errors.Join(err, errors.New("frame_step is not one positive integer"))
 	}
-	var weights []float64
-	w, err := c.Tensor(2)
+	n, weights, err := stftWindow(c)
 	if err != nil {
 		return nil, err
-	}
-	n := int64(0)
-	if w != nil {
-		if weights, err = floats(w); err != nil {
-			return nil, err
-		}
-		n = w.Len()
-	}
-	if v, ok, err := c.scalarInt(3); err != nil {
-		return nil, err
-	} else if ok {
-		n = v
 	}
 	s := slices.Clone(x.Shape())
 	if len(s) == 2 {
@@ -262,19 +268,15 @@ func stftOp(c *Call) ([]ir.Datum, error) {
 	if err != nil {
 		return nil, err
 	}
-	signal, parts, at := make([]complex128, n), int(s[2]), 0
+	signal, at := make([]complex128, n), 0
 	for b := range int(s[0]) {
 		for k := range int(frames) {
 			for i := range signal {
-				p := (b*int(s[1]) + k*int(step) + i) * parts
-				re, im, weight := v[p], 0.0, 1.0
-				if parts == 2 {
-					im = v[p+1]
-				}
+				z := complexAt(v, b*int(s[1])+k*int(step)+i, int(s[2]))
 				if weights != nil {
-					weight = weights[i]
+					z = complex(real(z)*weights[i], imag(z)*weights[i])
 				}
-				signal[i] = complex(re*weight, im*weight)
+				signal[i] = z
 			}
 			y, err := f.transform(c, signal)
 			if err != nil {
@@ -287,6 +289,26 @@ func stftOp(c *Call) ([]ir.Datum, error) {
 		}
 	}
 	return one(convertFloats(c, x.DType(), shape, r))
+}
+
+// stftWindow is the frame length and the window, nil if there is none.
+func stftWindow(c *Call) (n int64, weights []float64, err error) {
+	w, err := c.Tensor(2)
+	if err != nil {
+		return 0, nil, err
+	}
+	if w != nil {
+		if weights, err = floats(w); err != nil {
+			return 0, nil, err
+		}
+		n = w.Len()
+	}
+	if v, ok, err := c.scalarInt(3); err != nil {
+		return 0, nil, err
+	} else if ok {
+		n = v
+	}
+	return n, weights, nil
 }
 
 // melWeightMatrixOp maps the bins of a spectrum to overlapping triangles that are even on the mel scale.

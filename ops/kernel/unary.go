@@ -177,11 +177,6 @@ func thresholdedReluOp(c *Call) ([]ir.Datum, error) {
 	})
 }
 
-// scaledTanh is alpha * tanh(beta*x), an activation of recurrent layers.
-func scaledTanh(alpha, beta float64) func(float64) float64 {
-	return func(x float64) float64 { return alpha * fmath.Tanh(float64(beta*x)) }
-}
-
 // unaryKind names the functions that are defined on integers as well.
 type unaryKind uint8
 

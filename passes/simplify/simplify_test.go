@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/onnxopt/onnxopt/compare"
@@ -23,7 +24,6 @@ import (
 	simplifyslices "github.com/onnxopt/onnxopt/passes/simplify/slices"
 	"github.com/onnxopt/onnxopt/passes/simplify/transposes"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 )
 
 const exact = "fixpoint{max=20}(dce,if-const,identity,constfold{exact=true},noop{exact=true},omit-operands{exact=true}," +
@@ -36,32 +36,31 @@ func TestRandomModels(t *testing.T) {
 	require.NoError(t, err)
 	pipe, err := reg.Parse(exact)
 	require.NoError(t, err)
-	rapid.Check(t, func(t *rapid.T) {
-		m := randomModel(t)
-		if err := ops.Verify(m); err != nil {
-			t.Fatalf("the generator made an invalid model: %v", err)
-		}
-		c := m.Clone()
-		c.Shuffle(rapid.Uint64().Draw(t, "order"))
-		if _, err := pipe.Run(context.Background(), c, passes.Config{}); err != nil {
-			t.Fatal(err)
-		}
-		c.Shuffle(0)
-		for _, verify := range []func(*ir.Model) error{ir.Verify, ops.Verify} {
-			if err := verify(c); err != nil {
-				t.Fatal(err)
-			}
-		}
-		bits := func(string) compare.Tolerance { return compare.Tolerance{Exact: true} }
-		v, err := compare.Models(context.Background(), native.New(), m, c, nil, compare.Options{Tolerance: bits})
-		if err != nil || v.State != compare.Verified {
-			t.Fatalf("%v %v", v, err)
-		}
-		again, err := pipe.Run(context.Background(), c, passes.Config{})
-		if err != nil || again.Rewrites > 0 {
-			t.Fatalf("a second run made %d rewrites, error %v", again.Rewrites, err)
-		}
-	})
+	for seed := range uint64(models) {
+		m := randomModel(seed)
+		require.NoError(t, ops.Verify(m), "the generator made an invalid model, seed %d", seed)
+		check(t, pipe, m, seed)
+	}
+}
+
+// models is the number of models; each is made from its number.
+const models = 1000
+
+func check(t *testing.T, pipe *passes.Pipeline, m *ir.Model, seed uint64) {
+	c := m.Clone()
+	c.Shuffle(seed)
+	_, err := pipe.Run(context.Background(), c, passes.Config{})
+	require.NoError(t, err, "seed %d", seed)
+	c.Shuffle(0)
+	require.NoError(t, ir.Verify(c), "seed %d", seed)
+	require.NoError(t, ops.Verify(c), "seed %d", seed)
+	bits := func(string) compare.Tolerance { return compare.Tolerance{Exact: true} }
+	v, err := compare.Models(context.Background(), native.New(), m, c, nil, compare.Options{Tolerance: bits})
+	require.NoError(t, err, "seed %d", seed)
+	require.Equal(t, compare.Verified, v.State, "seed %d: %s", seed, v)
+	again, err := pipe.Run(context.Background(), c, passes.Config{})
+	require.NoError(t, err)
+	require.Zero(t, again.Rewrites, "a second run changes something, seed %d", seed)
 }
 
 // dynamic stands for the dimension N in a list of sizes.
@@ -69,25 +68,25 @@ const dynamic = -1
 
 // gen makes a random model. Every value is a tensor of floats whose sizes are known but for N, which is the first one if any.
 type gen struct {
-	*rapid.T
+	rnd  *rand.Rand
 	g    *ir.Graph
 	vals []*ir.Value
 	dims map[*ir.Value][]int64
 }
 
-func randomModel(t *rapid.T) *ir.Model {
+func randomModel(seed uint64) *ir.Model {
 	m := ir.NewModel(10, 17)
-	r := &gen{T: t, g: m.Main, dims: map[*ir.Value][]int64{}}
+	r := &gen{rnd: rand.New(rand.NewPCG(seed, 1)), g: m.Main, dims: map[*ir.Value][]int64{}}
 	first := ir.Static(2)
 	size := int64(2)
-	if rapid.Bool().Draw(t, "dynamic") {
+	if r.flip() {
 		first, size = ir.Symbol("N"), dynamic
 	}
 	r.add(m.Main.AddInput("x", ir.TensorType(ir.Float32, ir.Shape{first, ir.Static(2), ir.Static(3)})), size, 2, 3)
 	r.add(m.Main.AddInput("z", ir.TensorType(ir.Float32, ir.Shape{first, ir.Static(2), ir.Static(3)})), size, 2, 3)
 	m.Main.AddInput("c", ir.TensorType(ir.Bool, ir.Shape{}))
 	steps := []func(){r.unary, r.binary, r.transpose, r.reshape, r.unsqueeze, r.concat, r.slice, r.glue, r.branch}
-	for range rapid.IntRange(1, 14).Draw(t, "steps") {
+	for range 1 + r.upTo(24) {
 		steps[r.upTo(len(steps))]()
 	}
 	for i := range 1 + r.upTo(3) {
@@ -96,10 +95,16 @@ func randomModel(t *rapid.T) *ir.Model {
 	return m
 }
 
-// upTo draws a number below n.
-func (r *gen) upTo(n int) int { return rapid.IntRange(0, n-1).Draw(r.T, "choice") }
+func (r *gen) upTo(n int) int { return r.rnd.IntN(n) }
+func (r *gen) flip() bool     { return r.upTo(2) == 0 }
 
-func (r *gen) pick() *ir.Value { return r.vals[r.upTo(len(r.vals))] }
+// pick is any value, but the latest most of the time, so that chains come about.
+func (r *gen) pick() *ir.Value {
+	if r.upTo(3) > 0 {
+		return r.vals[len(r.vals)-1]
+	}
+	return r.vals[r.upTo(len(r.vals))]
+}
 
 func (r *gen) add(v *ir.Value, dims ...int64) *ir.Value {
 	r.vals = append(r.vals, v)
@@ -110,7 +115,7 @@ func (r *gen) add(v *ir.Value, dims ...int64) *ir.Value {
 // like is another value of the dimensions of v, or v.
 func (r *gen) like(v *ir.Value) *ir.Value {
 	for range 8 {
-		if w := r.pick(); fmt.Sprint(r.dims[w]) == fmt.Sprint(r.dims[v]) {
+		if w := r.vals[r.upTo(len(r.vals))]; fmt.Sprint(r.dims[w]) == fmt.Sprint(r.dims[v]) {
 			return w
 		}
 	}
@@ -122,7 +127,7 @@ func (r *gen) op(typ string, in []*ir.Value, attrs ...*ir.Attr) *ir.Value {
 }
 
 func (r *gen) ints(v ...int64) *ir.Value {
-	if rapid.Bool().Draw(r.T, "node") {
+	if r.flip() {
 		return r.op("Constant", nil, ir.IntsAttr("value_ints", v))
 	}
 	return r.g.Const(ir.TensorOf(v))
@@ -141,11 +146,14 @@ func (r *gen) binary() {
 	switch {
 	case typ == "Div": // by one: quotients of zeros would be NaN everywhere
 		y = r.g.Const(ir.ScalarOf[float32](1))
-	case rapid.Bool().Draw(r.T, "constant"):
+	case r.flip():
 		k := []float32{0, 1, 2, float32(math.Copysign(0, -1))}[r.upTo(4)]
 		y = r.g.Const(ir.ScalarOf(k))
 	}
-	r.add(r.op(typ, []*ir.Value{x, y}), r.dims[x]...)
+	v := r.add(r.op(typ, []*ir.Value{x, y}), r.dims[x]...)
+	if r.upTo(3) == 0 && typ != "Div" {
+		r.add(r.op("Mul", []*ir.Value{v, r.op(typ, []*ir.Value{y, x})}), r.dims[x]...)
+	}
 }
 
 // static is the axis from which on the sizes of v are numbers.
@@ -159,11 +167,11 @@ func (r *gen) static(v *ir.Value) int {
 func (r *gen) transpose() {
 	x := r.pick()
 	from := r.static(x)
-	order := make([]int64, len(r.dims[x]))
-	for i := range order {
-		order[i] = int64(i)
+	perm := make([]int64, len(r.dims[x]))
+	for i := range perm {
+		perm[i] = int64(i)
 	}
-	perm := append(order[:from:from], rapid.Permutation(order[from:]).Draw(r.T, "perm")...)
+	r.rnd.Shuffle(len(perm)-from, func(i, j int) { perm[from+i], perm[from+j] = perm[from+j], perm[from+i] })
 	dims := make([]int64, len(perm))
 	for i, p := range perm {
 		dims[i] = r.dims[x][p]
@@ -187,8 +195,11 @@ func (r *gen) reshape() {
 	shape := append([]int64{}, dims...)
 	if from > 0 {
 		shape[0] = []int64{0, -1}[r.upTo(2)]
-	} else if rapid.Bool().Draw(r.T, "infer") {
+	} else if r.flip() {
 		shape[r.upTo(len(shape))] = -1
+	}
+	if i := r.upTo(len(shape)); i < len(r.dims[x]) && dims[i] == r.dims[x][i] && shape[i] > 0 && r.flip() {
+		shape[i] = 0
 	}
 	r.add(r.op("Reshape", []*ir.Value{x, r.ints(shape...)}), dims...)
 }
@@ -198,7 +209,7 @@ func (r *gen) unsqueeze() {
 	at := r.static(x) + r.upTo(len(r.dims[x])-r.static(x)+1)
 	dims := append(append(append([]int64{}, r.dims[x][:at]...), 1), r.dims[x][at:]...)
 	y := r.add(r.op("Unsqueeze", []*ir.Value{x, r.ints(int64(at))}), dims...)
-	if rapid.Bool().Draw(r.T, "back") {
+	if r.flip() {
 		r.add(r.op("Squeeze", []*ir.Value{y, r.ints(int64(at))}), r.dims[x]...)
 	}
 }
@@ -214,7 +225,7 @@ func (r *gen) concat() {
 	dims := append([]int64{}, r.dims[x]...)
 	dims[axis] *= int64(len(in))
 	y := r.add(r.op("Concat", in, ir.IntAttr("axis", int64(axis-rank*r.upTo(2)))), dims...)
-	if rapid.Bool().Draw(r.T, "cut") {
+	if r.flip() {
 		r.cut(y, axis, r.dims[x][axis]*int64(r.upTo(len(in))), r.dims[x][axis])
 	}
 }
@@ -234,7 +245,7 @@ func (r *gen) slice() {
 func (r *gen) cut(x *ir.Value, axis int, start, length int64) {
 	dims := append([]int64{}, r.dims[x]...)
 	end := start + length
-	if end == dims[axis] && rapid.Bool().Draw(r.T, "open") {
+	if end == dims[axis] && r.flip() {
 		end = math.MaxInt64
 	}
 	dims[axis] = length
@@ -263,7 +274,7 @@ func (r *gen) branch() {
 	x := r.pick()
 	y := r.like(x)
 	cond := r.g.Inputs()[2].Value()
-	if rapid.Bool().Draw(r.T, "known") {
+	if r.flip() {
 		cond = r.g.Const(ir.NewTensor(ir.Bool, []int64{}, []byte{byte(r.upTo(2))}))
 	}
 	body := func(name string, v *ir.Value, ops ...string) *ir.Attr {

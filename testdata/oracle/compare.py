@@ -83,7 +83,8 @@ def differ(a, b):
         return math.inf
     if odd.all():
         return 0.0
-    return float(np.abs(a - b)[~odd].max()) / max(float(np.abs(a[~odd]).max()), 1e-6)
+    a, b = a[~odd], b[~odd]
+    return float(np.abs(a - b).max()) / max(float(np.abs(a).max()), 1e-6)
 
 
 def before_sigmoid(path):
