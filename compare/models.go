@@ -299,7 +299,8 @@ func (c *comparison) alwaysEmpty() bool {
 }
 
 // Interface reports the first difference between the interfaces of two models: names and order of inputs and outputs, kind
-// and element type. Shapes have to be compatible, not equal: b may know more. An input with a default may become a constant in b:
+// and element type. Shapes of inputs have to be compatible, not equal: b may know more. Those of outputs are a declaration that may be
+// wrong in a and right in b; what the outputs really are is compared when the models run. An input with a default may become a constant in b:
 // callers that do not override it see no difference.
 func Interface(a, b *ir.Model) error {
 	kept := map[string]bool{}
@@ -335,7 +336,11 @@ func slots(what string, a, b []*ir.Slot) error {
 		if (t.DType() != ir.Undefined) && u.DType() == ir.Undefined {
 			return fmt.Errorf("%s %q has lost its type %s", what, a[i].Name(), t)
 		}
-		if _, ok := t.Merge(u); !ok {
+		_, ok := t.Merge(u)
+		if what == "output" {
+			_, ok = t.WithoutShapes().Merge(u.WithoutShapes())
+		}
+		if !ok {
 			return fmt.Errorf("%s %q is %s and %s", what, a[i].Name(), t, u)
 		}
 	}

@@ -153,6 +153,14 @@ func (t *Type) TensorShape() Shape {
 	return t.Shape
 }
 
+// WithoutShapes is t without shapes and denotations: kinds and element types alone. It is safe on nil.
+func (t *Type) WithoutShapes() *Type {
+	if t == nil {
+		return nil
+	}
+	return &Type{Kind: t.Kind, Elem: t.Elem, Of: t.Of.WithoutShapes(), Domain: t.Domain, Name: t.Name}
+}
+
 // Equal reports whether both state the same, denotations aside. It is safe on nil.
 func (t *Type) Equal(u *Type) bool {
 	if t == nil || u == nil {

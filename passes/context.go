@@ -47,8 +47,10 @@ func (c *Context) Data(d Data) (any, error) {
 	return v, nil
 }
 
-// Nested runs the pipeline in parentheses of a pass that nests, as iteration i.
+// Nested runs the pipeline in parentheses of a pass that nests, as iteration i. Analyses begin anew: the round before may have
+// made more of the model known.
 func (c *Context) Nested(i int) error {
+	clear(c.cache)
 	return c.pipeline(c.step.nested, fmt.Sprintf("%s#%d", c.path, i+1), c.selections)
 }
 

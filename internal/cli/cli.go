@@ -77,8 +77,9 @@ func Main(more []*passes.Pass) {
 func (e *env) run(ctx context.Context, args []string) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
-			fmt.Fprintf(e.stderr, "onnxopt: internal error: %v\n%s", p, debug.Stack())
 			code = exitInternal
+			e.report(args, code, fmt.Errorf("internal error: %v", p))
+			e.stderr.Write(debug.Stack())
 		}
 	}()
 	e.stdin = &interruptible{ctx: ctx, r: e.stdin}
@@ -91,15 +92,13 @@ func (e *env) run(ctx context.Context, args []string) (code int) {
 		err = root.ExecuteContext(ctx)
 	}
 	if ferr := e.stdout.Flush(); err == nil && ferr != nil {
-		err = fmt.Errorf("standard output: %w", ferr)
+		err = &fileError{"standard output", ferr}
 	}
 	if err == nil {
 		return exitOK
 	}
 	code = exitCode(ctx, err)
-	if !isReported(err) {
-		e.report(args, code, err)
-	}
+	e.report(args, code, err)
 	return code
 }
 
@@ -126,16 +125,6 @@ func (u *usageError) Error() string { return u.text }
 
 func usagef(format string, a ...any) error {
 	return &usageError{fmt.Sprintf(format, a...) + "; see onnxopt --help"}
-}
-
-// reportedError is an error whose explanation has been printed already.
-type reportedError struct{ error }
-
-func (r reportedError) Unwrap() error { return r.error }
-
-func isReported(err error) bool {
-	var r reportedError
-	return errors.As(err, &r)
 }
 
 func exitCode(ctx context.Context, err error) int {

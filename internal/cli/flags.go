@@ -155,7 +155,6 @@ func singleDash(cmd *cobra.Command, args []string) error {
 // fileFlags say where models and their external data lie; every verb that reads a model has them.
 type fileFlags struct {
 	dataRoot, dataDir string
-	format            string // of the input, "" tells by content
 }
 
 func (f *fileFlags) add(g group) {

@@ -7,11 +7,11 @@ import (
 
 // failure is what --json prints where there is no result. Names of fields are not changed, only added.
 type failure struct {
-	Status     string         `json:"status"` // "failed", "usage", "internal", "interrupted"
-	Exit       int            `json:"exit"`
-	Reason     string         `json:"reason"`
-	Blamed     *undoneOutcome `json:"blamed,omitempty"` // the rewrite that broke the model
-	Reproducer string         `json:"reproducer,omitempty"`
+	Status     string          `json:"status"` // "failed", "usage", "internal", "interrupted"
+	Exit       int             `json:"exit"`
+	Reason     string          `json:"reason"`
+	Blamed     *rewriteOutcome `json:"blamed,omitempty"` // the rewrite that broke the model
+	Reproducer string          `json:"reproducer,omitempty"`
 }
 
 func newFailure(code int, text string, err error) failure {
@@ -20,7 +20,7 @@ func newFailure(code int, text string, err error) failure {
 	if errors.As(err, &run) {
 		f.Reproducer = run.reproducer
 		if c := run.culprit; c != nil {
-			f.Blamed = &undoneOutcome{c.Number, c.Path, c.Rule, c.Node}
+			f.Blamed = &rewriteOutcome{c.Number, c.Path, c.Rule, c.Node}
 		}
 	}
 	return f

@@ -32,7 +32,7 @@ type outcome struct {
 	Rewrites    int                `json:"rewrites"`
 	Passes      []stepOutcome      `json:"passes"`
 	Verified    verifiedOutcome    `json:"verification"`
-	Undone      []undoneOutcome    `json:"undone,omitempty"`
+	Undone      []rewriteOutcome   `json:"undone,omitempty"`
 	Planned     []optimize.Planned `json:"planned,omitempty"`
 	Warnings    []string           `json:"warnings,omitempty"`
 	Remarks     []string           `json:"remarks,omitempty"`
@@ -59,7 +59,7 @@ type (
 		Absolute float64 `json:"absolute"`
 		SQNR     float64 `json:"sqnr_db,omitempty"`
 	}
-	undoneOutcome struct {
+	rewriteOutcome struct {
 		Number int    `json:"number"`
 		Path   string `json:"path"`
 		Rule   string `json:"rule"`
@@ -87,7 +87,7 @@ func (o *outcome) took(r *optimize.Result, p *passes.Pipeline) {
 		o.Verified.Outputs[name] = toDiff(d)
 	}
 	for _, u := range r.Undone {
-		o.Undone = append(o.Undone, undoneOutcome{u.Number, u.Path, u.Rule, u.Node})
+		o.Undone = append(o.Undone, rewriteOutcome{u.Number, u.Path, u.Rule, u.Node})
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path"
@@ -25,15 +26,16 @@ import (
 const (
 	nodeTests  = "../../testdata/conformance/onnx-node-tests.tar.gz"
 	modelTests = "../../testdata/conformance/onnx-model-tests.tar.gz"
+	ortCases   = "testdata/ort-cases.tar.gz" // made by ort_cases.py beside it
 	skipList   = "testdata/conformance-skips.tsv"
 )
 
 // resultBits is the hash of the results of all conformance tests, recorded on amd64: every machine computes the same bits. A
 // change of the numerics or of the set of operators that is meant changes it.
-const resultBits = 0x19e388d3142dc6d1
+const resultBits = 0xc377f39e8463f5b
 
-// TestConformance evaluates the node tests of the ONNX project, graphs of several nodes included, and its small models, which
-// are of older operator sets, with the kernels alone. The skip list names operators without a kernel and tests that fail, with
+// TestConformance evaluates the node tests of the ONNX project, graphs of several nodes included, its small models, which are of
+// older operator sets, and random cases with the results of ONNX Runtime, with the kernels alone. The skip list names operators without a kernel and tests that fail, with
 // reasons; whatever is not as it says is a failure.
 func TestConformance(t *testing.T) {
 	skips := readSkips(t)
@@ -43,11 +45,10 @@ func TestConformance(t *testing.T) {
 			tests[name] = files
 		}
 	}
-	names := make([]string, 0, len(tests))
-	for n := range tests {
-		names = append(names, n)
+	for name, files := range readArchive(t, ortCases) {
+		tests[name] = files
 	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(tests))
 	passed, failed, without, used := 0, 0, 0, map[string]bool{}
 	bits := fnv.New64a()
 	for _, name := range names {

@@ -1,6 +1,17 @@
 // Package kernel holds the numerics of the operators as plain functions over tensors. They are the specification of the
 // fast kernels and the portable path: plain loops, explicit rounding after each operation (no fused multiply-add), own
 // elementary functions and a fixed order of summation, so that every machine computes the same bits.
+//
+// Lookup finds the kernel of an operator; one serves all versions. What they share:
+//
+//   - Elements are read in a compute type (computeType): floats below 32 bits as float32, integers below 8 bits as int8 or
+//     uint8. Results are rounded to the element type once an operator, to nearest even.
+//   - Matrix products and convolutions sum in the compute type in order of rising depth (gemm). Elementary functions,
+//     reductions, normalisations and recurrent layers compute in float64 and round once.
+//   - Integers wrap; a quotient that does not exist is an error. NaN results are one quiet NaN of positive sign.
+//   - Operators that only move data (array) keep the bits of every element, for all types, strings among them.
+//   - Everything that depends on data is checked: shapes, axes, indices and sizes before the memory for them is allocated
+//     (Call.Limit), and the context every few milliseconds of work (tick).
 package kernel
 
 import (

@@ -17,6 +17,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/ifconst"
 	"github.com/onnxopt/onnxopt/passes/simplify/noop"
 	"github.com/onnxopt/onnxopt/passes/simplify/omit"
+	"github.com/onnxopt/onnxopt/passes/simplify/outputs"
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/slices"
 	"github.com/onnxopt/onnxopt/passes/simplify/transposes"
@@ -38,6 +39,7 @@ func list() []*passes.Pass {
 		ifconst.Pass,
 		noop.Pass,
 		omit.Pass,
+		outputs.Pass,
 		reshapes.Pass,
 		slices.Pass,
 		transposes.Pass,

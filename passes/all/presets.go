@@ -16,11 +16,11 @@ func presets() []passes.Alias {
 		{Name: "O0", Doc: "nothing: the output has the input's bytes", Pipeline: ""},
 		{
 			Name: "O1", Doc: "exact passes: the result computes the same bits",
-			Pipeline: "freeze-defaults,fixpoint(dce,if-const,identity,constfold{exact=true},noop{exact=true},reshapes,transposes,slices,dedup-constants,cse)",
+			Pipeline: "freeze-defaults,fixpoint(dce,if-const,identity,constfold{exact=true},noop{exact=true},reshapes,transposes,slices,dedup-constants,cse),output-shapes",
 		},
 		{
 			Name: "O2", Doc: "what keeps within float tolerance, in the model's own opset and domains; the default",
-			Pipeline: "fixpoint{max=4}(simplify,fuse)",
+			Pipeline: "fixpoint{max=4}(simplify,fuse),output-shapes",
 		},
 		{Name: "O3", Doc: "O2; the fused operators of a target come with targets", Pipeline: "O2"},
 	}

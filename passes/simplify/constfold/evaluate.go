@@ -29,11 +29,11 @@ func (f *folder) evaluate(n *ir.Node) ([]*ir.Tensor, error) {
 	if operands > int64(f.o.MaxSize) {
 		return nil, fmt.Errorf("its operands take %d bytes and may take %d", operands, f.o.MaxSize)
 	}
-	limit := min(freed+int64(f.o.MaxGrowth), int64(f.o.MaxSize))
+	limit := min(add(freed, int64(f.o.MaxGrowth)), int64(f.o.MaxSize))
 	if size := f.declared(n); size > limit {
 		return nil, fmt.Errorf("its results take %d bytes and may take %d", size, limit)
 	}
-	if w := work(n, limit); w > maxWork {
+	if w := f.work(n, limit); w > maxWork {
 		return nil, fmt.Errorf("it takes about %.2g multiplications, more than %d", w, maxWork)
 	}
 	in := make([]ir.Datum, n.NumOperands())
@@ -72,7 +72,7 @@ func (f *folder) check(n *ir.Node, out []ir.Datum, limit int64) ([]*ir.Tensor, e
 		if _, ok := f.facts.Type(v).Merge(t.Type()); !ok {
 			return nil, fmt.Errorf("its result %d is a %s and declared as %s", i, t.Type(), f.facts.Type(v))
 		}
-		size += bytesOf(t.DType(), t.Len())
+		size = add(size, bytesOf(t.DType(), t.Len()))
 		r[i] = t
 	}
 	if size > limit {
@@ -89,11 +89,9 @@ func sizes(n *ir.Node) (operands, freed int64) {
 			continue
 		}
 		size := bytesOf(v.Const().DType(), v.Const().Len())
-		if operands += size; operands < 0 {
-			operands = math.MaxInt64
-		}
+		operands = add(operands, size)
 		if v.NumUses() == 1 {
-			freed = min(freed+size, math.MaxInt64/4)
+			freed = add(freed, size)
 		}
 	}
 	if ops.Has(n, ops.ShapeOnly) {
@@ -111,30 +109,45 @@ func (f *folder) declared(n *ir.Node) int64 {
 		}
 		t := f.facts.Type(v)
 		if dims, ok := t.TensorShape().Ints(); ok {
-			size += bytesOf(t.DType(), ir.NumElements(dims))
+			size = add(size, bytesOf(t.DType(), ir.NumElements(dims)))
 		}
 	}
 	return size
 }
 
-// bytesOf is the size of n elements; it is large, not negative, where that overflows.
-func bytesOf(d ir.DType, n int64) int64 {
-	switch {
-	case d == ir.String && n >= 0 && n < math.MaxInt64/stringSize/4:
-		return n * stringSize
-	case d.ByteLen(n) < 0:
-		return math.MaxInt64 / 4
+// huge stands for every size that is too large to say.
+const huge = math.MaxInt64 / 4
+
+// add is the sum of two sizes.
+func add(a, b int64) int64 {
+	if a > huge-b {
+		return huge
 	}
-	return d.ByteLen(n)
+	return a + b
 }
 
-// work estimates the multiplications of n. For a matrix product [m,k]x[k,n] the square root of the product of the sizes of operands and
-// result is m*k*n; for a convolution it is at least the true number divided by the kernel's size.
-func work(n *ir.Node, limit int64) float64 {
+// bytesOf is the size of n elements.
+func bytesOf(d ir.DType, n int64) int64 {
+	switch {
+	case d == ir.String && n >= 0 && n < huge/stringSize:
+		return n * stringSize
+	case d.ByteLen(n) < 0:
+		return huge
+	}
+	return min(d.ByteLen(n), huge)
+}
+
+// work estimates the multiplications of n, whose results take at most limit bytes. For a matrix product [m,k]x[k,n] the square root
+// of the product of the sizes of operands and result is m*k*n; for a convolution it is the true number divided by the root of
+// the kernel's size. Operators that do a fixed number of steps for each element count as none.
+func (f *folder) work(n *ir.Node, limit int64) float64 {
 	if ops.Has(n, ops.Movement) || ops.Has(n, ops.Unary) || ops.Has(n, ops.Broadcast) || ops.Has(n, ops.ShapeOnly) {
 		return 0
 	}
 	w, operands := float64(limit), 0
+	if dims, ok := f.facts.Shape(n.Result(0)).Ints(); ok {
+		w = float64(max(1, ir.NumElements(dims)))
+	}
 	for _, v := range n.Operands() {
 		if v != nil && v.Const().Rank() >= 2 {
 			w *= float64(max(1, v.Const().Len()))

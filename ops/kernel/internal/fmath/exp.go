@@ -149,6 +149,6 @@ func expmulti(hi, lo float64, k int) float64 {
 	t := float64(r * r)
 	c := r - float64(t*(P1+float64(t*(P2+float64(t*(P3+float64(t*(P4+float64(t*P5)))))))))
 	y := 1 - ((lo - float64(r*c)/(2-c)) - hi)
-	// TODO(rsc): make sure Ldexp can handle boundary k
+	// Ldexp rounds once more where the result is subnormal.
 	return math.Ldexp(y, k)
 }

@@ -1,0 +1,87 @@
+// Package par runs the iterations of a loop on a bounded number of goroutines.
+//
+// A [Pool] bounds how many goroutines one loop may use; it holds no threads between loops, so there is nothing to close and a
+// nil Pool is a valid one-thread pool. Results never depend on the number of workers as long as iterations write disjoint memory.
+package par
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+)
+
+// A Pool bounds the number of goroutines of each loop it runs. The nil Pool has one worker. A Pool is immutable and may be used
+// by several goroutines at once; each of their loops then has the full number of workers.
+type Pool struct{ workers int }
+
+// New returns a pool of the given number of workers; fewer than one means one.
+func New(workers int) *Pool { return &Pool{workers: max(workers, 1)} }
+
+// Workers returns the largest number of goroutines that one loop uses.
+func (p *Pool) Workers() int {
+	if p == nil {
+		return 1
+	}
+	return p.workers
+}
+
+// A Panic is what For panics with when an iteration panicked: the first such value, and the stack it came from.
+type Panic struct {
+	Value any
+	Stack []byte
+}
+
+func (p *Panic) Error() string { return fmt.Sprintf("par: %v\n%s", p.Value, p.Stack) }
+
+// For calls f on consecutive ranges [lo, hi) that together cover [0, n), each of grain iterations but the last, which may be
+// shorter, and returns when all calls have. A grain below one means one. The ranges are the same whatever the number of
+// workers; which worker takes which, and in what order, is not determined. Worker is the index of the calling goroutine, below
+// [Pool.Workers] and below the number of ranges: no two concurrent calls have the same one, so it may index scratch memory.
+//
+// With one worker, or one range, f is called on the caller's goroutine, and a panic passes through untouched. A panic on
+// another goroutine makes For panic with a [*Panic] once the running calls have ended; ranges not yet begun are skipped.
+func (p *Pool) For(n, grain int, f func(worker, lo, hi int)) {
+	grain = max(grain, 1)
+	if n <= 0 {
+		return
+	}
+	ranges := (n-1)/grain + 1
+	workers := min(p.Workers(), ranges)
+	if workers == 1 {
+		for lo := 0; lo < n; {
+			hi := lo + min(grain, n-lo)
+			f(0, lo, hi)
+			lo = hi
+		}
+		return
+	}
+	var (
+		next  atomic.Int64
+		first atomic.Pointer[Panic]
+		wg    sync.WaitGroup
+	)
+	work := func(worker int) {
+		defer func() {
+			if v := recover(); v != nil {
+				first.CompareAndSwap(nil, &Panic{Value: v, Stack: debug.Stack()})
+			}
+		}()
+		for first.Load() == nil {
+			r := int(next.Add(1)) - 1
+			if r >= ranges {
+				return
+			}
+			lo := r * grain
+			f(worker, lo, lo+min(grain, n-lo))
+		}
+	}
+	for w := 1; w < workers; w++ {
+		wg.Go(func() { work(w) })
+	}
+	work(0)
+	wg.Wait()
+	if q := first.Load(); q != nil {
+		panic(q)
+	}
+}
