@@ -1,10 +1,9 @@
 package onnxio
 
 import (
-	"strconv"
-
 	"github.com/onnxopt/onnxopt/internal/keep"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/onnxio/wire"
 )
 
 // beside is the payload of a tensor whose elements lie in a data file.
@@ -13,12 +12,15 @@ type beside struct{ mapped }
 var _ keep.External = beside{}
 
 // External makes it a keep.External.
-func (b beside) External() []ir.Prop {
-	return []ir.Prop{
-		{Key: "location", Value: b.ext.name},
-		{Key: "offset", Value: strconv.FormatInt(b.ext.offset, 10)},
-		{Key: "length", Value: strconv.Itoa(len(b.data))},
+func (b beside) External() (r []ir.Prop) {
+	for f := range wire.Fields(b.body) {
+		if f.Num == tensorExternal && f.IsBytes() {
+			if k, v, err := entry(f.Body); err == nil { // it was checked on reading
+				r = append(r, ir.Prop{Key: k, Value: v})
+			}
+		}
 	}
+	return r
 }
 
 // DataFiles opens the data files of a model that does not come in protobuf, such as one in textual syntax. The rules are those
@@ -32,34 +34,27 @@ func NewDataFiles(o Options) *DataFiles { return &DataFiles{&reader{o: o, files:
 func (d *DataFiles) Payload(dtype ir.DType, shape []int64, props []ir.Prop) (ir.Payload, error) {
 	h := &header{}
 	for _, p := range props {
-		if h.location == nil {
-			h.location = map[string]string{}
-		}
-		h.location[p.Key] = p.Value
+		h.setLocation(p.Key, p.Value)
 	}
 	r := &record{dtype: dtype, count: ir.NumElements(shape)}
 	if err := d.rd.external(r, h); err != nil {
 		return nil, err
 	}
-	return foreign{r, props}, nil
+	return foreign{mapped{r}, props}, nil
 }
+
+// Attach makes the files those of m, the model that the payloads are in: writing m then treats them as it does those of a model
+// that was read from protobuf.
+func (d *DataFiles) Attach(m *ir.Model) { m.Extra = &modelExtra{src: &source{}, data: d.rd.files} }
 
 // Close unmaps the files. The elements cannot be read afterwards.
 func (d *DataFiles) Close() error { return d.rd.files.close() }
 
-// foreign is a payload in a data file that no TensorProto was read for: it has no source bytes.
+// foreign is a payload in a data file that no TensorProto was read for: its record has no source bytes.
 type foreign struct {
-	r     *record
+	mapped
 	props []ir.Prop
 }
-
-var _ keep.External = foreign{}
-
-func (f foreign) Bytes() ([]byte, error)     { return f.r.Bytes() }
-func (f foreign) Strings() ([]string, error) { return f.r.Strings() }
-
-// Uncached tells ir not to keep the bytes.
-func (foreign) Uncached() {}
 
 // External makes it a keep.External.
 func (f foreign) External() []ir.Prop { return f.props }

@@ -70,7 +70,7 @@ func (rd *reader) datum(b []byte, kind int, t *ir.Type, depth int) (ir.Datum, st
 		if err != nil {
 			return nil, "", err
 		}
-		return rd.sparseConst(b, s), name, nil
+		return sparseConst(b, s), name, nil
 	case kindMap:
 		return rd.mapDatum(b, t, depth)
 	}

@@ -22,7 +22,7 @@ func TestNodeTestData(t *testing.T) {
 		b    []byte
 	}
 	var data []datum
-	untar(t, shared(t, "conformance/onnx-node-tests.tar.gz"), func(name string, b []byte) {
+	untar(t, conformance("onnx-node-tests.tar.gz"), func(name string, b []byte) {
 		if strings.HasSuffix(name, "model.onnx") {
 			models[path.Dir(name)] = mustRead(t, b, Options{}).Model
 		} else {

@@ -23,7 +23,8 @@ type graphExtra struct {
 	field   wire.Field // Raw is nil where the message was put together from several occurrences
 	name    string
 	meta    *ir.Meta
-	unbound []unbound // value_info and annotations of names that no value has
+	unbound []unbound       // value_info and annotations of names that no value has
+	shadows map[string]bool // names that enclosing graphs have, too
 }
 
 // functionExtra is the record of what a FunctionProto has beside its body.
@@ -52,7 +53,7 @@ type slotExtra struct {
 	name     string
 	typ      *ir.Type
 	meta     *ir.Meta
-	direct   bool      // outputs: the file names the value itself
+	outer    bool      // outputs: the file names a value of an enclosing graph itself
 	identity *identity // outputs: the Identity node that the reader absorbed
 }
 

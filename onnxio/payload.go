@@ -14,7 +14,6 @@ type form uint8
 const (
 	formRaw     form = iota // data is the elements: raw_data, packed floats, a part of a data file
 	formFields              // a field of numbers or strings, to be decoded
-	formSparse              // body is a SparseTensorProto
 	formSegment             // a part of a tensor that lies elsewhere; nobody reads it
 )
 

@@ -3,6 +3,7 @@ package onnxio
 import (
 	"fmt"
 
+	"github.com/onnxopt/onnxopt/internal/naming"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio/wire"
 )
@@ -81,7 +82,8 @@ func (rd *reader) graph(sc *scope, f wire.Field) error {
 			return err
 		}
 	}
-	absorb(sc, x)
+	x.shadows = sc.shadows
+	naming.Absorb(sc.g, func(s *ir.Slot, n *ir.Node) { absorbed(x, s, n) })
 	return nil
 }
 
@@ -174,7 +176,7 @@ func (rd *reader) consts(parts *graphParts) ([]*constant, error) {
 		if err != nil {
 			return nil, wire.In(err, c.place())
 		}
-		c.name, c.tensor = name, rd.sparseConst(f.Body, s)
+		c.name, c.tensor = name, sparseConst(f.Body, s)
 		cs = append(cs, c)
 	}
 	for _, c := range cs {
@@ -276,7 +278,7 @@ func (rd *reader) outputs(sc *scope, fields []wire.Field) error {
 		if v == nil {
 			return wire.In(wire.Errorf(f.Raw, "output %q is not defined", s.name), fmt.Sprintf("output[%d]", i))
 		}
-		s.direct = true
+		s.outer = v.Graph() != sc.g
 		slot := sc.g.AddOutput(s.name, v, s.typ)
 		slot.Extra, slot.Meta = s, s.meta
 	}
@@ -301,7 +303,7 @@ func (rd *reader) valueInfo(sc *scope, x *graphExtra, i int, f wire.Field) error
 		x.unbound = append(x.unbound, unbound{fieldsOf(sc.g.IsBody()).info, i, in.name, f})
 		return nil
 	}
-	if !v.IsInput() && in.typ != nil {
+	if in.typ != nil && (!v.IsInput() || v.Type() == nil) { // an input's own type wins; those of functions have none
 		v.SetType(in.typ)
 	}
 	e.info = &infoExtra{field: f, index: i, typ: v.Type(), meta: in.meta}
@@ -343,37 +345,18 @@ func (rd *reader) annotation(sc *scope, x *graphExtra, i int, f wire.Field) erro
 	return nil
 }
 
-// absorb takes in the Identity nodes without which the format could not name an output: the slot then returns what the Identity
-// copied, which the format can only name otherwise because it is an input, a constant, an outer value, or the value of another
-// output too.
-func absorb(sc *scope, x *graphExtra) {
-	g := sc.g
-	outputs := make(map[*ir.Value]bool, len(g.Outputs()))
-	for _, s := range g.Outputs() {
-		outputs[s.Value()] = true
+// absorbed records the Identity n that only names output s. What the file says of its result stays as said of a name nobody has.
+func absorbed(x *graphExtra, s *ir.Slot, n *ir.Node) {
+	extraOf[slotExtra](s.Extra).identity = &identity{*extraOf[nodeExtra](n.Extra), n.Pos()}
+	v := n.Result(0)
+	e := extraOf[valueExtra](v.Extra)
+	if e == nil {
+		return
 	}
-	for _, s := range g.Outputs() {
-		v := s.Value()
-		n := v.Node()
-		if n == nil || v.Graph() != g || !n.Is("Identity") || v.NumUses() != 1 || n.NumOperands() != 1 || n.NumResults() != 1 || len(n.Attrs()) > 0 {
-			continue
-		}
-		u := n.Operand(0)
-		if u == nil || u.Graph() == g && u.Node() != nil && !outputs[u] {
-			continue
-		}
-		e := extraOf[slotExtra](s.Extra)
-		e.direct, e.identity = false, &identity{*extraOf[nodeExtra](n.Extra), n.Pos()}
-		if ve := extraOf[valueExtra](v.Extra); ve != nil {
-			if ve.info != nil {
-				x.unbound = append(x.unbound, unbound{fieldsOf(g.IsBody()).info, ve.info.index, ve.name, ve.info.field})
-			}
-			for _, a := range ve.quant {
-				x.unbound = append(x.unbound, unbound{graphQuant, a.index, ve.name, a.field})
-			}
-		}
-		s.SetValue(u)
-		g.Erase(n)
-		outputs[u] = true
+	if e.info != nil {
+		x.unbound = append(x.unbound, unbound{fieldsOf(v.Graph().IsBody()).info, e.info.index, e.name, e.info.field})
+	}
+	for _, a := range e.quant {
+		x.unbound = append(x.unbound, unbound{graphQuant, a.index, e.name, a.field})
 	}
 }

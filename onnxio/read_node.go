@@ -16,9 +16,10 @@ type scope struct {
 	names    map[string]*ir.Value
 	path     string // as ir.Source.Graph
 	depth    int
-	at       int64    // position of the node whose operands are being resolved; MaxInt64 for the outputs
-	pending  [][]byte // operand names of the nodes, in order
-	unsorted bool     // a node uses what a later one makes
+	at       int64           // position of the node whose operands are being resolved; MaxInt64 for the outputs
+	pending  [][]byte        // operand names of the nodes, in order
+	unsorted bool            // a node uses what a later one makes
+	shadows  map[string]bool // names that enclosing graphs have, too
 }
 
 // find looks a name up in sc and the graphs around it; the innermost definition wins. nil if there is none.
@@ -40,6 +41,15 @@ func (sc *scope) define(name string, v *ir.Value) error {
 		return fmt.Errorf("value %q has two definitions", name)
 	}
 	sc.names[name] = v
+	for s := sc.outer; s != nil; s = s.outer {
+		if s.names[name] != nil {
+			if sc.shadows == nil {
+				sc.shadows = map[string]bool{}
+			}
+			sc.shadows[name] = true
+			break
+		}
+	}
 	return nil
 }
 

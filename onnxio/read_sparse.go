@@ -3,12 +3,10 @@ package onnxio
 import (
 	"fmt"
 
+	"github.com/onnxopt/onnxopt/internal/sparse"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio/wire"
 )
-
-// maxDense is the size up to which a sparse tensor is expanded.
-const maxDense = 256 << 20
 
 // sparse reads a SparseTensorProto. name is that of its values.
 func (rd *reader) sparse(b []byte) (s *ir.SparseTensor, name string, err error) {
@@ -34,121 +32,30 @@ func (rd *reader) sparse(b []byte) (s *ir.SparseTensor, name string, err error) 
 			return nil, "", err
 		}
 	}
-	return s, s.Values.Name(), checkSparse(s)
+	if err := sparse.Check(s); err != nil {
+		return nil, "", fmt.Errorf("sparse tensor %q: %w", s.Values.Name(), err)
+	}
+	return s, s.Values.Name(), nil
 }
 
-// checkSparse compares the parts of s with each other, and the indices with the bounds if there are not too many.
-func checkSparse(s *ir.SparseTensor) error {
-	v, x := s.Values, s.Indices
-	rank := int64(len(s.Dims))
-	switch {
-	case ir.NumElements(s.Dims) < 0 || rank == 0:
-		return fmt.Errorf("sparse tensor %q has shape %v", v.Name(), brief(s.Dims))
-	case v.Rank() != 1:
-		return fmt.Errorf("the values of sparse tensor %q have rank %d, not 1", v.Name(), v.Rank())
-	case x.DType() != ir.Int64:
-		return fmt.Errorf("the indices of sparse tensor %q have type %s, not int64", v.Name(), x.DType())
-	case x.Rank() == 1 && x.Shape()[0] == v.Len():
-	case x.Rank() == 2 && x.Shape()[0] == v.Len() && x.Shape()[1] == rank:
-	default:
-		return fmt.Errorf("the indices of sparse tensor %q have shape %v", v.Name(), brief(x.Shape()))
-	}
-	if x.ByteLen() <= eagerCount {
-		_, err := linear(s)
-		return err
-	}
-	return nil
-}
-
-// linear is the place of each value in the dense tensor, in row-major order.
-func linear(s *ir.SparseTensor) ([]int64, error) {
-	x, err := ir.Elements[int64](s.Indices)
+// sparseConst is the dense tensor that a sparse initializer stands for; b is its message.
+func sparseConst(b []byte, s *ir.SparseTensor) *ir.Tensor {
+	t, err := sparse.Tensor(s)
 	if err != nil {
-		return nil, err
+		panic(err) // it was checked when s was read
 	}
-	n := ir.NumElements(s.Dims)
-	bad := func(i int64) error {
-		return fmt.Errorf("index %d of sparse tensor %q is outside its shape %v", i, s.Values.Name(), brief(s.Dims))
-	}
-	if s.Indices.Rank() == 1 {
-		for _, i := range x {
-			if i < 0 || i >= n {
-				return nil, bad(i)
-			}
-		}
-		return x, nil
-	}
-	r := make([]int64, s.Values.Len())
-	for i := range r {
-		for j, d := range s.Dims {
-			k := x[i*len(s.Dims)+j]
-			if k < 0 || k >= d {
-				return nil, bad(k)
-			}
-			r[i] = r[i]*d + k
-		}
-	}
-	return r, nil
+	return ir.NewLazyTensor(t.DType(), t.Shape(), sparsePayload{t.Payload(), s, b})
 }
 
-// sparsePayload expands a sparse tensor.
+// sparsePayload is the dense form of a sparse initializer, and its source.
 type sparsePayload struct {
-	*record
-	s *ir.SparseTensor
+	ir.Payload
+	s    *ir.SparseTensor
+	body []byte
 }
+
+// Sparse makes the payload a keep.Sparse.
+func (p sparsePayload) Sparse() *ir.SparseTensor { return p.s }
 
 // Uncached keeps the dense form from staying in memory.
 func (sparsePayload) Uncached() {}
-
-// Bytes is the dense form.
-func (p sparsePayload) Bytes() ([]byte, error) {
-	d := p.s.Values.DType()
-	size := d.ByteLen(ir.NumElements(p.s.Dims))
-	if d.Bits() < 8 {
-		return nil, fmt.Errorf("sparse tensors of type %s are not expanded", d)
-	}
-	if size < 0 || size > maxDense {
-		return nil, fmt.Errorf("sparse tensor %q of shape %v is too large to expand", p.s.Values.Name(), brief(p.s.Dims))
-	}
-	at, err := linear(p.s)
-	if err != nil {
-		return nil, err
-	}
-	v, err := p.s.Values.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	r := make([]byte, size)
-	w := int64(d.Bits() / 8)
-	for i, k := range at {
-		copy(r[k*w:(k+1)*w], v[int64(i)*w:])
-	}
-	return r, nil
-}
-
-// Strings is the dense form of a tensor of strings.
-func (p sparsePayload) Strings() ([]string, error) {
-	n := ir.NumElements(p.s.Dims)
-	if n > maxDense/16 {
-		return nil, fmt.Errorf("sparse tensor %q of shape %v is too large to expand", p.s.Values.Name(), brief(p.s.Dims))
-	}
-	at, err := linear(p.s)
-	if err != nil {
-		return nil, err
-	}
-	v, err := p.s.Values.Strings()
-	if err != nil {
-		return nil, err
-	}
-	r := make([]string, n)
-	for i, k := range at {
-		r[k] = v[i]
-	}
-	return r, nil
-}
-
-// sparseConst is the dense tensor that a sparse initializer stands for.
-func (rd *reader) sparseConst(b []byte, s *ir.SparseTensor) *ir.Tensor {
-	r := &record{src: rd.src, body: b, dtype: s.Values.DType(), count: ir.NumElements(s.Dims), form: formSparse}
-	return ir.NewLazyTensor(r.dtype, s.Dims, sparsePayload{r, s})
-}

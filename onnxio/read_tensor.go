@@ -106,13 +106,17 @@ func (h *header) addLocation(b []byte) error {
 	if err != nil {
 		return wire.In(err, "external_data")
 	}
+	h.setLocation(k, v)
+	return nil
+}
+
+func (h *header) setLocation(k, v string) {
 	if h.location == nil {
 		h.location = map[string]string{}
 	}
 	_, had := h.location[k]
 	h.twice = h.twice || had && (k == "location" || k == "offset" || k == "length")
 	h.location[k] = v
-	return nil
 }
 
 // storage finds the elements and checks that their number can be right.

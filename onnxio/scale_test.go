@@ -123,20 +123,12 @@ func anonymous(t testing.TB) int64 {
 	return n << 10
 }
 
-// A model much larger than the memory it may take is read, edited and written.
-func TestMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out: -short")
-	}
-	dir := t.TempDir()
-	path := filepath.Join(dir, "big.onnx")
-	const weights, size = 8, int64(64 << 20)
-	bigModel(t, path, weights, size)
+// peakAnonymous is how much the process's anonymous memory grows at most while f runs.
+func peakAnonymous(t testing.TB, f func()) int64 {
 	debug.FreeOSMemory()
 	before := anonymous(t)
 	peak := before
-	done := make(chan struct{})
-	stopped := make(chan struct{})
+	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
 		for {
@@ -148,13 +140,37 @@ func TestMemory(t *testing.T) {
 			}
 		}
 	}()
-	f := mustOpen(t, path, Options{})
-	assert.Equal(t, weights, eliminate(f.Model))
-	w := mustWrite(t, filepath.Join(dir, "out.onnx"), f.Model, WriteOptions{})
+	f()
 	close(done)
 	<-stopped
-	assert.Greater(t, w.Bytes, weights*size)
-	assert.Less(t, peak-before, int64(16<<20), "anonymous memory for a model of %d bytes", w.Bytes)
+	return peak - before
+}
+
+// A model much larger than the memory it may take is read, edited and written: into one file, and above 2 GiB into a data file.
+func TestMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out: -short")
+	}
+	for weights, files := range map[int]int{8: 0, 33: 1} {
+		t.Run(strconv.Itoa(weights), func(t *testing.T) {
+			const size = int64(64 << 20)
+			dir := t.TempDir()
+			if need := int64(weights) * size * 3 / 2; freeSpace(dir) < need {
+				t.Skipf("left out: the disk has less than %d bytes", need)
+			}
+			path := filepath.Join(dir, "big.onnx")
+			bigModel(t, path, weights, size)
+			var w *Written
+			grown := peakAnonymous(t, func() {
+				f := mustOpen(t, path, Options{})
+				assert.Equal(t, weights, eliminate(f.Model))
+				w = mustWrite(t, filepath.Join(dir, "out.onnx"), f.Model, WriteOptions{})
+			})
+			assert.Len(t, w.Data, files)
+			assert.Equal(t, files == 0, w.Bytes > int64(weights)*size)
+			assert.Less(t, grown, int64(16<<20), "anonymous memory for %d weights of %d bytes", weights, size)
+		})
+	}
 }
 
 // Packed numbers that claim to be many are refused before anything is allocated for them.

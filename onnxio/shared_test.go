@@ -53,25 +53,32 @@ func eachEntry(t testing.TB, path string, f func(h *tar.Header, r io.Reader)) {
 	}
 }
 
-// sharedModels calls f for every model of the shared material: the real ones and those of the node tests.
-func sharedModels(t testing.TB, f func(name string, b []byte)) {
-	files, err := filepath.Glob(filepath.Join(shared(t, "models"), "*.onnx"))
+// eachModel calls f for the models of the conformance archives and, where they are, for the real ones of the shared material.
+func eachModel(t testing.TB, f func(name string, b []byte)) {
+	for archive, want := range map[string]int{"onnx-node-tests": 1884, "onnx-model-tests": 152} {
+		n := 0
+		untar(t, conformance(archive+".tar.gz"), func(name string, b []byte) {
+			if strings.HasSuffix(name, ".onnx") {
+				n++
+				f(name, b)
+			}
+		})
+		require.Equal(t, want, n, archive)
+	}
+	files, err := filepath.Glob(filepath.Join("..", "..", "shared", "models", "*.onnx"))
 	require.NoError(t, err)
-	require.NotEmpty(t, files)
+	if len(files) == 0 {
+		t.Log("the real models are not here")
+	}
 	for _, p := range files {
 		b, err := os.ReadFile(p)
 		require.NoError(t, err)
 		f(filepath.Base(p), b)
 	}
-	n := 0
-	untar(t, shared(t, "conformance/onnx-node-tests.tar.gz"), func(name string, b []byte) {
-		if strings.HasSuffix(name, ".onnx") {
-			n++
-			f(name, b)
-		}
-	})
-	require.Equal(t, 1884, n, "node tests")
 }
+
+// conformance is a path below the archives of ONNX's own tests.
+func conformance(name string) string { return filepath.Join("..", "testdata", "conformance", name) }
 
 // verdicts is the table of malformed files: file to what is expected of it.
 func verdicts(t testing.TB) map[string]string {

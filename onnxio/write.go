@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/onnxopt/onnxopt/internal/naming"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio/wire"
 )
@@ -99,12 +100,16 @@ func (w *writer) stream(out io.Writer, r wire.Rope, limit int64) error {
 	return w.unchanged()
 }
 
-// newWriter prepares a writer whose naming is fresh.
+// newWriter prepares a writer.
 func newWriter(m *ir.Model) (*writer, error) {
-	w := &writer{m: m, names: newNaming(m), sources: map[*ir.Graph]map[string]*ir.Value{}, irVersion: m.IRVersion}
 	if m.Main == nil {
 		return nil, errors.New("the model has no graph")
 	}
+	names, err := naming.Assign(m)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{m: m, names: names, irVersion: m.IRVersion}
 	w.raise()
 	return w, w.unchanged()
 }

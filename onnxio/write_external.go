@@ -56,9 +56,18 @@ func (p *placement) declare(m *wire.Message) {
 	for _, num := range []wire.Num{tensorRaw, tensorFloats, tensorDoubles, tensorInt32s, tensorInt64s, tensorUint64s, tensorStrings} {
 		m.Put(num, wire.Rope{})
 	}
+	declareExternal(m, []ir.Prop{
+		{Key: "location", Value: p.file.name},
+		{Key: "offset", Value: strconv.FormatInt(p.offset, 10)},
+		{Key: "length", Value: strconv.FormatInt(p.length, 10)},
+	})
+}
+
+// declareExternal states external_data in a TensorProto.
+func declareExternal(m *wire.Message, props []ir.Prop) {
 	var e wire.Rope
-	for _, kv := range [][2]string{{"location", p.file.name}, {"offset", strconv.FormatInt(p.offset, 10)}, {"length", strconv.FormatInt(p.length, 10)}} {
-		e.AppendRope(entryRope(tensorExternal, kv[0], kv[1]))
+	for _, p := range props {
+		e.AppendRope(entryRope(tensorExternal, p.Key, p.Value))
 	}
 	m.Put(tensorExternal, e)
 	m.Put(tensorLocation, wire.Varint(tensorLocation, 1))
@@ -68,7 +77,7 @@ func (p *placement) declare(m *wire.Message) {
 func (w *writer) candidates(threshold int64) (ts []*ir.Tensor, hoist map[*ir.Node]bool) {
 	hoist = map[*ir.Node]bool{}
 	large := func(t *ir.Tensor) bool {
-		return t != nil && t.DType() != ir.String && !isSparse(t) && t.ByteLen() >= threshold && readable(t)
+		return t != nil && t.DType() != ir.String && sparseOf(t) == nil && t.ByteLen() >= threshold && readable(t)
 	}
 	for _, g := range w.m.Graphs() {
 		if g.Function() != nil { // functions have no initializers
@@ -78,6 +87,9 @@ func (w *writer) candidates(threshold int64) (ts []*ir.Tensor, hoist map[*ir.Nod
 			if t := s.Value().Default(); large(t) {
 				ts = append(ts, t)
 			}
+		}
+		if w.irVersion < 4 && g.Outer() != nil { // new ones become Constant nodes, old ones are few
+			continue
 		}
 		for _, v := range g.Consts() {
 			if t := v.Const(); large(t) {

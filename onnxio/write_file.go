@@ -79,9 +79,7 @@ func (f *fileWriter) write() error {
 	err := f.writeNew()
 	if err != nil {
 		f.shards.discard()
-		for _, c := range f.copies {
-			os.Remove(c)
-		}
+		f.discardCopies()
 		return err
 	}
 	for _, s := range f.shards.shards {
@@ -116,7 +114,6 @@ func (f *fileWriter) writeNew() error {
 	}
 	if layout == DataAuto && r.Len() > f.o.Limit {
 		f.done.Remarks = append(f.done.Remarks, fmt.Sprintf("weights go to a data file: the model would have %d bytes", r.Len()))
-		f.names = newNaming(f.m)
 		return f.writeExternal()
 	}
 	return f.replace(func(out io.Writer) error { return f.stream(f.o.stoppable(out), r, f.o.Limit) })
@@ -159,13 +156,24 @@ func (f *fileWriter) replace(write func(io.Writer) error) error {
 		if closeBeforeRename {
 			f.closeSource()
 		}
+		f.syncDir() // the data files' names are on the disk before the model's
 		err = os.Rename(t.Name(), f.path)
 	}
 	if err != nil {
 		os.Remove(t.Name())
 		return err
 	}
+	f.syncDir()
 	return nil
+}
+
+// syncDir makes the names of new files in the model's folder durable, as far as the system can: an error changes nothing about what
+// is in place.
+func (f *fileWriter) syncDir() {
+	if d, err := os.Open(f.dir); err == nil {
+		d.Sync()
+		d.Close()
+	}
 }
 
 // closeSource closes the maps of the model's own file if that is what is being replaced: Windows does not replace mapped files.
@@ -214,6 +222,23 @@ func (f *fileWriter) copyData() error {
 	return nil
 }
 
+// CopyData brings the data files that m was read with into a folder, under the same names, for a model that is written there in
+// another notation and names them. On an error nothing is left behind.
+func CopyData(dir string, m *ir.Model, o WriteOptions) ([]string, error) {
+	f := &fileWriter{writer: &writer{m: m}, dir: dir, o: o}
+	if err := Guard(f.copyData); err != nil {
+		f.discardCopies()
+		return nil, err
+	}
+	return f.done.Data, nil
+}
+
+func (f *fileWriter) discardCopies() {
+	for _, c := range f.copies {
+		os.Remove(c)
+	}
+}
+
 func (f *fileWriter) copyFile(name string, s *source) error {
 	to := filepath.Join(f.dir, filepath.FromSlash(name))
 	if a, err := os.Stat(to); err == nil {
@@ -233,7 +258,7 @@ func (f *fileWriter) copyFile(name string, s *source) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.Write(s.data)
+	_, err = f.o.stoppable(t).Write(s.data)
 	if err == nil {
 		err = t.Sync()
 	}

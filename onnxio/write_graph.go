@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/onnxopt/onnxopt/internal/keep"
+	"github.com/onnxopt/onnxopt/internal/naming"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio/wire"
 )
@@ -32,7 +34,6 @@ type graphWriter struct {
 	g       *ir.Graph
 	x       *graphExtra
 	k       graphFields
-	outs    []outputName
 	nodes   []wire.Rope
 	inits   []indexed
 	sparses []indexed
@@ -62,25 +63,12 @@ func (w *writer) graphMessage(g *ir.Graph) (*wire.Message, *graphExtra, error) {
 		x = &graphExtra{}
 	}
 	c := &graphWriter{writer: w, g: g, x: x, k: fieldsOf(g.IsBody())}
-	var err error
-	if c.outs, err = w.names.graph(g); err != nil {
-		return nil, nil, err
-	}
 	for _, step := range []func() error{c.consts, c.allNodes, c.values} {
 		if err := step(); err != nil {
 			return nil, nil, err
 		}
 	}
-	for _, u := range x.unbound {
-		if v := w.names.taken[g][u.name]; v != nil && sourceName(v) != u.name {
-			continue // somebody else has the name now
-		}
-		if u.num == c.k.info {
-			c.infos = append(c.infos, indexed{u.index, wire.Of(u.field.Raw)})
-		} else {
-			c.quants = append(c.quants, indexed{u.index, wire.Of(u.field.Raw)})
-		}
-	}
+	c.unbound()
 	m := wire.NewMessage(x.field.Body)
 	m.Set(c.k.nodes, c.nodes...)
 	m.Set(c.k.info, inOrder(c.infos)...)
@@ -100,10 +88,10 @@ func (w *writer) graphMessage(g *ir.Graph) (*wire.Message, *graphExtra, error) {
 func (c *graphWriter) interfaceNames(m *wire.Message) {
 	var ins, outs []string
 	for _, s := range c.g.Inputs() {
-		ins = append(ins, c.names.of(s.Value()))
+		ins = append(ins, c.names.Value(s.Value()))
 	}
-	for _, o := range c.outs {
-		outs = append(outs, o.name)
+	for _, s := range c.g.Outputs() {
+		outs = append(outs, c.names.Slot(s))
 	}
 	m.Strs(functionInputs, ins)
 	m.Strs(functionOutputs, outs)
@@ -141,10 +129,10 @@ func (c *graphWriter) consts() error {
 		switch {
 		case c.irVersion >= 4:
 		case isNew:
-			c.fresh = append(c.fresh, infoRope(graphInputs, wire.Field{}, c.names.of(v), v.Type(), nil, nil, nil))
+			c.fresh = append(c.fresh, infoRope(graphInputs, wire.Field{}, c.names.Value(v), v.Type(), nil, v.Meta, nil))
 		case e.listed != nil:
 			l := e.listed
-			c.listed = append(c.listed, indexed{l.index, infoRope(graphInputs, l.field, c.names.of(v), l.typ, l.typ, l.meta, l.meta)})
+			c.listed = append(c.listed, indexed{l.index, infoRope(graphInputs, l.field, c.names.Value(v), l.typ, l.typ, l.meta, l.meta)})
 		}
 	}
 	return nil
@@ -156,8 +144,8 @@ func (c *graphWriter) init(v *ir.Value, t *ir.Tensor) error {
 	if e := extraOf[valueExtra](v.Extra); e != nil && e.init != nil {
 		i = *e.init
 	}
-	name := c.names.of(v)
-	if isSparse(t) {
+	name := c.names.Value(v)
+	if sparseOf(t) != nil {
 		r, err := c.sparse(graphSparse, t, name, i.field)
 		if !i.sparse {
 			i.index = last
@@ -183,62 +171,26 @@ func (c *graphWriter) constantNode(v *ir.Value) (wire.Rope, error) {
 		return a, err
 	}
 	m := wire.NewMessage(nil)
-	m.Strs(nodeOutputs, []string{c.names.of(v)})
+	m.Strs(nodeOutputs, []string{c.names.Value(v)})
 	m.Str(nodeOp, "Constant")
 	m.Set(nodeAttrs, a)
 	return wire.Sub(c.k.nodes, m.Rope(), wire.Field{}), nil
 }
 
-// allNodes collects the nodes in their derived order, and the Identity nodes of outputs among them: at their place in the source,
-// but not before what they copy.
+// allNodes collects the nodes in their order, and the Identity nodes of outputs among them.
 func (c *graphWriter) allNodes() error {
-	type pending struct {
-		pos int64
-		of  *ir.Node // what has to come first; nil if nothing in this graph
-		r   wire.Rope
-	}
-	var ids []pending
-	for i, o := range c.outs {
-		if !o.identity {
+	for n, i := range c.names.Nodes(c.g) {
+		if n != nil {
+			if err := c.nodeOrInit(n); err != nil {
+				return err
+			}
 			continue
 		}
-		slot := c.g.Outputs()[i]
-		v := slot.Value()
-		r, pos, err := c.identity(slot, v, o.name)
+		r, err := c.identity(i)
 		if err != nil {
 			return err
 		}
-		p := pending{pos: pos, r: r}
-		if v.Graph() == c.g {
-			p.of = v.Node()
-		}
-		ids = append(ids, p)
-	}
-	slices.SortStableFunc(ids, func(a, b pending) int { return cmp.Compare(a.pos, b.pos) })
-	var held map[*ir.Node][]wire.Rope // past their place, waiting for their operand
-	done := map[*ir.Node]bool{}
-	for n := range c.g.Nodes() {
-		for len(ids) > 0 && ids[0].pos < n.Pos() {
-			if p := ids[0]; p.of == nil || done[p.of] {
-				c.nodes = append(c.nodes, p.r)
-			} else {
-				if held == nil {
-					held = map[*ir.Node][]wire.Rope{}
-				}
-				held[p.of] = append(held[p.of], p.r)
-			}
-			ids = ids[1:]
-		}
-		if err := c.nodeOrInit(n); err != nil {
-			return err
-		}
-		c.nodes = append(c.nodes, held[n]...)
-		if len(ids) > 0 {
-			done[n] = true
-		}
-	}
-	for _, p := range ids {
-		c.nodes = append(c.nodes, p.r)
+		c.nodes = append(c.nodes, r)
 	}
 	return nil
 }
@@ -254,19 +206,30 @@ func (c *graphWriter) nodeOrInit(n *ir.Node) error {
 }
 
 // identity is the Identity node that gives an output its name, as it was in the source if it was there.
-func (c *graphWriter) identity(slot *ir.Slot, v *ir.Value, name string) (r wire.Rope, pos int64, err error) {
-	x, pos := nodeExtra{}, int64(math.MaxInt64)
-	if e := extraOf[slotExtra](slot.Extra); e != nil && e.identity != nil {
-		x, pos = e.identity.nodeExtra, e.identity.pos
-	} else if have, need := c.g.Opset(""), identityOpset(v.Type()); have < need {
-		return r, 0, fmt.Errorf("%s: output %q needs an Identity of a value of type %s, which opset %d of the default domain does not have",
-			c.g.Path(), slot.Name(), v.Type(), have)
+func (c *graphWriter) identity(i *naming.Identity) (wire.Rope, error) {
+	var x nodeExtra
+	var name string
+	var meta *ir.Meta
+	found := false
+	if k, ok := i.Slot.Extra.(keep.Identity); ok {
+		name, meta, _, found = k.Identity()
 	}
-	m := wire.NewMessage(x.field.Body)
-	m.Strs(nodeInputs, []string{c.names.of(v)})
-	m.Strs(nodeOutputs, []string{name})
+	m := wire.NewMessage(nil)
+	if e := extraOf[slotExtra](i.Slot.Extra); found && e != nil {
+		x = e.identity.nodeExtra
+		m = wire.NewMessage(x.field.Body)
+	} else {
+		m.Str(nodeName, name)
+		putMeta(m, nodeDoc, nodeProps, meta, nil)
+	}
+	if have, need := c.g.Opset(""), identityOpset(i.Value.Type()); !found && have < need {
+		return wire.Rope{}, fmt.Errorf("%s: output %q needs an Identity of a value of type %s, which opset %d of the default domain does not have",
+			c.g.Path(), i.Slot.Name(), i.Value.Type(), have)
+	}
+	m.Strs(nodeInputs, []string{c.names.Value(i.Value)})
+	m.Strs(nodeOutputs, []string{i.Name})
 	m.Str(nodeOp, "Identity")
-	return wire.Sub(c.k.nodes, m.Rope(), x.field), pos, nil
+	return wire.Sub(c.k.nodes, m.Rope(), x.field), nil
 }
 
 // identityOpset is the opset from which on Identity takes values of type t.
@@ -278,81 +241,6 @@ func identityOpset(t *ir.Type) int64 {
 		return 16
 	}
 	return 1
-}
-
-// values collects value_info and quantization_annotation.
-func (c *graphWriter) values() error {
-	outs := make(map[string]bool, len(c.outs))
-	for _, o := range c.outs {
-		outs[o.name] = true
-	}
-	for _, s := range c.g.Inputs() {
-		c.value(s.Value(), outs, false)
-	}
-	for _, v := range c.g.Consts() {
-		c.value(v, outs, false)
-	}
-	for n := range c.g.Nodes() {
-		// Types of what was made here are written where nothing else could tell them: in new graphs, and of operators that
-		// only their own runtime knows.
-		own := c.x.field.Body == nil || n.Extra == nil && n.Op().Domain != ""
-		for _, v := range n.Results() {
-			if v != nil {
-				c.value(v, outs, own)
-			}
-		}
-	}
-	return nil
-}
-
-func (c *graphWriter) value(v *ir.Value, outs map[string]bool, always bool) {
-	e := extraOf[valueExtra](v.Extra)
-	name := c.names.of(v)
-	switch {
-	case e != nil && e.info != nil:
-		if name != e.name && outs[name] || v.Type() == nil && e.info.typ != nil {
-			break // the output states the type; or it is known no more
-		}
-		i := e.info
-		if name == e.name && sameType(v.Type(), i.typ) && v.Meta == i.meta {
-			c.infos = append(c.infos, indexed{i.index, wire.Of(i.field.Raw)})
-			break
-		}
-		c.infos = append(c.infos, indexed{i.index, infoRope(c.k.info, i.field, name, v.Type(), i.typ, v.Meta, i.meta)})
-	case always && v.Type() != nil && !outs[name]:
-		c.infos = append(c.infos, indexed{last, infoRope(c.k.info, wire.Field{}, name, v.Type(), nil, v.Meta, nil)})
-	}
-	if e != nil {
-		for _, a := range e.quant {
-			if r, ok := c.annotation(a, name); ok {
-				c.quants = append(c.quants, indexed{a.index, r})
-			}
-		}
-	}
-}
-
-// annotation is a TensorAnnotation with the names as they are now; not ok if a tensor that it refers to is gone.
-func (c *graphWriter) annotation(a annotation, name string) (wire.Rope, bool) {
-	m := wire.NewMessage(a.field.Body)
-	m.Str(quantTensor, name)
-	ok := true
-	var items []wire.Rope
-	for f := range wire.Fields(a.field.Body) {
-		if f.Num != quantParameters || !f.IsBytes() {
-			continue
-		}
-		r := wire.Rename(f.Body, func(s string) string {
-			if !slices.Contains(a.bound, s) {
-				return s
-			}
-			v := c.bySource(c.g, s)
-			ok = ok && v != nil
-			return c.names.of(v)
-		}, entryValue)
-		items = append(items, wire.Sub(quantParameters, r, f))
-	}
-	m.Set(quantParameters, items...)
-	return wire.Sub(graphQuant, m.Rope(), a.field), ok
 }
 
 // inputs lists the inputs, with the initializers that old files list among them at their places.
@@ -369,7 +257,7 @@ func (c *graphWriter) inputs() []wire.Rope {
 			r = append(r, listed[0].rope)
 			listed = listed[1:]
 		}
-		r = append(r, infoRope(graphInputs, x.field, c.names.of(s.Value()), s.Type(), x.typ, s.Meta, x.meta))
+		r = append(r, infoRope(graphInputs, x.field, c.names.Value(s.Value()), s.Type(), x.typ, s.Meta, x.meta))
 	}
 	for _, l := range listed {
 		r = append(r, l.rope)
@@ -379,12 +267,12 @@ func (c *graphWriter) inputs() []wire.Rope {
 
 func (c *graphWriter) outputs() []wire.Rope {
 	var r []wire.Rope
-	for i, s := range c.g.Outputs() {
+	for _, s := range c.g.Outputs() {
 		x := extraOf[slotExtra](s.Extra)
 		if x == nil {
 			x = &slotExtra{}
 		}
-		r = append(r, infoRope(graphOutputs, x.field, c.outs[i].name, s.Type(), x.typ, s.Meta, x.meta))
+		r = append(r, infoRope(graphOutputs, x.field, c.names.Slot(s), s.Type(), x.typ, s.Meta, x.meta))
 	}
 	return r
 }

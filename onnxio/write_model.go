@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/onnxopt/onnxopt/internal/naming"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio/wire"
 )
@@ -11,11 +12,10 @@ import (
 // writer builds the message of a model. It changes nothing in the model.
 type writer struct {
 	m         *ir.Model
-	names     *naming
+	names     *naming.Names
 	data      *dataPlan // where elements go; nil if everything stays where it is
 	irVersion int64
 	done      Written
-	sources   map[*ir.Graph]map[string]*ir.Value
 }
 
 // model is the ModelProto.
@@ -150,7 +150,7 @@ func (w *writer) bindings(m *wire.Message, x *trainingExtra, num wire.Num, bs []
 	for i, b := range bs {
 		target := b.TargetName
 		if b.Target != nil {
-			target = w.names.of(b.Target)
+			target = w.names.Value(b.Target)
 		}
 		if i < len(src) {
 			if k, v, _ := entry(src[i].Body); k == target && v == b.Output {
@@ -161,37 +161,4 @@ func (w *writer) bindings(m *wire.Message, x *trainingExtra, num wire.Num, bs []
 		items = append(items, entryRope(num, target, b.Output))
 	}
 	m.Set(num, items...)
-}
-
-// bySource is the value that had that name in the file, as seen from g; nil if it is gone.
-func (w *writer) bySource(g *ir.Graph, name string) *ir.Value {
-	for ; g != nil; g = g.Outer() {
-		t := w.sources[g]
-		if t == nil {
-			t = map[string]*ir.Value{}
-			add := func(v *ir.Value) {
-				if s := sourceName(v); s != "" {
-					t[s] = v
-				}
-			}
-			for _, s := range g.Inputs() {
-				add(s.Value())
-			}
-			for _, v := range g.Consts() {
-				add(v)
-			}
-			for n := range g.Nodes() {
-				for _, v := range n.Results() {
-					if v != nil {
-						add(v)
-					}
-				}
-			}
-			w.sources[g] = t
-		}
-		if v := t[name]; v != nil {
-			return v
-		}
-	}
-	return nil
 }

@@ -20,10 +20,10 @@ func (w *writer) node(num wire.Num, n *ir.Node) (wire.Rope, error) {
 	}
 	ins, outs := make([]string, n.NumOperands()), make([]string, n.NumResults())
 	for i := range ins {
-		ins[i] = w.names.of(n.Operand(i))
+		ins[i] = w.names.Value(n.Operand(i))
 	}
 	for i := range outs {
-		outs[i] = w.names.of(n.Result(i))
+		outs[i] = w.names.Value(n.Result(i))
 	}
 	m := wire.NewMessage(x.field.Body)
 	m.Strs(nodeInputs, ins)
@@ -62,12 +62,12 @@ func (w *writer) untouched(n *ir.Node, x *nodeExtra) bool {
 		}
 		switch f.Num {
 		case nodeInputs:
-			if in >= n.NumOperands() || w.names.of(n.Operand(in)) != string(f.Body) {
+			if in >= n.NumOperands() || w.names.Value(n.Operand(in)) != string(f.Body) {
 				return false
 			}
 			in++
 		case nodeOutputs:
-			if out >= n.NumResults() || w.names.of(n.Result(out)) != string(f.Body) {
+			if out >= n.NumResults() || w.names.Value(n.Result(out)) != string(f.Body) {
 				return false
 			}
 			out++

@@ -3,6 +3,7 @@ package onnxio
 import (
 	"fmt"
 
+	"github.com/onnxopt/onnxopt/internal/keep"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio/wire"
 )
@@ -17,9 +18,6 @@ func (w *writer) tensor(num wire.Num, t *ir.Tensor, name string, src wire.Field,
 // tensorMessage is a TensorProto, laid out as it was read if it was.
 func (w *writer) tensorMessage(t *ir.Tensor, name string, movable bool) (wire.Rope, error) {
 	r := recordOf(t)
-	if r != nil && r.form == formSparse {
-		r = nil
-	}
 	m := wire.NewMessage(nil)
 	var read *ir.Meta
 	if r != nil {
@@ -31,6 +29,8 @@ func (w *writer) tensorMessage(t *ir.Tensor, name string, movable bool) (wire.Ro
 	switch at := w.placed(t, movable); {
 	case at != nil:
 		at.declare(m)
+	case r != nil && r.ext != nil && r.body == nil && w.keeps(r):
+		declareExternal(m, t.Payload().(keep.External).External())
 	case r != nil && (r.ext == nil || w.keeps(r)):
 		return m.Rope(), nil
 	case r != nil:
@@ -43,7 +43,7 @@ func (w *writer) tensorMessage(t *ir.Tensor, name string, movable bool) (wire.Ro
 	if err != nil {
 		return wire.Rope{}, fmt.Errorf("tensor %q: %w", name, err)
 	}
-	if r == nil {
+	if r == nil || r.body == nil {
 		m.SetInts(tensorDims, t.Shape())
 		m.Int(tensorDType, int64(t.DType()))
 	}
@@ -77,15 +77,16 @@ func elements(m *wire.Message, t *ir.Tensor) error {
 	return nil
 }
 
-// sparse is a SparseTensorProto as field num; t was read from one.
+// sparse is a SparseTensorProto as field num, laid out as it was read if it was.
 func (w *writer) sparse(num wire.Num, t *ir.Tensor, name string, src wire.Field) (wire.Rope, error) {
-	p := t.Payload().(sparsePayload)
+	s := sparseOf(t)
+	p, _ := t.Payload().(sparsePayload)
 	m := wire.NewMessage(p.body)
 	for _, part := range []struct {
 		num  wire.Num
 		t    *ir.Tensor
 		name string
-	}{{sparseValues, p.s.Values, name}, {sparseIndices, p.s.Indices, p.s.Indices.Name()}} {
+	}{{sparseValues, s.Values, name}, {sparseIndices, s.Indices, s.Indices.Name()}} {
 		r, err := w.tensorMessage(part.t, part.name, false)
 		if err != nil {
 			return r, err
@@ -93,11 +94,16 @@ func (w *writer) sparse(num wire.Num, t *ir.Tensor, name string, src wire.Field)
 		field, _ := wire.One(p.body, part.num)
 		m.Set(part.num, wire.Sub(part.num, r, field))
 	}
+	if p.body == nil {
+		m.SetInts(sparseDims, s.Dims)
+	}
 	return wire.Sub(num, m.Rope(), src), nil
 }
 
-// isSparse reports whether t is a sparse initializer.
-func isSparse(t *ir.Tensor) bool {
-	_, ok := t.Payload().(sparsePayload)
-	return ok
+// sparseOf is the coordinate form that t is stored in, nil if it is not.
+func sparseOf(t *ir.Tensor) *ir.SparseTensor {
+	if p, ok := t.Payload().(keep.Sparse); ok {
+		return p.Sparse()
+	}
+	return nil
 }

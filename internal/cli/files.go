@@ -42,7 +42,7 @@ func (f *fileError) Unwrap() error { return f.err }
 // those of the command line.
 func plain(err error, file string) string {
 	var p *fs.PathError
-	if errors.As(err, &p) && (p.Path == file || isTemporary(p.Path, file)) {
+	if errors.As(err, &p) && (p.Path == file || isTemporary(p.Path)) {
 		switch err = p.Err; {
 		case errors.Is(err, fs.ErrNotExist):
 			return "there is no such file"
@@ -61,10 +61,10 @@ func plain(err error, file string) string {
 	return s
 }
 
-// isTemporary reports whether path is the name that file has while it is written.
-func isTemporary(path, file string) bool {
+// isTemporary reports whether path is a name that a file has while it is written.
+func isTemporary(path string) bool {
 	base := filepath.Base(path)
-	return strings.HasPrefix(base, "."+filepath.Base(file)+".") && strings.HasSuffix(base, ".tmp")
+	return strings.HasPrefix(base, ".") && strings.HasSuffix(base, ".tmp")
 }
 
 // standard is the name of standard input or output on the command line.
@@ -129,7 +129,10 @@ func parse(name string, b []byte, o onnxio.Options) (*input, error) {
 	case looksTextual(head):
 		data := onnxio.NewDataFiles(o)
 		in.close = data.Close
-		if in.model, err = text.ParseWith(b, text.ReadOptions{External: data.Payload}); err == nil && o.FreezeDefaults {
+		if in.model, err = text.ParseWith(b, text.ReadOptions{External: data.Payload}); err == nil {
+			data.Attach(in.model)
+		}
+		if err == nil && o.FreezeDefaults {
 			freeze(in.model)
 		}
 		if err != nil && !text.Looks(b) {
@@ -291,6 +294,12 @@ func (e *env) writeModel(name, format string, m *ir.Model, o onnxio.WriteOptions
 	}
 	if format == "text" {
 		done := &onnxio.Written{}
+		if o.Data == onnxio.DataKeep { // the text names the data files
+			var err error
+			if done.Data, err = onnxio.CopyData(filepath.Dir(name), m, o); err != nil {
+				return nil, &fileError{name, err}
+			}
+		}
 		return done, atomically(name, func(w io.Writer) error { return printText(w, m, o, done) })
 	}
 	done, err := onnxio.WriteFile(name, m, o)

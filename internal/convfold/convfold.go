@@ -2,10 +2,10 @@
 package convfold
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/onnxopt/onnxopt/internal/affine"
 	"github.com/onnxopt/onnxopt/internal/weights"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes/rewrite"
@@ -14,22 +14,22 @@ import (
 // Folded is what a convolution gets. Bias is nil if it has none and needs none.
 type Folded struct{ Weight, Bias *ir.Tensor }
 
-// Channels is the number of channels that the Conv or ConvTranspose n gives with weights w, and how the scale of a channel is
-// spread over w: as one factor for each block of consecutive elements. Conv has w [M, C/group, ...] and M channels;
+// Channels is the number of channels that the Conv or ConvTranspose n gives with weights of shape w, and how the scale of a channel is
+// spread over them: as one factor for each block of consecutive elements. Conv has w [M, C/group, ...] and M channels;
 // ConvTranspose has w [C, M/group, ...], where the input channels of a group lead to the output channels of that group.
-func Channels(n *ir.Node, w *ir.Tensor) (channels int, spread func(s []float64) []float64, err error) {
-	if w.Rank() < 3 {
-		return 0, nil, fmt.Errorf("the weights have shape %v", w.Shape())
+func Channels(n *ir.Node, w []int64) (channels int64, spread func(s []float64) []float64, err error) {
+	if len(w) < 3 {
+		return 0, nil, fmt.Errorf("the weights have shape %v", w)
 	}
 	if n.Op().Type == "Conv" {
-		return int(w.Shape()[0]), func(s []float64) []float64 { return s }, nil
+		return w[0], func(s []float64) []float64 { return s }, nil
 	}
 	groups := n.Int("group", 1)
-	in, out := w.Shape()[0], w.Shape()[1]
+	in, out := w[0], w[1]
 	if groups < 1 || in%groups != 0 || in == 0 {
-		return 0, nil, fmt.Errorf("weights of shape %v do not fit %d groups", w.Shape(), groups)
+		return 0, nil, fmt.Errorf("weights of shape %v do not fit %d groups", w, groups)
 	}
-	return int(out * groups), func(s []float64) []float64 {
+	return out * groups, func(s []float64) []float64 {
 		r := make([]float64, 0, in*out)
 		for c := range in {
 			g := c / (in / groups)
@@ -42,21 +42,29 @@ func Channels(n *ir.Node, w *ir.Tensor) (channels int, spread func(s []float64) 
 // Fold is conv(x)*scale + shift, channel by channel, as one convolution: n with weights w and bias b (nil: none). A *weights.Unfit
 // error says that the new weights cannot be had in the type of w.
 func Fold(n *ir.Node, w, b *ir.Tensor, scale, shift []float64) (*Folded, error) {
-	channels, spread, err := Channels(n, w)
+	channels, spread, err := Channels(n, w.Shape())
 	switch {
 	case err != nil:
 		return nil, err
-	case len(scale) != channels || len(shift) != channels:
+	case int64(len(scale)) != channels || int64(len(shift)) != channels:
 		return nil, fmt.Errorf("%d channels are scaled and shifted where there are %d", len(scale), channels)
-	case b != nil && !slices.Equal(b.Shape(), []int64{int64(channels)}):
-		return nil, fmt.Errorf("the bias has shape %v for %d channels", b.Shape(), channels)
 	}
 	f := &Folded{}
 	if f.Weight, err = weights.Scale(w, spread(scale)); err != nil {
 		return nil, err
 	}
+	f.Bias, err = Bias(w.DType(), b, scale, shift)
+	return f, err
+}
+
+// Bias is b*scale + shift as a tensor of type d, nil where there is no b and nothing is shifted.
+func Bias(d ir.DType, b *ir.Tensor, scale, shift []float64) (*ir.Tensor, error) {
+	channels := int64(len(shift))
 	bias := slices.Clone(shift)
 	if b != nil {
+		if !slices.Equal(b.Shape(), []int64{channels}) {
+			return nil, affine.Refuse("the bias has shape %v for %d channels", b.Shape(), channels)
+		}
 		old, err := weights.Floats(b)
 		if err != nil {
 			return nil, err
@@ -65,16 +73,15 @@ func Fold(n *ir.Node, w, b *ir.Tensor, scale, shift []float64) (*Folded, error) 
 			bias[i] = float64(x*scale[i]) + shift[i]
 		}
 	}
-	if b != nil || slices.ContainsFunc(bias, func(x float64) bool { return x != 0 }) {
-		f.Bias, err = weights.Round(w.DType(), []int64{int64(channels)}, bias)
+	if b == nil && !slices.ContainsFunc(bias, func(x float64) bool { return x != 0 }) {
+		return nil, nil
 	}
-	return f, err
+	return weights.Round(d, []int64{channels}, bias)
 }
 
 // Refuse makes the error of a fold the answer of a rule's Where. What is wrong with the data itself ends the pass.
 func Refuse(m *rewrite.Match, err error) error {
-	var unfit *weights.Unfit
-	if err != nil && !errors.As(err, &unfit) {
+	if err != nil && !affine.IsRefusal(err) {
 		m.Fail(err)
 	}
 	return err

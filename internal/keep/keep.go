@@ -14,10 +14,31 @@ type Identity interface {
 	Identity() (name string, meta *ir.Meta, pos int64, ok bool)
 }
 
+// Outer is implemented by the Extra of an output slot whose file may name a value of an enclosing graph itself, without an Identity
+// between them.
+type Outer interface{ Outer() bool }
+
+// Shadowing is implemented by the Extra of a graph whose file may hide names of enclosing graphs.
+type Shadowing interface {
+	// Shadows reports whether a value of the graph had a name that a value of an enclosing graph has, too.
+	Shadows(name string) bool
+}
+
 // Quantization is implemented by the Extra of a value that quantization_annotation may name.
 type Quantization interface {
 	// Quantization returns quant_parameter_tensor_names: keys such as SCALE_TENSOR and names of tensors. nil says nothing.
 	Quantization() []ir.Prop
+	// Bound reports whether a value had the name of such a tensor, and not only the file.
+	Bound(name string) bool
+}
+
+// Source is implemented by the Extra of a value whose name in the file other parts of the file may refer to.
+type Source interface{ Source() string }
+
+// Results is implemented by the Extra of a node whose results had names in the file.
+type Results interface {
+	// SourceResult is the name of result i, "" if it had none.
+	SourceResult(i int) string
 }
 
 // Unbound is implemented by the Extra of a graph whose value_info or quantization_annotation may name values nobody has.

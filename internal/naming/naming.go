@@ -3,10 +3,12 @@
 // Inside ir a value's name is a hint: it may be empty, and two values may share it. Written, every value of a graph has a
 // name of its own, a name found in an inner graph means the innermost definition, and an output slot is nothing but the name
 // of the value it returns. Assign settles this without changing the model; Absorb undoes on reading what Assign adds on
-// writing. The rules are those of the design's paragraphs "Scopes" and "Identity and slots".
+// writing. The rules are those of the design's paragraphs "Scopes" and "Identity and slots". What only the file knows, such as
+// that it hides a name, reaches Assign through the interfaces of package keep.
 package naming
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 
@@ -16,17 +18,12 @@ import (
 
 // Names says what each value and each slot of a model is called.
 type Names struct {
-	values map[*ir.Value]string // where it differs from the hint
-	slots  map[*ir.Slot]string  // where it differs from the slot's name
+	values map[*ir.Value]string               // where it differs from the hint
+	slots  map[*ir.Slot]string                // where it differs from the slot's name
+	taken  map[*ir.Graph]map[string]*ir.Value // what each name means in a graph; nil for the result of an Identity
 	ids    map[*ir.Graph][]*Identity
-}
 
-// Identity is a node that has to be written although ir has none: "Name = Identity(Value)", because output Slot cannot be
-// Value itself.
-type Identity struct {
-	Slot  *ir.Slot
-	Name  string
-	Value *ir.Value
+	sources map[*ir.Graph]map[string]*ir.Value // by name in the file; made when first asked for
 }
 
 // Value is the name of v; an omitted value (nil) has the empty one.
@@ -48,20 +45,26 @@ func (n *Names) Slot(s *ir.Slot) string {
 	return s.Name()
 }
 
-// Identities lists the Identity nodes to be added to g, in the order of its outputs. A name occurs once, even if several
-// outputs share it.
-func (n *Names) Identities(g *ir.Graph) []*Identity { return n.ids[g] }
+// Named is the value that has the name in g: one of g, or one that g captures. ok is false if the name is free there; the value is
+// nil if it is that of an Identity.
+func (n *Names) Named(g *ir.Graph, name string) (v *ir.Value, ok bool) {
+	v, ok = n.taken[g][name]
+	return v, ok
+}
 
-// Assign names every value of m. Inputs and outputs of the main graph have the names of their slots; everything else keeps
-// its own name unless it is empty or taken. New names occur nowhere else in the model. The result can be used even if there
-// is an error, which says that the main graph's interface cannot be written as it is.
+// Assign names every value of m. Inputs and outputs of top-level graphs have the names of their slots; everything else keeps
+// its own name unless it is empty, taken, or would hide a name of an enclosing graph that the file does not hide, which
+// checkers refuse. New names occur nowhere else in the model. The result can be used even if there is an error, which says that
+// the interface cannot be written as it is.
 //
 // The time is linear in the model's size, counting a capture once for each graph it passes through.
 func Assign(m *ir.Model) (*Names, error) {
 	a := &assigner{m: m, names: &Names{
-		values: map[*ir.Value]string{}, slots: map[*ir.Slot]string{}, ids: map[*ir.Graph][]*Identity{},
+		values: map[*ir.Value]string{}, slots: map[*ir.Slot]string{},
+		taken: map[*ir.Graph]map[string]*ir.Value{}, ids: map[*ir.Graph][]*Identity{},
+		sources: map[*ir.Graph]map[string]*ir.Value{},
 	}}
-	for _, g := range m.Graphs() {
+	for _, g := range m.Graphs() { // enclosing graphs come first
 		a.graph(g)
 	}
 	return a.names, a.err
@@ -81,29 +84,35 @@ type scope struct {
 	taken map[string]*ir.Value
 }
 
+// owns reports whether the slots of g own their names. Those of subgraphs and functions are positional: those of functions keep
+// their names where they can, because people read them.
+func owns(g *ir.Graph) bool { return g.Owner() == nil && !g.IsBody() }
+
 func (a *assigner) graph(g *ir.Graph) {
-	s := &scope{a, g, map[string]*ir.Value{}}
+	consts := g.Consts()
+	s := &scope{a, g, make(map[string]*ir.Value, len(consts)+g.NumNodes())}
+	a.names.taken[g] = s.taken
 	for _, v := range g.Captures() {
 		s.taken[a.names.Value(v)] = v
 	}
 	for _, in := range g.Inputs() {
-		if g == a.m.Main && s.taken[in.Name()] != nil {
-			a.fail("two inputs are called %q", in.Name())
+		if owns(g) && s.taken[in.Name()] != nil {
+			s.fail("two inputs are called %q", in.Name())
 		}
-		s.value(in.Value(), in.Name(), "input")
+		s.value(in.Value(), in.Name())
 		s.slot(in, a.names.Value(in.Value()))
 	}
 	direct := s.direct()
-	if g == a.m.Main {
+	if owns(g) || g.IsBody() {
 		s.claim(direct)
 	}
-	for _, v := range g.Consts() {
-		s.value(v, hint(v, direct), "const")
+	for _, v := range consts {
+		s.value(v, hint(v, direct))
 	}
 	for n := range g.Nodes() {
 		for _, v := range n.Results() {
 			if v != nil {
-				s.value(v, hint(v, direct), n.Op().Type)
+				s.value(v, hint(v, direct))
 			}
 		}
 	}
@@ -119,8 +128,7 @@ func hint(v *ir.Value, direct map[*ir.Value]*ir.Slot) string {
 }
 
 // direct maps each value that outputs of g return to the output that it stands for itself: the one of its own name, or the
-// first. Inputs and constants that have a name stand for outputs of that name only. Values of other graphs are not listed; a
-// file may return one under its own name.
+// first. Inputs and constants that have a name stand for outputs of that name only. Values of other graphs are not listed.
 func (s *scope) direct() map[*ir.Value]*ir.Slot {
 	r := map[*ir.Value]*ir.Slot{}
 	for _, o := range s.g.Outputs() {
@@ -135,7 +143,7 @@ func (s *scope) direct() map[*ir.Value]*ir.Slot {
 	return r
 }
 
-// claim reserves the names of the main graph's outputs, for the values that stand for them or for Identity nodes.
+// claim reserves the names of outputs, for the values that stand for them or for Identity nodes.
 func (s *scope) claim(direct map[*ir.Value]*ir.Slot) {
 	returns := map[string]*ir.Value{}
 	for _, o := range s.g.Outputs() {
@@ -174,8 +182,7 @@ func (s *scope) outputs(direct map[*ir.Value]*ir.Slot) {
 		if v == nil {
 			continue
 		}
-		d := direct[v]
-		if d != nil && d.Name() == o.Name() || v.Graph() != s.g && s.names.Value(v) == o.Name() {
+		if d := direct[v]; d != nil && d.Name() == o.Name() || v.Graph() != s.g && returnsOuter(o) && s.names.Value(v) == o.Name() {
 			s.slot(o, s.names.Value(v))
 			continue
 		}
@@ -183,26 +190,56 @@ func (s *scope) outputs(direct map[*ir.Value]*ir.Slot) {
 		name, ok := made[k]
 		if !ok {
 			name = o.Name()
-			if _, used := s.taken[name]; name == "" || used && s.g != s.m.Main {
-				name = s.fresh(name, "output")
+			if reserved, used := s.taken[name]; !s.free(name) && !(used && reserved == nil && (owns(s.g) || s.g.IsBody())) {
+				name = s.fresh(cmp.Or(name, "output"))
 			}
 			s.taken[name] = nil
 			made[k] = name
-			s.names.ids[s.g] = append(s.names.ids[s.g], &Identity{o, name, v})
+			s.names.ids[s.g] = append(s.names.ids[s.g], identity(o, name))
 		}
 		s.slot(o, name)
 	}
 }
 
-// value names v, unless it has a name already, by its hint or, if that is empty or taken, by a new one.
-func (s *scope) value(v *ir.Value, hint, root string) {
+// returnsOuter reports whether the file may name a value of an enclosing graph itself as output o.
+func returnsOuter(o *ir.Slot) bool {
+	k, ok := o.Extra.(keep.Outer)
+	return ok && k.Outer()
+}
+
+// value names v, unless it has a name already, by its hint or, if that is empty or not free, by a new one.
+func (s *scope) value(v *ir.Value, hint string) {
 	if w, ok := s.taken[s.names.Value(v)]; ok && w == v {
 		return
 	}
-	if _, used := s.taken[hint]; used || hint == "" {
-		hint = s.fresh(hint, root)
+	switch n, i := v.Def(); {
+	case s.free(hint):
+	case hint != "":
+		hint = s.fresh(hint)
+	case n != nil && n.Name() != "": // what exporters call it
+		hint = n.Name() + "_output_" + strconv.Itoa(i)
+		if !s.unused(hint) {
+			hint = s.fresh(hint)
+		}
+	default:
+		hint = s.fresh(kind(v))
 	}
 	s.bind(v, hint)
+}
+
+// free reports whether a value of s.g can have the name: nothing in the graph has it, and it hides no name of an enclosing
+// graph, except where the file does.
+func (s *scope) free(name string) bool {
+	if _, used := s.taken[name]; used || name == "" {
+		return false
+	}
+	for g := s.g.Outer(); g != nil; g = g.Outer() {
+		if _, hides := s.names.taken[g][name]; hides {
+			x, ok := s.g.Extra.(keep.Shadowing)
+			return ok && x.Shadows(name)
+		}
+	}
+	return true
 }
 
 func (s *scope) bind(v *ir.Value, name string) {
@@ -218,28 +255,53 @@ func (s *scope) slot(o *ir.Slot, name string) {
 	}
 }
 
-func (a *assigner) fail(format string, args ...any) {
-	if a.err == nil {
-		a.err = fmt.Errorf("the interface cannot be written: "+format, args...)
+// fail records that a name that the interface owns cannot be given.
+func (s *scope) fail(format string, args ...any) {
+	if s.err == nil && owns(s.g) {
+		s.err = fmt.Errorf("the interface cannot be written: "+format, args...)
 	}
 }
 
-// fresh makes a name that occurs nowhere in the model.
-func (a *assigner) fresh(hint, root string) string {
+// kind says what v is: the root of new names.
+func kind(v *ir.Value) string {
+	switch {
+	case v.Node() != nil:
+		return v.Node().Op().Type
+	case v.IsInput():
+		return "input"
+	}
+	return "const"
+}
+
+// unused reports whether a name occurs nowhere in the model, and takes it if so.
+func (a *assigner) unused(name string) bool {
 	if a.used == nil {
 		a.collect()
 	}
-	if hint != "" {
-		root = hint
+	if _, ok := a.used[name]; ok {
+		return false
 	}
+	a.used[name] = 0
+	return true
+}
+
+// fresh makes a name that occurs nowhere in the model: the root and a number.
+func (a *assigner) fresh(root string) string {
 	for {
-		a.used[root]++
-		name := root + "_" + strconv.Itoa(a.used[root])
-		if _, ok := a.used[name]; !ok {
-			a.used[name] = 0
+		name := root + "_" + strconv.Itoa(a.next(root))
+		if a.unused(name) {
 			return name
 		}
 	}
+}
+
+// next counts the names that were made of a root.
+func (a *assigner) next(root string) int {
+	if a.used == nil {
+		a.collect()
+	}
+	a.used[root]++
+	return a.used[root]
 }
 
 // collect gathers the names of all values and slots.

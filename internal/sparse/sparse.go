@@ -4,6 +4,7 @@ package sparse
 import (
 	"fmt"
 
+	"github.com/onnxopt/onnxopt/internal/keep"
 	"github.com/onnxopt/onnxopt/ir"
 )
 
@@ -11,22 +12,37 @@ import (
 const maxDense = 256 << 20
 
 // Tensor is the dense tensor that s stands for, expanded each time its elements are asked for. Its payload is a keep.Sparse.
-// Parts of s that contradict each other are an error; indices are checked when the elements are asked for.
+// Parts of s that contradict each other are an error; many indices are checked when the elements are asked for.
 func Tensor(s *ir.SparseTensor) (*ir.Tensor, error) {
+	if err := Check(s); err != nil {
+		return nil, err
+	}
+	return ir.NewLazyTensor(s.Values.DType(), s.Dims, payload{s}), nil
+}
+
+// eagerCount is up to how many indices Check looks at each.
+const eagerCount = 512
+
+// Check compares the parts of s with each other, and the indices with the bounds if there are not too many.
+func Check(s *ir.SparseTensor) error {
 	v, x, rank := s.Values, s.Indices, int64(len(s.Dims))
 	switch {
 	case ir.NumElements(s.Dims) < 0 || rank == 0:
-		return nil, fmt.Errorf("a sparse tensor cannot have the shape %v", s.Dims[:min(rank, 16)])
+		return fmt.Errorf("a sparse tensor cannot have the shape %v", s.Dims[:min(rank, 16)])
 	case v.Rank() != 1:
-		return nil, fmt.Errorf("the values of a sparse tensor have rank %d, not 1", v.Rank())
+		return fmt.Errorf("the values of a sparse tensor have rank %d, not 1", v.Rank())
 	case x.DType() != ir.Int64:
-		return nil, fmt.Errorf("the indices of a sparse tensor have type %s, not int64", x.DType())
+		return fmt.Errorf("the indices of a sparse tensor have type %s, not int64", x.DType())
 	case x.Rank() == 1 && x.Shape()[0] == v.Len():
 	case x.Rank() == 2 && x.Shape()[0] == v.Len() && x.Shape()[1] == rank:
 	default:
-		return nil, fmt.Errorf("the indices of a sparse tensor of rank %d with %d values have shape %s", rank, v.Len(), ir.StaticShape(x.Shape()...))
+		return fmt.Errorf("the indices of a sparse tensor of rank %d with %d values have shape %s", rank, v.Len(), ir.StaticShape(x.Shape()...))
 	}
-	return ir.NewLazyTensor(v.DType(), s.Dims, payload{s}), nil
+	if _, beside := x.Payload().(keep.External); x.Len() <= eagerCount && !beside {
+		_, err := linear(s)
+		return err
+	}
+	return nil
 }
 
 type payload struct{ s *ir.SparseTensor }

@@ -103,12 +103,14 @@ func listsConstants(m *ir.Model) bool { return m.IRVersion > 0 && m.IRVersion < 
 
 // scope holds the names of one graph.
 type scope struct {
-	g        *ir.Graph
-	pos      Pos
-	path     string // of ir.Source.Graph
-	outer    *scope
-	names    map[string]*ir.Value
-	unsorted bool // a node may use what a later one makes
+	g         *ir.Graph
+	pos       Pos
+	path      string // of ir.Source.Graph
+	outer     *scope
+	names     map[string]*ir.Value
+	unsorted  bool // a node may use what a later one makes
+	record    graphRecord
+	annotated []*ir.Value // with a quantization_annotation
 }
 
 func (b *builder) define(s *scope, n Name, v *ir.Value) {
@@ -116,6 +118,15 @@ func (b *builder) define(s *scope, n Name, v *ir.Value) {
 		b.fail(n.Pos, "%s is defined twice", quoteName(clip(n.Text)))
 	}
 	s.names[n.Text] = v
+	for o := s.outer; o != nil; o = o.outer {
+		if o.names[n.Text] != nil {
+			if s.record.shadows == nil {
+				s.record.shadows = map[string]bool{}
+			}
+			s.record.shadows[n.Text] = true
+			break
+		}
+	}
 }
 
 // graph fills g from its declaration.
@@ -127,8 +138,7 @@ func (b *builder) graph(g *ir.Graph, outer *scope, path string, d *GraphDecl) *s
 	b.nodes(s, d.Nodes)
 	b.outputs(s, d.Outputs)
 	b.info(s, d.Values)
-	b.acyclic(s)
-	b.absorb(g)
+	b.finish(s)
 	return s
 }
 
@@ -166,7 +176,7 @@ func (b *builder) input(s *scope, d *ValueDecl) {
 	v := s.g.AddInput(d.Name.Text, d.Type)
 	b.define(s, d.Name, v)
 	s.g.Inputs()[len(s.g.Inputs())-1].Meta = d.Notes.meta()
-	b.quant(v, d.Notes)
+	s.quant(v, d.Notes)
 	if d.Init != nil {
 		v.SetDefault(b.tensor(d.Init))
 	}
@@ -185,22 +195,61 @@ func (b *builder) initializer(s *scope, d *ValueDecl) {
 	}
 	v := s.g.NamedConst(d.Name.Text, t)
 	b.define(s, d.Name, v)
-	b.quant(v, d.Notes)
+	s.quant(v, d.Notes)
 }
 
 // listed records what an input says that only lists a constant.
 func (b *builder) listed(s *scope, d *ValueDecl) {
 	v := s.names[d.Name.Text]
 	v.Meta = d.Notes.meta()
-	b.quant(v, d.Notes)
+	s.quant(v, d.Notes)
 	if b.err == nil && d.Type != nil && !sameType(d.Type, v.Type()) {
 		v.SetType(d.Type)
 	}
 }
 
-func (b *builder) quant(v *ir.Value, n *Notes) {
-	if n != nil && len(n.Quant) > 0 {
-		v.Extra = &valueRecord{n.Quant}
+func (s *scope) quant(v *ir.Value, n *Notes) {
+	if n == nil || len(n.Quant) == 0 {
+		return
+	}
+	r := recordOf(v)
+	r.quant = append(r.quant, n.Quant...)
+	s.annotated = append(s.annotated, v)
+}
+
+// recordOf is the record of v, made if there is none.
+func recordOf(v *ir.Value) *valueRecord {
+	r, ok := v.Extra.(*valueRecord)
+	if !ok {
+		r = &valueRecord{name: v.Name()}
+		v.Extra = r
+	}
+	return r
+}
+
+func recordedQuant(v *ir.Value) []ir.Prop {
+	if r, ok := v.Extra.(*valueRecord); ok {
+		return r.quant
+	}
+	return nil
+}
+
+// bind finds the values that annotations in s refer to, so that these follow them.
+func (s *scope) bind() {
+	for _, v := range s.annotated {
+		r := recordOf(v)
+		for _, q := range r.quant {
+			for o := s; o != nil; o = o.outer {
+				if w := o.names[q.Value]; w != nil {
+					recordOf(w)
+					if r.bound == nil {
+						r.bound = map[string]bool{}
+					}
+					r.bound[q.Value] = true
+					break
+				}
+			}
+		}
 	}
 }
 
@@ -212,54 +261,66 @@ func (b *builder) outputs(s *scope, ds []*ValueDecl) {
 		}
 		if s.g.IsBody() { // A function's outputs are names; a type they carry is the value's.
 			s.g.AddOutput(d.Name.Text, v, nil)
-			b.describe(v, d)
+			b.describe(s, v, d)
 			continue
 		}
 		slot := s.g.AddOutput(d.Name.Text, v, d.Type)
 		slot.Meta = d.Notes.meta()
-		b.quant(v, d.Notes)
+		if v.Graph() != s.g {
+			slot.Extra = &slotRecord{outer: true}
+		}
+		s.quant(v, d.Notes)
 	}
 }
 
 // info records value_info.
 func (b *builder) info(s *scope, ds []*ValueDecl) {
-	var unbound []keep.Info
 	for _, d := range ds {
 		if d.Init != nil {
 			continue
 		}
 		if v := s.names[d.Name.Text]; v != nil {
-			b.describe(v, d)
+			b.describe(s, v, d)
 			continue
 		}
 		i := keep.Info{Name: d.Name.Text, Type: d.Type, Meta: d.Notes.meta()}
 		if d.Notes != nil {
 			i.Quant = d.Notes.Quant
 		}
-		unbound = append(unbound, i)
-	}
-	if unbound != nil {
-		s.g.Extra = &graphRecord{unbound}
+		s.record.unbound = append(s.record.unbound, i)
 	}
 }
 
-func (b *builder) describe(v *ir.Value, d *ValueDecl) {
+func (b *builder) describe(s *scope, v *ir.Value, d *ValueDecl) {
 	if d.Type != nil && (!v.IsInput() || v.Type() == nil) { // an input's own type wins
 		v.SetType(d.Type)
 	}
 	if m := d.Notes.meta(); m != nil {
 		v.Meta = m
 	}
-	b.quant(v, d.Notes)
+	s.quant(v, d.Notes)
 }
 
-func (b *builder) absorb(g *ir.Graph) {
+// finish checks the graph of s and takes in the Identity nodes that only name outputs. What the text says of their results stays as
+// said of names nobody has.
+func (b *builder) finish(s *scope) {
+	b.acyclic(s)
 	if b.err != nil {
 		return
 	}
-	naming.Absorb(g, func(s *ir.Slot, n *ir.Node) {
-		s.Extra = &slotRecord{n.Name(), n.Meta(), n.Pos()}
+	s.bind()
+	naming.Absorb(s.g, func(o *ir.Slot, n *ir.Node) {
+		o.Extra = &slotRecord{absorbed: true, name: n.Name(), meta: n.Meta(), pos: n.Pos()}
+		v := n.Result(0)
+		i := keep.Info{Name: v.Name(), Type: v.Type(), Quant: recordedQuant(v)}
+		if i.Type != nil || i.Quant != nil {
+			s.record.unbound = append(s.record.unbound, i)
+		}
 	})
+	if s.record.unbound != nil || s.record.shadows != nil {
+		r := s.record
+		s.g.Extra = &r
+	}
 }
 
 func (b *builder) functionHead(d *FuncDecl) *ir.Function {
@@ -297,8 +358,7 @@ func (b *builder) function(f *ir.Function, d *FuncDecl) {
 	b.nodes(s, d.Nodes)
 	b.outputs(s, d.Outputs)
 	b.info(s, d.Values)
-	b.acyclic(s)
-	b.absorb(f.Graph)
+	b.finish(s)
 }
 
 func (b *builder) training(main *scope, d *TrainingDecl) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/onnxopt/onnxopt/internal/keep"
 	"github.com/onnxopt/onnxopt/ir"
@@ -121,15 +122,36 @@ func (d *differ) slots(what string, a, b []*ir.Slot) {
 		d.typ(what, s.Type(), b[i].Type())
 		d.meta(what, s.Meta, b[i].Meta)
 		d.value(what, s.Value(), b[i].Value())
-		x, ok1 := s.Extra.(keep.Identity)
-		y, ok2 := b[i].Extra.(keep.Identity)
-		if ok1 && ok2 {
-			name1, meta1, _, had1 := x.Identity()
-			name2, meta2, _, had2 := y.Identity()
-			d.field(what+" identity", fmt.Sprint(name1, had1), fmt.Sprint(name2, had2))
-			d.meta(what+" identity", meta1, meta2)
-		}
+		name1, meta1, pos1, had1 := identity(s)
+		name2, meta2, pos2, had2 := identity(b[i])
+		d.field(what+" identity", fmt.Sprint(name1, pos1, had1), fmt.Sprint(name2, pos2, had2))
+		d.meta(what+" identity", meta1, meta2)
 	}
+}
+
+func identity(s *ir.Slot) (name string, m *ir.Meta, pos int64, ok bool) {
+	if k, is := s.Extra.(keep.Identity); is {
+		return k.Identity()
+	}
+	return "", nil, 0, false
+}
+
+func quantization(v *ir.Value) []ir.Prop {
+	if k, ok := v.Extra.(keep.Quantization); ok {
+		return k.Quantization()
+	}
+	return nil
+}
+
+// unbound is what the file says of names nobody has, by name: the order of value_info means nothing.
+func unbound(g *ir.Graph) []keep.Info {
+	k, ok := g.Extra.(keep.Unbound)
+	if !ok {
+		return nil
+	}
+	r := slices.Clone(k.Unbound())
+	slices.SortStableFunc(r, func(a, b keep.Info) int { return strings.Compare(a.Name, b.Name) })
+	return r
 }
 
 func (d *differ) value(what string, a, b *ir.Value) {
@@ -142,24 +164,17 @@ func (d *differ) value(what string, a, b *ir.Value) {
 	d.typ(what, a.Type(), b.Type())
 	d.meta(what, a.Meta, b.Meta)
 	d.tensor(what+" default", a.Default(), b.Default())
-	x, ok1 := a.Extra.(keep.Quantization)
-	y, ok2 := b.Extra.(keep.Quantization)
-	if ok1 && ok2 {
-		d.field(what+" quantization", x.Quantization(), y.Quantization())
-	}
+	d.field(what+" quantization", quantization(a), quantization(b))
 }
 
 func (d *differ) graph(what string, a, b *ir.Graph) {
-	x, ok1 := a.Extra.(keep.Unbound)
-	y, ok2 := b.Extra.(keep.Unbound)
-	if ok1 && ok2 {
-		for i, u := range x.Unbound() {
-			if v := y.Unbound(); d.field(what+" unbound", len(x.Unbound()), len(v)) {
-				d.field(what+" unbound", u.Name, v[i].Name)
-				d.typ(what+" unbound "+u.Name, u.Type, v[i].Type)
-				d.meta(what+" unbound "+u.Name, u.Meta, v[i].Meta)
-				d.field(what+" unbound "+u.Name, u.Quant, v[i].Quant)
-			}
+	x, y := unbound(a), unbound(b)
+	if d.field(what+" unbound", len(x), len(y)) {
+		for i, u := range x {
+			d.field(what+" unbound", u.Name, y[i].Name)
+			d.typ(what+" unbound "+u.Name, u.Type, y[i].Type)
+			d.meta(what+" unbound "+u.Name, u.Meta, y[i].Meta)
+			d.field(what+" unbound "+u.Name, u.Quant, y[i].Quant)
 		}
 	}
 	d.field(what+" name", a.Name(), b.Name())

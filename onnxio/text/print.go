@@ -3,6 +3,7 @@ package text
 import (
 	"bytes"
 	"io"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -59,14 +60,15 @@ const shortElements = 8
 type namer interface {
 	Value(*ir.Value) string
 	Slot(*ir.Slot) string
-	Identities(*ir.Graph) []*naming.Identity
+	Nodes(*ir.Graph) iter.Seq2[*ir.Node, *naming.Identity]
+	Named(g *ir.Graph, name string) (*ir.Value, bool)
+	Annotation(*ir.Value) []ir.Prop
 }
 
 // hints is the namer of PrintNode.
-type hints struct{}
+type hints struct{ *naming.Names }
 
-func (hints) Slot(s *ir.Slot) string                  { return s.Name() }
-func (hints) Identities(*ir.Graph) []*naming.Identity { return nil }
+func (hints) Slot(s *ir.Slot) string { return s.Name() }
 func (hints) Value(v *ir.Value) string {
 	switch {
 	case v == nil:
@@ -228,16 +230,12 @@ func (p *printer) body(g *ir.Graph) {
 			p.put(" ()\n")
 		}
 	}
-	late := newLate(g, p.names.Identities(g))
-	for n := range g.Nodes() {
-		for _, i := range late.before(n) {
+	for n, i := range p.names.Nodes(g) {
+		if n == nil {
 			p.identity(i)
+		} else {
+			p.node(n)
 		}
-		p.node(n)
-		late.wrote(n)
-	}
-	for _, i := range late.rest() {
-		p.identity(i)
 	}
 	p.put(strings.Repeat(" ", p.indent-3), "}")
 }

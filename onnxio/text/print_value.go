@@ -19,19 +19,12 @@ type decl struct {
 	data *ir.Tensor // initializers
 }
 
-func quantOf(v *ir.Value) []ir.Prop {
-	if q, ok := v.Extra.(keep.Quantization); ok {
-		return q.Quantization()
-	}
-	return nil
-}
-
 // inputs are the declarations of g's inputs. Below IR version 4 the main graph lists its constants, too.
 func (p *printer) inputs(g *ir.Graph) []decl {
 	var r []decl
 	for _, s := range g.Inputs() {
 		v := s.Value()
-		r = append(r, decl{name: p.names.Slot(s), typ: s.Type(), meta: s.Meta, q: quantOf(v)})
+		r = append(r, decl{name: p.names.Slot(s), typ: s.Type(), meta: s.Meta, q: p.names.Annotation(v)})
 	}
 	if lists(g) {
 		for _, v := range g.Consts() {
@@ -63,7 +56,7 @@ func (p *printer) values(g *ir.Graph) []decl {
 		}
 		t := v.Const()
 		name := p.names.Value(v)
-		inits = append(inits, decl{name: name, meta: t.Meta(), q: quantOf(v), data: t})
+		inits = append(inits, decl{name: name, meta: t.Meta(), q: p.names.Annotation(v), data: t})
 		if !lists(g) && (v.Meta != nil || !sameType(v.Type(), t.Type())) {
 			infos = append(infos, decl{name: name, typ: v.Type(), meta: v.Meta})
 		}
@@ -79,7 +72,7 @@ func (p *printer) values(g *ir.Graph) []decl {
 			if v == nil {
 				continue
 			}
-			d := decl{name: p.names.Value(v), typ: v.Type(), meta: v.Meta, q: quantOf(v)}
+			d := decl{name: p.names.Value(v), typ: v.Type(), meta: v.Meta, q: p.names.Annotation(v)}
 			if s := returned[v]; s != nil && sameType(d.typ, s.Type()) {
 				d.typ = nil
 			}
@@ -90,6 +83,9 @@ func (p *printer) values(g *ir.Graph) []decl {
 	}
 	if u, ok := g.Extra.(keep.Unbound); ok {
 		for _, i := range u.Unbound() {
+			if v, _ := p.names.Named(g, i.Name); v != nil {
+				continue // somebody has the name now
+			}
 			infos = append(infos, decl{name: i.Name, typ: i.Type, meta: i.Meta, q: i.Quant})
 		}
 	}

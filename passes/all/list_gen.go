@@ -4,7 +4,9 @@ package all
 
 import (
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/fuse/bnaffine"
 	"github.com/onnxopt/onnxopt/passes/fuse/convbn"
+	"github.com/onnxopt/onnxopt/passes/fuse/convfill"
 	"github.com/onnxopt/onnxopt/passes/fuse/convmuladd"
 	"github.com/onnxopt/onnxopt/passes/fuse/gemm"
 	"github.com/onnxopt/onnxopt/passes/fuse/padconv"
@@ -26,7 +28,9 @@ import (
 // list holds the passes in the order of their directories.
 func list() []*passes.Pass {
 	return []*passes.Pass{
+		bnaffine.Pass,
 		convbn.Pass,
+		convfill.Pass,
 		convmuladd.Pass,
 		gemm.Pass,
 		padconv.Pass,

@@ -2,11 +2,9 @@
 package convbn
 
 import (
-	"errors"
 	"fmt"
-	"math"
-	"slices"
 
+	"github.com/onnxopt/onnxopt/internal/affine"
 	"github.com/onnxopt/onnxopt/internal/convfold"
 	"github.com/onnxopt/onnxopt/internal/weights"
 	"github.com/onnxopt/onnxopt/ir"
@@ -33,33 +31,21 @@ var rule = &rewrite.Rule{
 	Promise: passes.Promise{RelTol: 1e-4},
 	Match: rewrite.MustParse(`
 		y = {Conv, ConvTranspose} <...> (x, w: const, b?: const)
-		z = BatchNormalization <epsilon = @epsilon, momentum = @momentum, is_test = @test, consumed_inputs = @consumed>
-			(y, scale: const, bias: const, mean: const, var: const)`),
+		z = BatchNormalization ` + affine.Attributes + ` (y, scale: const, bias: const, mean: const, var: const)`),
 	Where: func(m *rewrite.Match) error {
-		if err := inference(m); err != nil {
-			return err
-		}
 		n, w := m.Node("y"), m.Const("w")
 		if !weights.Supported(w.DType()) {
 			return fmt.Errorf("the weights are of type %s", w.DType())
 		}
-		channels, _, err := convfold.Channels(n, w)
+		channels, _, err := convfold.Channels(n, w.Shape())
 		if err != nil {
 			return err
 		}
-		var p [4][]float64
-		for i, name := range []string{"scale", "bias", "mean", "var"} {
-			t := m.Const(name)
-			if !slices.Equal(t.Shape(), []int64{int64(channels)}) || !weights.Supported(t.DType()) {
-				return fmt.Errorf("%s is a %s for %d channels", name, t.Type(), channels)
-			}
-			if p[i], err = weights.Floats(t); err != nil {
-				m.Fail(err)
-				return err
-			}
+		p, err := affine.ReadNorm(m.Root(), channels)
+		if err != nil {
+			return convfold.Refuse(m, err)
 		}
-		epsilon := float64(m.Attr("epsilon").Float())
-		scale, shift := affine(p[0], p[1], p[2], p[3], epsilon)
+		scale, shift := p.Affine()
 		f, err := convfold.Fold(n, w, m.Const("b"), scale, shift)
 		m.Keep = f
 		return convfold.Refuse(m, err)
@@ -67,31 +53,4 @@ var rule = &rewrite.Rule{
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return []*ir.Value{convfold.Replace(b, m.Node("y"), m.Keep.(*convfold.Folded))}
 	},
-}
-
-// inference checks that the node normalizes with the given statistics. Versions before 7 say so by an attribute, versions
-// 7 to 13 by having no result but the first, later ones by training_mode, which the pattern leaves at its default 0.
-func inference(m *rewrite.Match) error {
-	opset := m.Opset("")
-	given := 0
-	for _, v := range m.Root().Results() {
-		if v != nil {
-			given++
-		}
-	}
-	if opset < 7 && m.Attr("test").Int() == 0 || opset < 14 && given > 1 {
-		return errors.New("it normalizes in training mode")
-	}
-	return nil
-}
-
-// affine gives normalization as x*s + t for each channel. A variance that is negative, or zero without epsilon, gives what is
-// not finite and is refused when it is rounded.
-func affine(scale, bias, mean, variance []float64, epsilon float64) (s, t []float64) {
-	s, t = make([]float64, len(scale)), make([]float64, len(scale))
-	for i := range scale {
-		s[i] = scale[i] / math.Sqrt(variance[i]+epsilon)
-		t[i] = bias[i] - float64(mean[i]*s[i])
-	}
-	return s, t
 }

@@ -4,6 +4,7 @@ package convmuladd
 import (
 	"fmt"
 
+	"github.com/onnxopt/onnxopt/internal/affine"
 	"github.com/onnxopt/onnxopt/internal/convfold"
 	"github.com/onnxopt/onnxopt/internal/weights"
 	"github.com/onnxopt/onnxopt/ir"
@@ -26,14 +27,7 @@ var mul = &rewrite.Rule{
 	Match: rewrite.MustParse(`
 		y = {Conv, ConvTranspose} <...> (x, w: const, b?: const)
 		z = {Mul, Div} (y, c: const)`),
-	Where: func(m *rewrite.Match) error {
-		return where(m, func(c float64) (scale, shift float64) {
-			if m.Root().Op().Type == "Div" {
-				return 1 / c, 0
-			}
-			return c, 0
-		})
-	},
+	Where:   where,
 	Replace: replace,
 }
 
@@ -46,61 +40,26 @@ var add = &rewrite.Rule{
 		z = {Add, Sub} (y, c: const)`, `
 		y = {Conv, ConvTranspose} <...> (x, w: const, b?: const)
 		z = Sub (c: const, y)`),
-	Where: func(m *rewrite.Match) error {
-		return where(m, func(c float64) (scale, shift float64) {
-			switch {
-			case m.Root().Op().Type == "Add":
-				return 1, c
-			case m.Root().Operand(0) == m.Value("y"):
-				return 1, -c
-			}
-			return -1, c
-		})
-	},
+	Where:   where,
 	Replace: replace,
 }
 
-// where folds the operation that turns the constant c of a channel into a scale and a shift.
-func where(m *rewrite.Match, affine func(c float64) (scale, shift float64)) error {
+func where(m *rewrite.Match) error {
 	n, w := m.Node("y"), m.Const("w")
 	if !weights.Supported(w.DType()) {
 		return fmt.Errorf("the weights are of type %s", w.DType())
 	}
-	channels, _, err := convfold.Channels(n, w)
+	channels, _, err := convfold.Channels(n, w.Shape())
 	if err != nil {
 		return err
 	}
-	c := m.Const("c")
-	if !perChannel(c.Shape(), channels, w.Rank()) {
-		return fmt.Errorf("c has shape %v, which is not one number for each of %d channels", c.Shape(), channels)
-	}
-	v, err := weights.Floats(c)
+	scale, shift, err := affine.ReadArithmetic(m.Root(), m.Value("y"), channels, w.Rank())
 	if err != nil {
-		m.Fail(err)
-		return err
-	}
-	scale, shift := make([]float64, channels), make([]float64, channels)
-	for i := range scale {
-		scale[i], shift[i] = affine(v[i%len(v)])
+		return convfold.Refuse(m, err)
 	}
 	f, err := convfold.Fold(n, w, m.Const("b"), scale, shift)
 	m.Keep = f
 	return convfold.Refuse(m, err)
-}
-
-// perChannel reports whether a constant of that shape, broadcast to a result [N, channels, ...] of the given rank, holds one
-// number for each channel, or one for all, and does not make the result larger.
-func perChannel(shape []int64, channels, rank int) bool {
-	if len(shape) > rank {
-		return false
-	}
-	for i, d := range shape {
-		axis := i + rank - len(shape)
-		if d != 1 && (axis != 1 || d != int64(channels)) {
-			return false
-		}
-	}
-	return true
 }
 
 func replace(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {

@@ -91,10 +91,10 @@ func (e *eliminator) results(n *ir.Node) {
 	})
 }
 
-// countsResults reports whether the number of results decides what n computes: before opset 14 a BatchNormalization that
-// has more than one is in training mode.
+// countsResults reports whether results mean something by being there: a BatchNormalization that has more than one trains before
+// opset 14, and has to have all of them where it trains later; an Attention gives the present keys and values together.
 func countsResults(n *ir.Node) bool {
-	return n.Op() == ir.Op("BatchNormalization") && n.Graph().Opset("") < 14
+	return n.Op() == ir.Op("BatchNormalization") || n.Op() == ir.Op("Attention")
 }
 
 type purity uint8

@@ -3,6 +3,7 @@ package noop
 import (
 	"errors"
 
+	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 
@@ -23,6 +24,14 @@ func repeatedRules() []*rewrite.Rule {
 			Match: rewrite.MustParse(`
 				x: shared = Clip <min = @low, max = @high> (v, min?, max?)
 				y = Clip <min = @low, max = @high> (x, min?, max?)`),
+			Replace: toX,
+		}, {
+			Name: "cast-there-and-back",
+			Doc:  "removes a cast to a type that holds every value, and the cast back",
+			Match: rewrite.MustParse(`
+				y: shared = Cast <to = @wide, ...> (x)
+				z = Cast <to = @back, ...> (y)`),
+			Where:   castsBack,
 			Replace: toX,
 		}, {
 			Name: "twice",
@@ -62,4 +71,43 @@ func unbounded(m *rewrite.Match) error {
 		return errors.New("before opset 11 it makes infinities finite")
 	}
 	return nil
+}
+
+func castsBack(m *rewrite.Match) error {
+	from, wide := m.DType("x"), ir.DType(m.Attr("wide").Int())
+	switch {
+	case from == ir.Undefined || int64(from) != m.Attr("back").Int():
+		return errType
+	case !holds(wide, from):
+		return errors.New("the type between does not hold every value")
+	}
+	return nil
+}
+
+// holds reports whether every value of type d is one of type wide.
+func holds(wide, d ir.DType) bool {
+	switch {
+	case d == ir.Bool:
+		return wide.IsInt() && wide.Bits() >= 8 || precision(wide) > 0
+	case d.IsInt() && wide.IsInt() && d.Bits() >= 8:
+		return wide.IsSigned() == d.IsSigned() && wide.Bits() >= d.Bits() || wide.IsSigned() && wide.Bits() > d.Bits()
+	case d.IsInt() && d.Bits() >= 8:
+		return precision(wide) >= d.Bits()
+	case d == ir.BFloat16:
+		return wide == ir.Float32 || wide == ir.Float64 || wide == d
+	}
+	return precision(d) > 0 && precision(wide) >= precision(d)
+}
+
+// precision is the number of bits up to which a floating-point type holds all integers, 0 for types that are not looked at.
+func precision(d ir.DType) int {
+	switch d {
+	case ir.Float16:
+		return 11
+	case ir.Float32:
+		return 24
+	case ir.Float64:
+		return 53
+	}
+	return 0
 }

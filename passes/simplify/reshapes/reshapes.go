@@ -54,7 +54,7 @@ func rules() []*rewrite.Rule {
 			Match: rewrite.MustParse(`z = Expand (x, shape)`),
 			Where: proves(view.Expand),
 			Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
-				return []*ir.Value{b.Op("Expand", []*ir.Value{m.Value("x"), b.Ints("", m.Keep.([]int64)...)})}
+				return []*ir.Value{b.Like(m.Root(), []*ir.Value{m.Value("x"), b.Ints("", m.Keep.([]int64)...)})}
 			},
 		},
 	}
@@ -127,11 +127,15 @@ func shapeOperand(m *rewrite.Match, operand view.Operand) ([]int64, bool) {
 	return operand(x, z)
 }
 
-// reshape makes a Reshape of x to what the condition has kept.
+// reshape makes a Reshape of x to what the condition has kept. A Reshape at the root keeps its name.
 func reshape(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 	shape, ok := m.Keep.(*ir.Value)
 	if !ok {
 		shape = b.Ints("", m.Keep.([]int64)...)
 	}
-	return []*ir.Value{b.Op("Reshape", []*ir.Value{m.Value("x"), shape})}
+	in := []*ir.Value{m.Value("x"), shape}
+	if n := m.Root(); n.Is("Reshape") && n.Attr("allowzero") == nil {
+		return []*ir.Value{b.Like(n, in)}
+	}
+	return []*ir.Value{b.Op("Reshape", in)}
 }

@@ -45,7 +45,7 @@ func rules() []*rewrite.Rule {
 				return err
 			},
 			Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
-				return []*ir.Value{b.Op("Transpose", []*ir.Value{m.Value("x")}, ir.IntsAttr("perm", m.Keep.([]int64)))}
+				return []*ir.Value{b.Like(m.Root(), []*ir.Value{m.Value("x")}, ir.IntsAttr("perm", m.Keep.([]int64)))}
 			},
 		}, {
 			Name:  "as-reshape",

@@ -1,0 +1,234 @@
+package gemm
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/onnxopt/onnxopt/internal/par"
+)
+
+// ConvParams describe a two-dimensional convolution as ONNX's Conv does; a one-dimensional one has height, kernel, stride and
+// dilation 1 in the first dimension. Pairs are height, width.
+type ConvParams struct {
+	In, Out, Groups          int // channels
+	Kernel, Stride, Dilation [2]int
+	Pad                      [4]int // top, left, bottom, right
+	Clamp                    bool   // limit the result to Lo..Hi; NaN stays
+	Lo, Hi                   float32
+}
+
+func (p *ConvParams) check() error {
+	if p.In < 1 || p.Out < 1 || p.Groups < 1 || p.In%p.Groups != 0 || p.Out%p.Groups != 0 {
+		return fmt.Errorf("gemm: convolution of %d to %d channels in %d groups", p.In, p.Out, p.Groups)
+	}
+	for i := range 2 {
+		if p.Kernel[i] < 1 || p.Stride[i] < 1 || p.Dilation[i] < 1 || p.Pad[i] < 0 || p.Pad[i+2] < 0 {
+			return errors.New("gemm: convolution with kernel, stride or dilation below 1, or negative padding")
+		}
+	}
+	return nil
+}
+
+// OutputSize returns the height and width of the result for an input of height h and width w, or zeros where the kernel is
+// larger than the padded input.
+func (p *ConvParams) OutputSize(h, w int) (oh, ow int) {
+	size := func(n, i int) int {
+		free := n + p.Pad[i] + p.Pad[i+2] - (p.Kernel[i]-1)*p.Dilation[i] - 1
+		if free < 0 {
+			return 0
+		}
+		return free/p.Stride[i] + 1
+	}
+	return size(h, 0), size(w, 1)
+}
+
+// A Conv is a float32 convolution over channel-first images with weights arranged for its kernels. It may be used by several
+// goroutines at once.
+type Conv struct {
+	p       ConvParams
+	kernel  *microkernel
+	weights []*PackedA[float32] // by group, except for depthwise
+	taps    []float32           // depthwise: weights by output channel
+	bias    []float32           // zero-padded by a tile's height; by group at distance biasStep
+	biasLen int
+	last    atomic.Pointer[convPlan]
+}
+
+// NewConv prepares a convolution. Weights are [Out][In/Groups][kernel height][kernel width]; bias is nil or has Out elements.
+func NewConv(p ConvParams, weights, bias []float32) (*Conv, error) {
+	return newConv(float32Best, p, weights, bias)
+}
+
+func newConv(kernel *microkernel, p ConvParams, weights, bias []float32) (*Conv, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	m, k := p.Out/p.Groups, p.In/p.Groups*p.Kernel[0]*p.Kernel[1]
+	if len(weights) != p.Out*k || (bias != nil && len(bias) != p.Out) {
+		return nil, fmt.Errorf("gemm: convolution with %d weights and %d biases for %d x %d", len(weights), len(bias), p.Out, k)
+	}
+	c := &Conv{p: p, kernel: kernel}
+	c.biasLen = roundUp(m, kernel.mr())
+	c.bias = make([]float32, p.Groups*c.biasLen)
+	if bias != nil {
+		for g := range p.Groups {
+			copy(c.bias[g*c.biasLen:], bias[g*m:][:m])
+		}
+	}
+	if c.depthwise() {
+		c.taps = append([]float32(nil), weights...)
+		return c, nil
+	}
+	for g := range p.Groups {
+		c.weights = append(c.weights, packA(kernel, RowMajor(weights[g*m*k:][:m*k], m, k)))
+	}
+	return c, nil
+}
+
+// depthwise reports whether each output channel reads one input channel.
+func (c *Conv) depthwise() bool { return c.p.In == c.p.Groups && c.p.Groups > 1 }
+
+// pointwise reports whether the convolution is a matrix product as it stands.
+func (c *Conv) pointwise() bool {
+	p := &c.p
+	return p.Kernel == [2]int{1, 1} && p.Stride == [2]int{1, 1} && p.Pad == [4]int{}
+}
+
+// OutputSize is [ConvParams.OutputSize].
+func (c *Conv) OutputSize(h, w int) (oh, ow int) { return c.p.OutputSize(h, w) }
+
+// Scratch returns how many elements Run needs for images of height h and width w with so many workers.
+func (c *Conv) Scratch(h, w, workers int) int {
+	if c.pointwise() && !c.depthwise() {
+		return scratchLen(c.kernel, c.p.Out/c.p.Groups, h*w, c.p.In/c.p.Groups, workers)
+	}
+	pl := c.plan(h, w)
+	if c.depthwise() {
+		return workers * pl.depthwiseLen()
+	}
+	return c.p.In*pl.channel + pl.slack + workers*pl.outLen
+}
+
+// Run computes dst = clamp(conv(src) + bias) for n images of height h and width w. Src is [n][In][h][w], dst is
+// [n][Out][oh][ow] and does not overlap it. Scratch is used if it is at least Scratch(h, w, pool.Workers()) long; otherwise
+// Run allocates.
+func (c *Conv) Run(dst, src []float32, n, h, w int, scratch []float32, pool *par.Pool) {
+	oh, ow := c.OutputSize(h, w)
+	in, out := c.p.In*h*w, c.p.Out*oh*ow
+	if n == 0 || out == 0 {
+		return
+	}
+	if len(src) < n*in || len(dst) < n*out {
+		panic(fmt.Sprintf("gemm: convolution of %d images of %dx%d with %d elements into %d", n, h, w, len(src), len(dst)))
+	}
+	if need := c.Scratch(h, w, pool.Workers()); len(scratch) < need {
+		scratch = make([]float32, need)
+	}
+	for i := range n {
+		d, s := dst[i*out:][:out], src[i*in:][:in]
+		switch {
+		case c.depthwise():
+			c.runDepthwise(d, s, h, w, scratch, pool)
+		case c.pointwise():
+			c.runPointwise(d, s, h*w, scratch, pool)
+		default:
+			c.runImplicit(d, s, h, w, scratch, pool)
+		}
+	}
+}
+
+func (c *Conv) runPointwise(dst, src []float32, n int, scratch []float32, pool *par.Pool) {
+	m, k := c.p.Out/c.p.Groups, c.p.In/c.p.Groups
+	for g := range c.p.Groups {
+		product(c.kernel, RowMajor(dst[g*m*n:][:m*n], m, n), operandA[float32]{packed: c.weights[g]},
+			operandB[float32]{view: RowMajor(src[g*k*n:][:k*n], k, n)},
+			Options[float32]{RowBias: c.bias[g*c.biasLen:][:c.biasLen], Clamp: c.p.Clamp, Lo: c.p.Lo, Hi: c.p.Hi, Pool: pool, Scratch: scratch})
+	}
+}
+
+// runImplicit multiplies the weights with the matrix of all windows, whose rows are read from a padded copy of the input.
+func (c *Conv) runImplicit(dst, src []float32, h, w int, scratch []float32, pool *par.Pool) {
+	pl := c.plan(h, w)
+	copied := scratch[:c.p.In*pl.channel+pl.slack]
+	outs := scratch[len(copied):]
+	pool.For(c.p.In, 1, func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			pl.split(c.kernel, copied[i*pl.channel:][:pl.channel], src[i*h*w:][:h*w], false)
+		}
+	})
+	m, k := c.p.Out/c.p.Groups, c.p.In/c.p.Groups
+	down, across := (m+pl.outRows-1)/pl.outRows, (pl.oh+pl.band-1)/pl.band
+	pool.For(c.p.Groups*across*down, 1, func(worker, lo, hi int) {
+		t := new(tile)
+		setClamp(t, c.p.Lo, c.p.Hi)
+		for x := lo; x < hi; x++ {
+			g, y, i := x/(across*down), x/down%across*pl.band, x%down*pl.outRows
+			rows := min(pl.outRows, m-i)
+			b := convBlock{conv: c, plan: pl, group: g, y: y, height: min(pl.band, pl.oh-y), row: i, rows: rows}
+			b.in = copied[g*k*pl.channel+y*pl.wq:]
+			b.run(t, dst[(g*m+i)*pl.oh*pl.ow:][:rows*pl.oh*pl.ow], outs[worker*pl.outLen:][:pl.outLen])
+		}
+	})
+}
+
+// A convBlock is some output channels of one group over a band of output rows.
+type convBlock struct {
+	conv       *Conv
+	plan       *convPlan
+	group      int
+	y, height  int
+	row, rows  int // output channels within the group
+	in         []float32
+	out        []float32
+	outStride  int
+	first, end int // columns of the product
+}
+
+// run computes the block into dst, which begins with the block's first channel. Where the copy's rows are wider than the
+// result's, it computes the columns between them, too, into buffer, and drops them.
+func (b *convBlock) run(t *tile, dst, buffer []float32) {
+	pl := b.plan
+	cols := (b.height-1)*pl.wq + pl.ow
+	plane := pl.oh * pl.ow
+	if pl.wq == pl.ow {
+		b.product(t, dst[b.y*pl.ow:], plane, cols)
+		return
+	}
+	stride := roundUp(cols, 8)
+	b.product(t, buffer, stride, cols)
+	for r := range b.rows {
+		compact(b.conv.kernel, dst[r*plane+b.y*pl.ow:][:b.height*pl.ow], buffer[r*stride:], b.height, pl.ow, pl.wq)
+	}
+}
+
+func (b *convBlock) product(t *tile, out []float32, stride, cols int) {
+	kernel, a := b.conv.kernel, b.conv.weights[b.group]
+	mr, nr := kernel.mr(), kernel.nr()
+	t.aRow, t.aStep, t.cRow = 4, 4*mr, 4*stride
+	for p0 := 0; p0 < a.k; p0 += blockK {
+		t.k = min(blockK, a.k-p0)
+		t.offsets = &b.plan.offsets[p0]
+		t.flags, t.rowBias = 0, nil
+		if p0 > 0 {
+			t.flags |= flagAccumulate
+		}
+		last := p0+t.k == a.k
+		if last && b.conv.p.Clamp {
+			t.flags |= flagClamp
+		}
+		for i := 0; i < b.rows; i += mr {
+			row := b.row + i
+			t.a = unsafe.Pointer(&a.data[row*a.k+p0*mr])
+			if last {
+				t.rowBias = unsafe.Pointer(&b.conv.bias[b.group*b.conv.biasLen+row])
+			}
+			for q := 0; q < cols; q += nr {
+				t.b = unsafe.Pointer(&b.in[q])
+				t.c = unsafe.Pointer(&out[i*stride+q])
+				kernel.run(t, min(mr, b.rows-i), min(nr, cols-q))
+			}
+		}
+	}
+}

@@ -1,0 +1,16 @@
+//go:build linux || darwin
+
+package onnxio
+
+import "syscall"
+
+func mkfifo(path string) error { return syscall.Mkfifo(path, 0o600) }
+
+// freeSpace is how many bytes the disk of dir can take; 0 if that cannot be known.
+func freeSpace(dir string) int64 {
+	var s syscall.Statfs_t
+	if syscall.Statfs(dir, &s) != nil {
+		return 0
+	}
+	return int64(s.Bavail) * int64(s.Bsize)
+}
