@@ -28,6 +28,8 @@ type Options struct {
 	MaxSets int
 	// Threads is handed to the engine.
 	Threads int
+	// Observe sees the outputs of both models on each set, before they are compared; may be nil.
+	Observe func(set Set, a, b map[string]ir.Datum)
 }
 
 // State is the outcome of a comparison.
@@ -224,6 +226,9 @@ func (c *comparison) set(ctx context.Context, a, b engine.Session, src Source) (
 			return true
 		}
 		return c.refuse(ctx, src, err)
+	}
+	if c.o.Observe != nil {
+		c.o.Observe(c.v.Set, want, got)
 	}
 	for _, slot := range c.a.Main.Outputs() {
 		name := slot.Name()

@@ -83,6 +83,7 @@ type Set struct {
 	src     source
 	spec    picture.Spec
 	hasSpec bool
+	classes []string
 	skipped []error
 	nSkips  int
 }
@@ -205,7 +206,12 @@ type Batch struct {
 	Inputs  map[string]ir.Datum
 	// Padded counts copies of the last sample at the end, which fill up the batch of a model that takes no other size.
 	Padded int
+
+	rows int
 }
+
+// Rows is the number of samples that a run computes, copies included.
+func (b *Batch) Rows() int { return b.rows }
 
 // Batches yields up to n samples at a time, put together along the first axis. A batch ends early where shapes change; a model whose
 // inputs have a fixed first size above one gets batches of that size.
@@ -331,7 +337,7 @@ func (s *Set) openFolder() (source, string, error) {
 		src, err = s.openTestData(byKind["test_data_set"])
 		return src, "onnx", err
 	case byKind["npz"] != nil:
-		return &npzFolder{files: byKind["npz"]}, "npz", nil
+		return &npzFolder{s, byKind["npz"]}, "npz", nil
 	case byKind["npy"] != nil:
 		src, err = s.openNpyFolder(byKind["npy"])
 		return src, "npy", err

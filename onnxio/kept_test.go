@@ -263,17 +263,6 @@ func TestIdentityOfSequence(t *testing.T) {
 	bytesOf(t, m)
 }
 
-func TestIRVersionRises(t *testing.T) {
-	m := ir.NewModel(8, 21)
-	m.Main.AddOutput("y", m.Main.Const(ir.NewTensor(ir.Int4, []int64{3}, []byte{0x21, 3})), nil)
-	var b bytes.Buffer
-	w, err := Write(&b, m, WriteOptions{})
-	require.NoError(t, err)
-	assert.Equal(t, []string{"ir_version rises from 8 to 10, which type int4 needs"}, w.Remarks)
-	assert.Equal(t, int64(10), mustRead(t, b.Bytes(), Options{}).Model.IRVersion)
-	assert.Equal(t, int64(8), m.IRVersion)
-}
-
 // Nodes out of order are sorted, and the model says so.
 func TestUnsorted(t *testing.T) {
 	m := ir.NewModel(8, 17)
@@ -321,4 +310,28 @@ func TestStrayValueInfo(t *testing.T) {
 	valueNamed(t, f.Model.Main, "b").SetName("nobody")
 	again := mustRead(t, bytesOf(t, f.Model), Options{})
 	assert.Nil(t, valueNamed(t, again.Model.Main, "nobody").Type())
+}
+
+// The type of a function's input stands in value_info; it is read, and written where a function is made anew.
+func TestTypesOfFunctionInputs(t *testing.T) {
+	m := ir.NewModel(10, 21)
+	typ := ir.TensorType(ir.Float32, ir.Shape{ir.Symbol("N"), ir.Static(3)})
+	f := m.NewFunction(ir.OpID{Domain: "local", Type: "F"}, ir.Opset{Version: 21})
+	x := f.Graph.AddInput("a", typ)
+	neg := f.Graph.New(nil, ir.Op("Neg"), []*ir.Value{x})
+	k := f.Graph.Const(ir.TensorOf([]float32{1, 2, 3}))
+	f.Graph.AddOutput("b", f.Graph.New(nil, ir.Op("Add"), []*ir.Value{neg.Result(0), k}).Result(0), nil)
+	m.SetOpset("local", 1)
+	y := m.Main.New(nil, f.ID(), []*ir.Value{m.Main.AddInput("x", typ)})
+	m.Main.AddOutput("y", y.Result(0), typ)
+	b := bytesOf(t, m)
+	newOracle(t).sameListing(t, "made", b, mustRead(t, b, Options{}).Model)
+
+	again := mustRead(t, b, Options{}).Model
+	body := again.Functions[0].Graph
+	assert.True(t, typ.Equal(body.Inputs()[0].Type()))
+	assert.Equal(t, "Constant", body.NodeList()[0].Op().Type, "functions have no initializers")
+	body.Inputs()[0].SetType(ir.TensorType(ir.Float16, nil))
+	assert.Equal(t, ir.Float16, mustRead(t, bytesOf(t, again), Options{}).Model.Functions[0].Graph.Inputs()[0].Type().Elem)
+	assert.Equal(t, b, bytesOf(t, mustRead(t, b, Options{}).Model))
 }

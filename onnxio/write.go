@@ -105,11 +105,17 @@ func newWriter(m *ir.Model) (*writer, error) {
 	if m.Main == nil {
 		return nil, errors.New("the model has no graph")
 	}
+	if m.IRVersion < 1 {
+		return nil, errors.New("the model has no ir_version")
+	}
 	names, err := naming.Assign(m)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{m: m, names: names, irVersion: m.IRVersion}
+	w := &writer{m: m, names: names, irVersion: m.IRVersion, graphs: map[*ir.Function][]*ir.Graph{}}
+	for _, g := range m.Graphs() {
+		w.graphs[g.Function()] = append(w.graphs[g.Function()], g)
+	}
 	w.raise()
 	return w, w.unchanged()
 }
@@ -129,62 +135,4 @@ func (w *writer) unchanged() error {
 		}
 	}
 	return nil
-}
-
-// raise finds the IR version that what was made since reading needs.
-func (w *writer) raise() {
-	need, why := int64(0), ""
-	want := func(v int64, what string) {
-		if v > need {
-			need, why = v, what
-		}
-	}
-	for _, f := range w.m.Functions {
-		if f.Extra == nil {
-			want(8, "a function")
-			if f.Overload != "" {
-				want(10, "an overloaded function")
-			}
-		}
-	}
-	tensor := func(t *ir.Tensor) {
-		if recordOf(t) == nil {
-			want(dtypeIRVersion(t.DType()), "type "+t.DType().String())
-		}
-	}
-	for _, g := range w.m.Graphs() {
-		for _, v := range g.Consts() {
-			tensor(v.Const())
-		}
-		for n := range g.Nodes() {
-			for _, a := range n.Attrs() {
-				if a.Extra == nil {
-					for t := range tensorsOf(a) {
-						tensor(t)
-					}
-				}
-			}
-		}
-	}
-	if need > w.m.IRVersion {
-		w.irVersion = need
-		w.done.Remarks = append(w.done.Remarks, fmt.Sprintf("ir_version rises from %d to %d, which %s needs", w.m.IRVersion, need, why))
-	}
-}
-
-// dtypeIRVersion is the IR version that brought an element type.
-func dtypeIRVersion(d ir.DType) int64 {
-	switch d {
-	case ir.Float8E4M3FN, ir.Float8E4M3FNUZ, ir.Float8E5M2, ir.Float8E5M2FNUZ:
-		return 9
-	case ir.Int4, ir.Uint4:
-		return 10
-	case ir.Float4E2M1:
-		return 11
-	case ir.Float8E8M0:
-		return 12
-	case ir.Int2, ir.Uint2:
-		return 13
-	}
-	return 0
 }

@@ -156,7 +156,9 @@ func (f *fileWriter) replace(write func(io.Writer) error) error {
 		if closeBeforeRename {
 			f.closeSource()
 		}
-		f.syncDir() // the data files' names are on the disk before the model's
+		if len(f.shards.shards)+len(f.copies) > 0 {
+			f.syncDir() // the data files' names are on the disk before the model's
+		}
 		err = os.Rename(t.Name(), f.path)
 	}
 	if err != nil {

@@ -115,7 +115,7 @@ func (c *graphWriter) consts() error {
 	for _, v := range c.g.Consts() {
 		e := extraOf[valueExtra](v.Extra)
 		isNew := e == nil || e.init == nil
-		if c.g.IsBody() || isNew && c.irVersion < 4 && c.g.Outer() != nil {
+		if c.asNode(c.g, v) {
 			r, err := c.constantNode(v)
 			if err != nil {
 				return err
@@ -163,9 +163,6 @@ func (c *graphWriter) init(v *ir.Value, t *ir.Tensor) error {
 
 // constantNode is a constant as a node, for graphs without initializers.
 func (c *graphWriter) constantNode(v *ir.Value) (wire.Rope, error) {
-	if c.g.Opset("") == 0 {
-		return wire.Rope{}, fmt.Errorf("%s: a constant needs the default operator set, which is not imported", c.g.Path())
-	}
 	a, err := c.attr(nodeAttrs, ir.TensorAttr("value", v.Const()))
 	if err != nil {
 		return a, err
@@ -222,7 +219,7 @@ func (c *graphWriter) identity(i *naming.Identity) (wire.Rope, error) {
 		m.Str(nodeName, name)
 		putMeta(m, nodeDoc, nodeProps, meta, nil)
 	}
-	if have, need := c.g.Opset(""), identityOpset(i.Value.Type()); !found && have < need {
+	if have, need := c.opset(c.g), identityOpset(i.Value.Type()); !found && have < need {
 		return wire.Rope{}, fmt.Errorf("%s: output %q needs an Identity of a value of type %s, which opset %d of the default domain does not have",
 			c.g.Path(), i.Slot.Name(), i.Value.Type(), have)
 	}

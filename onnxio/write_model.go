@@ -15,6 +15,7 @@ type writer struct {
 	names     *naming.Names
 	data      *dataPlan // where elements go; nil if everything stays where it is
 	irVersion int64
+	graphs    map[*ir.Function][]*ir.Graph // by the function that they are or are nested in, nil for none
 	done      Written
 }
 
@@ -32,7 +33,7 @@ func (w *writer) model() (wire.Rope, error) {
 	p.Str(modelDomain, m.DomainName)
 	p.Int(modelVersion, m.Version)
 	putMeta(p, modelDoc, modelProps, m.Meta, x.meta)
-	putOpsets(p, modelOpsets, m.Opsets(), x.opsets)
+	putOpsets(p, modelOpsets, w.imports(m.Opsets(), w.graphs[nil]), x.opsets)
 	main, err := w.graph(modelGraph, m.Main)
 	if err != nil {
 		return main, err
@@ -111,7 +112,7 @@ func (w *writer) function(f *ir.Function) (wire.Rope, error) {
 		}
 		m.Set(functionDefaults, items...)
 	}
-	putOpsets(m, functionOpsets, f.Opsets(), x.opsets)
+	putOpsets(m, functionOpsets, w.imports(f.Opsets(), w.graphs[f]), x.opsets)
 	putMeta(m, functionDoc, functionProps, f.Meta, x.meta)
 	return wire.Sub(modelFunctions, m.Rope(), g.field), nil
 }

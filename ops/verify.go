@@ -136,6 +136,9 @@ func (v *verifier) schemaOf(n *ir.Node) (s *Schema, known bool, err error) {
 	}
 	opset := n.Graph().Opset(op.Domain)
 	s = Lookup(op, opset)
+	if s == nil && experimental(op, opset) {
+		return nil, false, nil
+	}
 	switch versions := schema.Versions(op); {
 	case opset == 0:
 		err = v.at(n, "domain %q is not imported", op.Domain)
@@ -151,6 +154,20 @@ func (v *verifier) schemaOf(n *ir.Node) (s *Schema, known bool, err error) {
 		return s, true, nil
 	}
 	return nil, false, err
+}
+
+// experimental reports whether op is one of the operators that stood in the standard domain as experimental until opset 10, and have
+// no schema any more. Old exporters wrote them and ONNX Runtime still runs them; here they are opaque.
+func experimental(op ir.OpID, opset int64) bool {
+	if op.Domain != "" || opset < 1 || opset >= 10 {
+		return false
+	}
+	switch op.Type {
+	case "ATen", "Affine", "ConstantFill", "Crop", "DynamicSlice", "GRUUnit", "GivenTensorFill", "ImageScaler",
+		"ParametricSoftplus", "Scale", "ScaledTanh":
+		return op.Overload == ""
+	}
+	return false
 }
 
 // node checks numbers of operands and results, and attributes.

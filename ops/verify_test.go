@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -153,6 +154,16 @@ func TestVerify(t *testing.T) {
 		var p *ops.Problem
 		require.ErrorAs(t, err, &p)
 	}
+}
+
+func TestExperimentalOperators(t *testing.T) {
+	const src = `<ir_version: 4, opset_import: ["" : %d]> g (float[1, 3, 4, 4] x) => (float[1, 3, 4, 4] y) {
+		a = %s <scale = 0.5> (x)
+		y = Relu (a)
+	}`
+	require.NoError(t, ops.Verify(parse(t, fmt.Sprintf(src, 9, "ImageScaler"))))
+	require.ErrorContains(t, ops.Verify(parse(t, fmt.Sprintf(src, 10, "ImageScaler"))), "no such operator")
+	require.ErrorContains(t, ops.Verify(parse(t, fmt.Sprintf(src, 9, "ImageScalar"))), "no such operator")
 }
 
 func TestProblems(t *testing.T) {

@@ -39,6 +39,7 @@ type step struct {
 	node   *ir.Node
 	opset  int64
 	kernel kernel.Func
+	fast   executor // nil: only the kernel
 	fn     *ir.Function
 	call   *program // body of fn
 	in     []operand
@@ -51,6 +52,8 @@ type step struct {
 type compiler struct {
 	ctx       context.Context
 	kernels   lookup
+	fast      map[string]prepare // by type of the default domain; nil: kernels only
+	room      int64              // bytes that may still be computed ahead
 	function  func(ir.OpID) *ir.Function
 	programs  map[*ir.Function]*program // nil while the function is being translated
 	missing   []ir.OpID
@@ -71,10 +74,11 @@ type scope struct {
 	last  []int // by slot: the last step that needs it
 	now   int   // the step under translation
 	tap   map[*ir.Value]bool
+	known map[*ir.Value]*ir.Tensor // results computed ahead
 }
 
 func (c *compiler) newScope(g *ir.Graph, outer *scope) *scope {
-	return &scope{c: c, outer: outer, prog: &program{graph: g}, slot: map[*ir.Value]int{}}
+	return &scope{c: c, outer: outer, prog: &program{graph: g}, slot: map[*ir.Value]int{}, known: map[*ir.Value]*ir.Tensor{}}
 }
 
 // main translates the main graph. Missing kernels are reported together.
@@ -121,6 +125,10 @@ func (s *scope) translate() (*program, error) {
 		if err != nil {
 			return nil, &engine.NodeError{Name: n.Name(), Op: n.Op(), Err: err}
 		}
+		if s.ahead(&st) {
+			continue
+		}
+		s.results(&st)
 		p.steps = append(p.steps, st)
 	}
 	s.now = len(p.steps)
@@ -169,6 +177,9 @@ func (s *scope) resolve(v *ir.Value) (operand, error) {
 			return operand{tensor: t, slot: -1}, nil
 		}
 	}
+	if t := s.known[v]; t != nil {
+		return operand{tensor: t, slot: -1}, nil
+	}
 	if i, ok := s.slot[v]; ok {
 		s.last[i] = s.now
 		return operand{slot: i}, nil
@@ -207,14 +218,19 @@ func (s *scope) step(n *ir.Node) (step, error) {
 	if err := s.subgraphs(&st); err != nil {
 		return st, err
 	}
-	st.out = make([]int, n.NumResults())
-	for i, v := range n.Results() {
+	s.accelerate(&st)
+	return st, nil
+}
+
+// results gives slots to the results of st that somebody wants.
+func (s *scope) results(st *step) {
+	st.out = make([]int, st.node.NumResults())
+	for i, v := range st.node.Results() {
 		st.out[i] = -1
 		if v.NumUses() > 0 || s.tap[v] {
 			st.out[i] = s.define(v)
 		}
 	}
-	return st, nil
 }
 
 // evaluator finds what evaluates the node of st: a function's body or a kernel. A missing kernel is noted.

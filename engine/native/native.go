@@ -1,12 +1,15 @@
-// Package native is the embedded engine: pure Go, no libraries. It walks the graph node by node over the kernels of
-// ops/kernel, so that its results are those of the portable path: the same bits on every machine.
+// Package native is the embedded engine: pure Go and assembly, no libraries. Load compiles each graph into steps over numbered
+// slots. A step evaluates its node with an executor (fast.go) where one fits, which means vectorised float32 within 1e-5 of
+// the kernel, or else with the kernel of ops/kernel. Nodes are never merged in a way that changes their bits.
 package native
 
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/onnxopt/onnxopt/engine"
+	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops/kernel"
 )
@@ -14,10 +17,17 @@ import (
 // lookup finds the kernel of an operator in a version of its domain, nil if there is none.
 type lookup func(op ir.OpID, opset int64) kernel.Func
 
-type native struct{ kernels lookup }
+type native struct {
+	kernels lookup
+	fast    map[string]prepare // nil: kernels only
+}
 
 // New returns the engine. It has no state: one serves the whole process.
-func New() engine.Engine { return native{kernel.Lookup} }
+func New() engine.Engine { return native{kernel.Lookup, executors()} }
+
+// Portable returns the engine that uses the kernels of ops/kernel only: slower, and the same bits on every machine. It is what
+// constant folding computes, and the oracle of the executors.
+func Portable() engine.Engine { return native{kernels: kernel.Lookup} }
 
 // Name is "native".
 func (native) Name() string { return "native" }
@@ -33,11 +43,17 @@ func (e native) Load(ctx context.Context, m *ir.Model, o engine.Options) (engine
 		return nil, fmt.Errorf("%s has no graph", m)
 	}
 	c := newCompiler(ctx, e.kernels, functionsOf(m))
+	if e.fast != nil {
+		c.fast, c.room = e.fast, knownBytes
+		if o.MaxMemory > 0 {
+			c.room = min(c.room, o.MaxMemory/4)
+		}
+	}
 	p, err := c.main(m.Main, o.Taps)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{prog: p, limit: o.MaxMemory, inputs: m.Main.Inputs(), known: make(map[string]bool, len(m.Main.Inputs()))}
+	s := &session{prog: p, limit: o.MaxMemory, pool: par.New(o.Threads), inputs: m.Main.Inputs(), known: make(map[string]bool, len(m.Main.Inputs()))}
 	for _, in := range s.inputs {
 		s.known[in.Name()] = true
 	}
@@ -55,12 +71,22 @@ func functionsOf(m *ir.Model) func(ir.OpID) *ir.Function {
 	return func(op ir.OpID) *ir.Function { return byID[op] }
 }
 
-// session is a loaded model. It is immutable; each run has its own frames.
+// session is a loaded model. It is immutable but for the arenas that runs leave to the next; each run has its own frames.
 type session struct {
 	prog   *program
 	limit  int64
+	pool   *par.Pool
+	arenas sync.Pool // of *arena
 	inputs []*ir.Slot
 	known  map[string]bool // input names
+}
+
+// arena returns one that no other run uses.
+func (s *session) arena() *arena {
+	if a, ok := s.arenas.Get().(*arena); ok {
+		return a
+	}
+	return newArena()
 }
 
 // Run implements engine.Session.
@@ -82,7 +108,11 @@ func (s *session) RunTaps(ctx context.Context, in map[string]ir.Datum) (map[stri
 			args[i] = slot.Value().Default()
 		}
 	}
-	f := &frame{run: &run{ctx: ctx, mem: newLedger(s.limit)}, prog: s.prog}
+	f := &frame{run: &run{ctx: ctx, mem: newLedger(s.limit), pool: s.pool}, prog: s.prog, arena: s.arena()}
+	defer func() {
+		f.arena.forget()
+		s.arenas.Put(f.arena)
+	}()
 	res, err := f.eval(args)
 	if err != nil {
 		return nil, nil, err

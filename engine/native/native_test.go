@@ -89,7 +89,7 @@ func testLookup(op ir.OpID, opset int64) kernel.Func {
 	return testKernels[op.Type]
 }
 
-var testEngine = native{testLookup}
+var testEngine = native{kernels: testLookup}
 
 func t(typ string) ir.OpID { return ir.OpID{Domain: "t", Type: typ} }
 

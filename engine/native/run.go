@@ -8,14 +8,16 @@ import (
 	"slices"
 
 	"github.com/onnxopt/onnxopt/engine"
+	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops/kernel"
 )
 
 // run is what the frames of one run share.
 type run struct {
-	ctx context.Context
-	mem *ledger
+	ctx  context.Context
+	mem  *ledger
+	pool *par.Pool
 }
 
 // frame is one activation of a program: the main graph, a subgraph once around, or a call of a function.
@@ -25,6 +27,9 @@ type frame struct {
 	outer *frame // the frame whose values the program captures
 	vals  []ir.Datum
 	bind  map[string]bound // attributes of the function that is being evaluated
+	arena *arena           // main graph only
+	// limited holds the slots whose value the step before has already limited as the node that reads it asks: see fuse.go.
+	limited map[int]bool
 }
 
 // bound is an attribute given to a function. Graphs in it belong to the step that calls the function and may look into that
@@ -71,9 +76,8 @@ func (f *frame) eval(args []ir.Datum) ([]ir.Datum, error) {
 
 // leave gives back what the frame still holds; its results live on with the caller.
 func (f *frame) leave() {
-	for i, d := range f.vals {
-		f.run.mem.release(d)
-		f.vals[i] = nil
+	for i := range f.vals {
+		f.clear(i)
 	}
 }
 
@@ -89,7 +93,20 @@ func (f *frame) get(o operand) ir.Datum {
 
 func (f *frame) set(slot int, d ir.Datum) error {
 	f.vals[slot] = d
+	if f.arena != nil {
+		f.arena.hold(d)
+	}
 	return f.run.mem.hold(d)
+}
+
+// clear empties a slot.
+func (f *frame) clear(slot int) {
+	d := f.vals[slot]
+	f.run.mem.release(d)
+	if f.arena != nil {
+		f.arena.release(d)
+	}
+	f.vals[slot] = nil
 }
 
 // step evaluates one node, stores the results that are wanted and frees what is needed no more.
@@ -112,8 +129,7 @@ func (f *frame) step(s *step) error {
 		return &engine.NodeError{Name: s.node.Name(), Op: s.node.Op(), Err: err}
 	}
 	for _, i := range s.free {
-		f.run.mem.release(f.vals[i])
-		f.vals[i] = nil
+		f.clear(i)
 	}
 	return nil
 }
@@ -146,6 +162,12 @@ func (f *frame) apply(s *step, in []ir.Datum) (res []ir.Datum, err error) {
 	if s.fn != nil {
 		return f.call(s, in)
 	}
+	if s.fast != nil {
+		if t, ok := s.fast(&task{frame: f, step: s, in: in, pool: f.run.pool}); ok {
+			return []ir.Datum{t}, nil
+		}
+	}
+	f.makeRoom()
 	c := kernel.NewCall(f.run.ctx, s.node.Op(), s.opset, func(name string) *ir.Attr { return f.attr(s, name).attr }, in, len(s.out))
 	for i, slot := range s.out {
 		c.Out[i] = slot >= 0
@@ -157,6 +179,13 @@ func (f *frame) apply(s *step, in []ir.Datum) (res []ir.Datum, err error) {
 		err = fmt.Errorf("%w: %w", engine.ErrMemory, err)
 	}
 	return res, err
+}
+
+// makeRoom lets free buffers go where a kernel might need the memory: kernels allocate from the heap.
+func (f *frame) makeRoom() {
+	if l := f.run.mem; f.arena != nil && l.limit > 0 && l.live+f.arena.retained > l.limit/2 {
+		f.arena.drop()
+	}
 }
 
 // call evaluates the function of s. An operand that is not given is an omitted input of the function.

@@ -109,6 +109,10 @@ func (e *env) report(args []string, code int, err error) {
 		text = "interrupted; nothing was written"
 	}
 	fmt.Fprintln(e.stderr, "onnxopt: "+text)
+	var told *toldError
+	if errors.As(err, &told) {
+		return
+	}
 	for _, a := range args {
 		if a == "--json" || a == "--json=true" {
 			_ = e.json(newFailure(code, text, err)) // what went wrong is on stderr, too

@@ -2,6 +2,11 @@ package cli
 
 import (
 	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,12 +35,14 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DIGITS", digits)
+			e.Setenv("IMAGES", filepath.Join(filepath.Dir(digits), "digits-images.idx3.gz"))
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"binary":  binary,
 			"exits":   exits,
 			"onefile": oneFile,
+			"picture": pictureFile,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -70,6 +77,20 @@ func oneFile(ts *testscript.TestScript, neg bool, args []string) {
 	if neg && len(found) > 0 || !neg && len(found) != 1 {
 		ts.Fatalf("%s matches %v", args[0], found)
 	}
+}
+
+// pictureFile writes a PNG file of one colour: picture FILE WIDTHxHEIGHT RED,GREEN,BLUE.
+func pictureFile(ts *testscript.TestScript, _ bool, args []string) {
+	var w, h int
+	c := color.NRGBA{A: 255}
+	_, err := fmt.Sscanf(args[1]+" "+args[2], "%dx%d %d,%d,%d", &w, &h, &c.R, &c.G, &c.B)
+	ts.Check(err)
+	m := image.NewNRGBA(image.Rect(0, 0, w, h))
+	draw.Draw(m, m.Bounds(), image.NewUniform(c), image.Point{}, draw.Src)
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(png.Encode(f, m))
+	ts.Check(f.Close())
 }
 
 // each calls edit for every node of an operator, as rewrites of one rule.

@@ -123,9 +123,15 @@ func (j *job) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	inputs, done, err := j.inputs(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	res, err := optimize.Run(ctx, optimize.Request{
 		Model: j.in.model, Pipeline: j.plan.parsed, Skip: j.plan.skip, Files: files, Remarks: watch.remarks, Hooks: watch.hooks,
 		Verify: j.mode(), VerifyEach: j.f.verifyEach, Budget: j.budget(), Threads: j.f.resources.threads, Seed: j.f.seed,
+		Inputs: inputs,
 		Undo: j.f.onMismatch.value == "undo", Limit: j.limit(), Original: j.reopen, Progress: j.show.doing,
 	})
 	j.show.clear()
@@ -160,6 +166,18 @@ func (j *job) limit() *int {
 		return nil
 	}
 	return &j.f.bisectLimit
+}
+
+// inputs opens --data; nil stands for generated inputs.
+func (j *job) inputs(ctx context.Context) (compare.Source, func(), error) {
+	if j.f.data.data == "" {
+		return nil, func() {}, nil
+	}
+	s, err := j.f.data.open(j.in.model, j.f.data.data, false)
+	if err != nil {
+		return nil, nil, inFile(j.in.name, err)
+	}
+	return sets(ctx, s, 0), func() { s.Close() }, nil
 }
 
 // openFiles reads what options of passes name, before the first pass.

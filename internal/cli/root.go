@@ -20,6 +20,7 @@ type optimizeFlags struct {
 	freezeDefaults          bool
 	seed                    uint64
 	verify                  enum
+	data                    dataFlags
 	budget                  budget
 	verifyEach              bool
 	onMismatch              enum
@@ -83,7 +84,7 @@ func (e *env) root() *cobra.Command {
 	cmd.PersistentFlags().SortFlags = false
 	setHelp(cmd, rootUsage, f.groups()...)
 	cmd.SetHelpCommand(e.helpVerb())
-	cmd.AddCommand(e.passesVerb(), e.inspectVerb(), e.versionVerb())
+	cmd.AddCommand(e.passesVerb(), e.inspectVerb(), e.runVerb(), e.verifyVerb(), e.evalVerb(), e.versionVerb())
 	return cmd
 }
 
@@ -101,6 +102,7 @@ func (f *optimizeFlags) groups() []group {
 	check.Var(&f.verify, "verify", "compare the result with the original: auto where it can be done, strict fails where it cannot, off")
 	f.budget = budget{10 * time.Second, 512 << 20}
 	check.Var(&f.budget, "verify-budget", "what a comparison may take")
+	check.StringVar(&f.data.data, "data", "", "compare on the data set at `PATH` instead of generated inputs, as far as the budget reaches; pictures need a preprocess.yaml")
 	check.BoolVar(&f.verifyEach, "verify-each", false, "check structure and numbers after each pass")
 	f.onMismatch = enum{"fail", []string{"fail", "undo"}}
 	check.Var(&f.onMismatch, "on-mismatch", "undo leaves the rewrite that broke the model out and goes on")

@@ -3,8 +3,6 @@ package gemm
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
-	"unsafe"
 
 	"github.com/onnxopt/onnxopt/internal/par"
 )
@@ -47,13 +45,8 @@ func (p *ConvParams) OutputSize(h, w int) (oh, ow int) {
 // A Conv is a float32 convolution over channel-first images with weights arranged for its kernels. It may be used by several
 // goroutines at once.
 type Conv struct {
-	p       ConvParams
-	kernel  *microkernel
-	weights []*PackedA[float32] // by group, except for depthwise
-	taps    []float32           // depthwise: weights by output channel
-	bias    []float32           // zero-padded by a tile's height; by group at distance biasStep
-	biasLen int
-	last    atomic.Pointer[convPlan]
+	convCore[float32]
+	taps []float32 // depthwise: weights by output channel
 }
 
 // NewConv prepares a convolution. Weights are [Out][In/Groups][kernel height][kernel width]; bias is nil or has Out elements.
@@ -69,14 +62,8 @@ func newConv(kernel *microkernel, p ConvParams, weights, bias []float32) (*Conv,
 	if len(weights) != p.Out*k || (bias != nil && len(bias) != p.Out) {
 		return nil, fmt.Errorf("gemm: convolution with %d weights and %d biases for %d x %d", len(weights), len(bias), p.Out, k)
 	}
-	c := &Conv{p: p, kernel: kernel}
-	c.biasLen = roundUp(m, kernel.mr())
-	c.bias = make([]float32, p.Groups*c.biasLen)
-	if bias != nil {
-		for g := range p.Groups {
-			copy(c.bias[g*c.biasLen:], bias[g*m:][:m])
-		}
-	}
+	c := &Conv{convCore: convCore[float32]{p: p, kernel: kernel, repeat: 1}}
+	c.setBias(bias)
 	if c.depthwise() {
 		c.taps = append([]float32(nil), weights...)
 		return c, nil
@@ -101,6 +88,9 @@ func (c *Conv) OutputSize(h, w int) (oh, ow int) { return c.p.OutputSize(h, w) }
 
 // Scratch returns how many elements Run needs for images of height h and width w with so many workers.
 func (c *Conv) Scratch(h, w, workers int) int {
+	if oh, ow := c.OutputSize(h, w); oh == 0 || ow == 0 {
+		return 0
+	}
 	if c.pointwise() && !c.depthwise() {
 		return scratchLen(c.kernel, c.p.Out/c.p.Groups, h*w, c.p.In/c.p.Groups, workers)
 	}
@@ -148,87 +138,15 @@ func (c *Conv) runPointwise(dst, src []float32, n int, scratch []float32, pool *
 	}
 }
 
-// runImplicit multiplies the weights with the matrix of all windows, whose rows are read from a padded copy of the input.
 func (c *Conv) runImplicit(dst, src []float32, h, w int, scratch []float32, pool *par.Pool) {
 	pl := c.plan(h, w)
 	copied := scratch[:c.p.In*pl.channel+pl.slack]
-	outs := scratch[len(copied):]
 	pool.For(c.p.In, 1, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			pl.split(c.kernel, copied[i*pl.channel:][:pl.channel], src[i*h*w:][:h*w], false)
+			channel := copied[i*pl.channel:][:pl.channel]
+			clear(channel)
+			split(pl, c.kernel, channel, src[i*h*w:][:h*w])
 		}
 	})
-	m, k := c.p.Out/c.p.Groups, c.p.In/c.p.Groups
-	down, across := (m+pl.outRows-1)/pl.outRows, (pl.oh+pl.band-1)/pl.band
-	pool.For(c.p.Groups*across*down, 1, func(worker, lo, hi int) {
-		t := new(tile)
-		setClamp(t, c.p.Lo, c.p.Hi)
-		for x := lo; x < hi; x++ {
-			g, y, i := x/(across*down), x/down%across*pl.band, x%down*pl.outRows
-			rows := min(pl.outRows, m-i)
-			b := convBlock{conv: c, plan: pl, group: g, y: y, height: min(pl.band, pl.oh-y), row: i, rows: rows}
-			b.in = copied[g*k*pl.channel+y*pl.wq:]
-			b.run(t, dst[(g*m+i)*pl.oh*pl.ow:][:rows*pl.oh*pl.ow], outs[worker*pl.outLen:][:pl.outLen])
-		}
-	})
-}
-
-// A convBlock is some output channels of one group over a band of output rows.
-type convBlock struct {
-	conv       *Conv
-	plan       *convPlan
-	group      int
-	y, height  int
-	row, rows  int // output channels within the group
-	in         []float32
-	out        []float32
-	outStride  int
-	first, end int // columns of the product
-}
-
-// run computes the block into dst, which begins with the block's first channel. Where the copy's rows are wider than the
-// result's, it computes the columns between them, too, into buffer, and drops them.
-func (b *convBlock) run(t *tile, dst, buffer []float32) {
-	pl := b.plan
-	cols := (b.height-1)*pl.wq + pl.ow
-	plane := pl.oh * pl.ow
-	if pl.wq == pl.ow {
-		b.product(t, dst[b.y*pl.ow:], plane, cols)
-		return
-	}
-	stride := roundUp(cols, 8)
-	b.product(t, buffer, stride, cols)
-	for r := range b.rows {
-		compact(b.conv.kernel, dst[r*plane+b.y*pl.ow:][:b.height*pl.ow], buffer[r*stride:], b.height, pl.ow, pl.wq)
-	}
-}
-
-func (b *convBlock) product(t *tile, out []float32, stride, cols int) {
-	kernel, a := b.conv.kernel, b.conv.weights[b.group]
-	mr, nr := kernel.mr(), kernel.nr()
-	t.aRow, t.aStep, t.cRow = 4, 4*mr, 4*stride
-	for p0 := 0; p0 < a.k; p0 += blockK {
-		t.k = min(blockK, a.k-p0)
-		t.offsets = &b.plan.offsets[p0]
-		t.flags, t.rowBias = 0, nil
-		if p0 > 0 {
-			t.flags |= flagAccumulate
-		}
-		last := p0+t.k == a.k
-		if last && b.conv.p.Clamp {
-			t.flags |= flagClamp
-		}
-		for i := 0; i < b.rows; i += mr {
-			row := b.row + i
-			t.a = unsafe.Pointer(&a.data[row*a.k+p0*mr])
-			if last {
-				t.rowBias = unsafe.Pointer(&b.conv.bias[b.group*b.conv.biasLen+row])
-			}
-			for q := 0; q < cols; q += nr {
-				t.b = unsafe.Pointer(&b.in[q])
-				t.c = unsafe.Pointer(&out[i*stride+q])
-				kernel.run(t, min(mr, b.rows-i), min(nr, cols-q))
-			}
-		}
-	}
+	c.multiply(pl, c.bias, dst, copied, scratch[len(copied):], pool)
 }

@@ -85,7 +85,7 @@ func TestConv(t *testing.T) {
 	for _, kernel := range float32Kernels() {
 		t.Run(kernel.name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(3, 4))
-			for range 400 {
+			for range 160 {
 				p, n, h, w := randomConv(r)
 				weights := fill(r, make([]float32, p.Out*p.In/p.Groups*p.Kernel[0]*p.Kernel[1]))
 				var bias []float32

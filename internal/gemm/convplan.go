@@ -21,7 +21,7 @@ type convPlan struct {
 }
 
 // plan returns the plan for a size; the last one is kept.
-func (c *Conv) plan(h, w int) *convPlan {
+func (c *convCore[T]) plan(h, w int) *convPlan {
 	if pl := c.last.Load(); pl != nil && pl.h == h && pl.w == w {
 		return pl
 	}
@@ -30,7 +30,7 @@ func (c *Conv) plan(h, w int) *convPlan {
 	return pl
 }
 
-func (c *Conv) newPlan(h, w int) *convPlan {
+func (c *convCore[T]) newPlan(h, w int) *convPlan {
 	p := &c.p
 	pl := &convPlan{h: h, w: w, p: p}
 	pl.oh, pl.ow = p.OutputSize(h, w)
@@ -67,6 +67,10 @@ func (c *Conv) newPlan(h, w int) *convPlan {
 			}
 		}
 	}
+	once := len(pl.offsets)
+	for range c.repeat - 1 {
+		pl.offsets = append(pl.offsets, pl.offsets[:once]...)
+	}
 	pl.chooseBlock(p.Out/p.Groups, c.kernel.mr(), nr)
 	return pl
 }
@@ -96,11 +100,13 @@ func (pl *convPlan) chooseBlock(m, mr, nr int) {
 	}
 }
 
-// split copies one channel into its planes, whose padding is set already if padded.
-func (pl *convPlan) split(kernel *microkernel, dst, src []float32, padded bool) {
-	if !padded {
-		clear(dst)
-	}
+// whole reports whether a channel's planes are the channel as it is.
+func (pl *convPlan) whole() bool {
+	return pl.hq == pl.h && pl.wq == pl.w && pl.p.Stride == [2]int{1, 1} && pl.p.Pad == [4]int{}
+}
+
+// split copies one channel into its planes, whose padding is set already.
+func split[T float32 | int32](pl *convPlan, kernel *microkernel, dst, src []T) {
 	sy, sx := pl.p.Stride[0], pl.p.Stride[1]
 	for _, ry := range pl.ys {
 		y0, y1 := inside(pl.hq, pl.h, ry-pl.p.Pad[0], sy)
@@ -130,7 +136,7 @@ func inside(n, size, first, step int) (lo, hi int) {
 }
 
 // splitPlain sets rows of width elements, dstStride apart, to every step-th element of rows of src, srcStride apart.
-func splitPlain(dst, src []float32, rows, width, dstStride, srcStride, step int) {
+func splitPlain[T any](dst, src []T, rows, width, dstStride, srcStride, step int) {
 	for y := range rows {
 		d, s := dst[y*dstStride:][:width], src[y*srcStride:]
 		if step == 1 {

@@ -40,8 +40,9 @@ func (c *Conv) runDepthwise(dst, src []float32, h, w int, scratch []float32, poo
 		mine := scratch[worker*each:][:each]
 		row := mine[pl.channel+pl.slack:]
 		a := &depthwiseArgs{src: unsafe.Pointer(&mine[0]), srcStride: 4 * pl.wq, dstStride: 4 * pl.ow, offsets: &pl.offsets[0], taps: taps, lo: lo, hi: hi}
+		clear(mine[:pl.channel]) // the padding stays zero from one channel to the next
 		for ch := from; ch < to; ch++ {
-			pl.split(c.kernel, mine[:pl.channel], src[ch*h*w:][:h*w], ch > from)
+			split(pl, c.kernel, mine[:pl.channel], src[ch*h*w:][:h*w])
 			for o := ch * multiplier; o < (ch+1)*multiplier; o++ {
 				a.weights = &c.taps[o*taps]
 				a.bias = c.bias[o/multiplier*c.biasLen+o%multiplier]

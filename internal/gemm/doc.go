@@ -20,5 +20,6 @@ package gemm
 //go:generate go -C _gen run . -part tile64 -pkg gemm -out ../tile64_amd64.s -stubs ../tile64_amd64.go
 //go:generate go -C _gen run . -part tileint -pkg gemm -out ../tileint_amd64.s -stubs ../tileint_amd64.go
 //go:generate go -C _gen run . -part depthwise -pkg gemm -out ../depthwise_amd64.s -stubs ../depthwise_amd64.go
+//go:generate go -C _gen run . -part int -pkg gemm -out ../int_amd64.s -stubs ../int_amd64.go
 //go:generate go -C _gen run . -part vector -pkg gemm -out ../vector_amd64.s -stubs ../vector_amd64.go
 //go:generate go -C _gen run . -part move -pkg gemm -out ../move_amd64.s -stubs ../move_amd64.go

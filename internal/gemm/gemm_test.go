@@ -54,7 +54,7 @@ func fill[T float32 | float64](r *rand.Rand, x []T) []T {
 	return x
 }
 
-// close reports whether two results of sums of n products of magnitude one agree; NaN agrees with NaN.
+// near reports whether two results of sums of n products of magnitude one agree; NaN agrees with NaN.
 func near[T float32 | float64](a, b T, n int) bool {
 	eps := 1.2e-7
 	if unsafe.Sizeof(a) == 8 {
@@ -169,9 +169,9 @@ func TestGemmFloat64(t *testing.T) { testGemm[float64](t, float64Kernels()) }
 
 // Fused kernel sets round alike, whatever their tiles, and the number of workers changes nothing.
 func TestGemmSameBits(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(16) {
 		r := rand.New(rand.NewPCG(seed, 5))
-		x := gemmCase{m: 1 + r.IntN(60), n: 1 + r.IntN(900), k: r.IntN(600), packA: r.IntN(2) == 0, packB: r.IntN(2) == 0, accumulate: true, relu: true}
+		x := gemmCase{m: 1 + r.IntN(30), n: 1 + r.IntN(600), k: r.IntN(400), packA: r.IntN(2) == 0, packB: r.IntN(2) == 0, accumulate: true, relu: true}
 		var first []float32
 		for _, kernel := range float32Kernels() {
 			if kernel.plain != nil && len(first) > 0 {

@@ -5,7 +5,7 @@ package gemm
 import "unsafe"
 
 // packRowsFast packs whole panels of a row-major matrix, and reports whether it could.
-func packRowsFast[T float32 | float64](kernel *microkernel, dst, src []T, k, stride, panels int) bool {
+func packRowsFast[T element](kernel *microkernel, dst, src []T, k, stride, panels int) bool {
 	if kernel.plain != nil {
 		return false
 	}
@@ -29,7 +29,7 @@ func transposeBlocks(dst, src unsafe.Pointer, blocks, dstStride, srcStride int) 
 
 // compact copies rows of width elements, stride apart, to the beginning of dst, one after another. Src has at least seven more
 // elements than its last row.
-func compact(kernel *microkernel, dst, src []float32, rows, width, stride int) {
+func compact[T float32 | int32](kernel *microkernel, dst, src []T, rows, width, stride int) {
 	if rows > 1 && kernel.plain == nil {
 		// A whole vector written for one row may reach past the next few, which are written later, but not past the end.
 		safe := rows - 1
@@ -57,7 +57,7 @@ func depthwiseRows(kernel *microkernel, a *depthwiseArgs) {
 }
 
 // splitPlane is [splitPlain].
-func splitPlane(kernel *microkernel, dst, src []float32, rows, width, dstStride, srcStride, step int) {
+func splitPlane[T float32 | int32](kernel *microkernel, dst, src []T, rows, width, dstStride, srcStride, step int) {
 	if kernel.plain != nil || width < 4 || step > 2 || (step == 2 && width < 8) {
 		splitPlain(dst, src, rows, width, dstStride, srcStride, step)
 		return
@@ -72,4 +72,39 @@ func splitPlane(kernel *microkernel, dst, src []float32, rows, width, dstStride,
 	default:
 		splitRows1(d, s, rows, width, 4*dstStride, 4*srcStride)
 	}
+}
+
+// encodeFast flips bits in the first bytes of a row and returns how many it took and their sum as signed integers.
+func encodeFast(kernel *microkernel, dst []int32, src unsafe.Pointer, k int, flip uint8) (done int, sum int32) {
+	vectors := k / 32
+	if kernel.plain != nil || vectors == 0 {
+		return 0, 0
+	}
+	const each = 0x0101010101010101
+	s := flipBytes((*byte)(unsafe.Pointer(&dst[0])), (*byte)(src), vectors, uint64(flip)*each, 0x80*each)
+	return 32 * vectors, int32(s) - 128*32*int32(vectors)
+}
+
+// interleaveFast is [interleavePlain] for n of at least 8.
+func interleaveFast(kernel *microkernel, dst []int32, src unsafe.Pointer, n, stride int, flip uint32) bool {
+	if kernel.plain != nil || n < 8 {
+		return false
+	}
+	_ = dst[n-1]
+	d, s := (*byte)(unsafe.Pointer(&dst[0])), (*byte)(src)
+	if kernel.group == 2 {
+		interleave2(d, s, n, stride, flip)
+	} else {
+		interleave4(d, s, n, stride, flip)
+	}
+	return true
+}
+
+// requantizeFast does as much of [Requantize] as fills vectors and returns how much.
+func requantizeFast(dst unsafe.Pointer, src []int32, scale, zero, lo, hi float32) int {
+	if !hasAVX2() || len(src) < 8 {
+		return 0
+	}
+	requantize8((*byte)(dst), &src[0], len(src)/8, scale, zero, lo, hi)
+	return len(src) &^ 7
 }

@@ -6,14 +6,14 @@ import "unsafe"
 // zeros where the last panel exceeds the matrix.
 
 // A PackedA is a left operand arranged once for many products. It is immutable.
-type PackedA[T float32 | float64] struct {
+type PackedA[T element] struct {
 	rows, k int
 	kernel  *microkernel
 	data    []T
 }
 
 // A PackedB is a right operand arranged once for many products. It is immutable.
-type PackedB[T float32 | float64] struct {
+type PackedB[T element] struct {
 	k, cols int
 	kernel  *microkernel
 	data    []T
@@ -25,7 +25,7 @@ func PackA[T float32 | float64](a View[T]) *PackedA[T] { return packA(bestKernel
 // PackB arranges b for use as a right operand.
 func PackB[T float32 | float64](b View[T]) *PackedB[T] { return packB(bestKernel[T](), b) }
 
-func packA[T float32 | float64](kernel *microkernel, a View[T]) *PackedA[T] {
+func packA[T element](kernel *microkernel, a View[T]) *PackedA[T] {
 	a.check("A")
 	p := &PackedA[T]{rows: a.Rows, k: a.Cols, kernel: kernel}
 	mr := kernel.mr()
@@ -37,7 +37,7 @@ func packA[T float32 | float64](kernel *microkernel, a View[T]) *PackedA[T] {
 }
 
 // packPanelA packs the rows of a from i on, at most mr, into dst, which is zero where they end before that.
-func packPanelA[T float32 | float64](dst []T, mr int, a View[T], i int) {
+func packPanelA[T element](dst []T, mr int, a View[T], i int) {
 	for r := range min(mr, a.Rows-i) {
 		for p := range a.Cols {
 			dst[p*mr+r] = a.Data[(i+r)*a.RowStride+p*a.ColStride]
@@ -45,7 +45,7 @@ func packPanelA[T float32 | float64](dst []T, mr int, a View[T], i int) {
 	}
 }
 
-func packB[T float32 | float64](kernel *microkernel, b View[T]) *PackedB[T] {
+func packB[T element](kernel *microkernel, b View[T]) *PackedB[T] {
 	b.check("B")
 	p := &PackedB[T]{k: b.Rows, cols: b.Cols, kernel: kernel}
 	p.data = make([]T, roundUp(b.Cols, kernel.nr())*b.Rows)
@@ -54,7 +54,7 @@ func packB[T float32 | float64](kernel *microkernel, b View[T]) *PackedB[T] {
 }
 
 // packBlockB packs rows p0 to p1 and columns j0 to j1 of b into panels of nr columns.
-func packBlockB[T float32 | float64](dst []T, kernel *microkernel, b View[T], p0, p1, j0, j1 int) {
+func packBlockB[T element](dst []T, kernel *microkernel, b View[T], p0, p1, j0, j1 int) {
 	nr, k := kernel.nr(), p1-p0
 	if k == 0 || j1 == j0 {
 		return
@@ -77,7 +77,7 @@ func packBlockB[T float32 | float64](dst []T, kernel *microkernel, b View[T], p0
 }
 
 // packPanelB packs one panel element by element.
-func packPanelB[T float32 | float64](dst []T, nr int, b View[T], p0, p1, j0, cols int) {
+func packPanelB[T element](dst []T, nr int, b View[T], p0, p1, j0, cols int) {
 	for p := p0; p < p1; p++ {
 		row := dst[(p-p0)*nr:][:nr]
 		o := p*b.RowStride + j0*b.ColStride
@@ -93,7 +93,7 @@ func packPanelB[T float32 | float64](dst []T, nr int, b View[T], p0, p1, j0, col
 }
 
 // packColsFast packs whole panels of a matrix whose columns are contiguous, and reports whether it could.
-func packColsFast[T float32 | float64](kernel *microkernel, dst, src []T, k, stride, panels int) bool {
+func packColsFast[T element](kernel *microkernel, dst, src []T, k, stride, panels int) bool {
 	if kernel.plain != nil || unsafe.Sizeof(*new(T)) != 4 {
 		return false
 	}

@@ -24,6 +24,7 @@ type tile struct {
 	colBias     unsafe.Pointer
 	flags       uint64
 	lo, hi      [8]byte // clamp bounds, of the element's type
+	single      bool    // A has one row in all
 	edge        [maxEdge]byte
 }
 
@@ -59,7 +60,8 @@ func (m *microkernel) run(t *tile, rows, cols int) {
 		return
 	}
 	h := len(m.rows) - 1
-	for m.rows[h] < rows {
+	// The kernel for one row sums in another order than the rest, so it runs only where every kernel set would choose it.
+	for m.rows[h] < rows || (m.rows[h] == 1 && !t.single) {
 		h--
 	}
 	vecs := (cols - 1) / m.lanes // less one
@@ -97,7 +99,7 @@ func (m *microkernel) runEdge(t *tile, f func(*byte), rows, cols int) {
 }
 
 // setClamp sets the bounds of the clamp that a flag turns on.
-func setClamp[T float32 | float64](t *tile, lo, hi T) {
+func setClamp[T element](t *tile, lo, hi T) {
 	*(*T)(unsafe.Pointer(&t.lo)) = lo
 	*(*T)(unsafe.Pointer(&t.hi)) = hi
 }

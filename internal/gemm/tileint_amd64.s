@@ -1906,6 +1906,8 @@ TEXT ·i16AVX2r1v2(SB), NOSPLIT, $0-8
 	MOVQ   8(AX), SI
 	MOVQ   16(AX), DI
 	MOVQ   40(AX), DI
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
 	SUBQ   $0x04, CX
 	JL     i16AVX2r1v2_one
 
@@ -1925,9 +1927,9 @@ i16AVX2r1v2_four:
 	VMOVUPS      32(DX), Y3
 	VPBROADCASTD (SI), Y4
 	VPMADDWD     Y2, Y4, Y2
-	VPADDD       Y2, Y0, Y0
+	VPADDD       Y2, Y5, Y5
 	VPMADDWD     Y3, Y4, Y2
-	VPADDD       Y2, Y1, Y1
+	VPADDD       Y2, Y6, Y6
 	ADDQ         BX, SI
 	ADDQ         DI, DX
 	PREFETCHT0   2048(DX)
@@ -1945,9 +1947,9 @@ i16AVX2r1v2_four:
 	VMOVUPS      32(DX), Y3
 	VPBROADCASTD (SI), Y4
 	VPMADDWD     Y2, Y4, Y2
-	VPADDD       Y2, Y0, Y0
+	VPADDD       Y2, Y5, Y5
 	VPMADDWD     Y3, Y4, Y2
-	VPADDD       Y2, Y1, Y1
+	VPADDD       Y2, Y6, Y6
 	ADDQ         BX, SI
 	ADDQ         DI, DX
 	SUBQ         $0x04, CX
@@ -1972,6 +1974,8 @@ i16AVX2r1v2_one_more:
 	JNE          i16AVX2r1v2_one_more
 
 i16AVX2r1v2_done:
+	VPADDD Y5, Y0, Y0
+	VPADDD Y6, Y1, Y1
 	MOVQ   56(AX), CX
 	MOVQ   64(AX), DX
 	MOVQ   104(AX), DX
@@ -2015,6 +2019,8 @@ TEXT ·i16AVX2r1v2o(SB), NOSPLIT, $0-8
 	MOVQ   8(AX), SI
 	MOVQ   16(AX), DI
 	MOVQ   48(AX), DI
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
 	SUBQ   $0x04, CX
 	JL     i16AVX2r1v2o_one
 
@@ -2033,9 +2039,9 @@ i16AVX2r1v2o_four:
 	VMOVUPS      32(DX)(R8*1), Y3
 	VPBROADCASTD (SI), Y4
 	VPMADDWD     Y2, Y4, Y2
-	VPADDD       Y2, Y0, Y0
+	VPADDD       Y2, Y5, Y5
 	VPMADDWD     Y3, Y4, Y2
-	VPADDD       Y2, Y1, Y1
+	VPADDD       Y2, Y6, Y6
 	ADDQ         BX, SI
 	MOVQ         16(DI), R8
 	VMOVUPS      (DX)(R8*1), Y2
@@ -2051,9 +2057,9 @@ i16AVX2r1v2o_four:
 	VMOVUPS      32(DX)(R8*1), Y3
 	VPBROADCASTD (SI), Y4
 	VPMADDWD     Y2, Y4, Y2
-	VPADDD       Y2, Y0, Y0
+	VPADDD       Y2, Y5, Y5
 	VPMADDWD     Y3, Y4, Y2
-	VPADDD       Y2, Y1, Y1
+	VPADDD       Y2, Y6, Y6
 	ADDQ         BX, SI
 	ADDQ         $0x20, DI
 	SUBQ         $0x04, CX
@@ -2078,6 +2084,8 @@ i16AVX2r1v2o_one_more:
 	JNE          i16AVX2r1v2o_one_more
 
 i16AVX2r1v2o_done:
+	VPADDD Y5, Y0, Y0
+	VPADDD Y6, Y1, Y1
 	MOVQ   56(AX), CX
 	MOVQ   64(AX), DX
 	MOVQ   104(AX), DX
@@ -2120,6 +2128,7 @@ TEXT ·i16AVX2r1v1(SB), NOSPLIT, $0-8
 	MOVQ   8(AX), SI
 	MOVQ   16(AX), DI
 	MOVQ   40(AX), DI
+	VXORPS Y3, Y3, Y3
 	SUBQ   $0x04, CX
 	JL     i16AVX2r1v1_one
 
@@ -2135,7 +2144,7 @@ i16AVX2r1v1_four:
 	VMOVUPS      (DX), Y1
 	VPBROADCASTD (SI), Y2
 	VPMADDWD     Y1, Y2, Y1
-	VPADDD       Y1, Y0, Y0
+	VPADDD       Y1, Y3, Y3
 	ADDQ         BX, SI
 	ADDQ         DI, DX
 	PREFETCHT0   2048(DX)
@@ -2149,7 +2158,7 @@ i16AVX2r1v1_four:
 	VMOVUPS      (DX), Y1
 	VPBROADCASTD (SI), Y2
 	VPMADDWD     Y1, Y2, Y1
-	VPADDD       Y1, Y0, Y0
+	VPADDD       Y1, Y3, Y3
 	ADDQ         BX, SI
 	ADDQ         DI, DX
 	SUBQ         $0x04, CX
@@ -2171,6 +2180,7 @@ i16AVX2r1v1_one_more:
 	JNE          i16AVX2r1v1_one_more
 
 i16AVX2r1v1_done:
+	VPADDD Y3, Y0, Y0
 	MOVQ   56(AX), CX
 	MOVQ   64(AX), DX
 	MOVQ   104(AX), DX
@@ -2208,6 +2218,7 @@ TEXT ·i16AVX2r1v1o(SB), NOSPLIT, $0-8
 	MOVQ   8(AX), SI
 	MOVQ   16(AX), DI
 	MOVQ   48(AX), DI
+	VXORPS Y3, Y3, Y3
 	SUBQ   $0x04, CX
 	JL     i16AVX2r1v1o_one
 
@@ -2222,7 +2233,7 @@ i16AVX2r1v1o_four:
 	VMOVUPS      (DX)(R8*1), Y1
 	VPBROADCASTD (SI), Y2
 	VPMADDWD     Y1, Y2, Y1
-	VPADDD       Y1, Y0, Y0
+	VPADDD       Y1, Y3, Y3
 	ADDQ         BX, SI
 	MOVQ         16(DI), R8
 	VMOVUPS      (DX)(R8*1), Y1
@@ -2234,7 +2245,7 @@ i16AVX2r1v1o_four:
 	VMOVUPS      (DX)(R8*1), Y1
 	VPBROADCASTD (SI), Y2
 	VPMADDWD     Y1, Y2, Y1
-	VPADDD       Y1, Y0, Y0
+	VPADDD       Y1, Y3, Y3
 	ADDQ         BX, SI
 	ADDQ         $0x20, DI
 	SUBQ         $0x04, CX
@@ -2256,6 +2267,7 @@ i16AVX2r1v1o_one_more:
 	JNE          i16AVX2r1v1o_one_more
 
 i16AVX2r1v1o_done:
+	VPADDD Y3, Y0, Y0
 	MOVQ   56(AX), CX
 	MOVQ   64(AX), DX
 	MOVQ   104(AX), DX
@@ -5741,6 +5753,8 @@ TEXT ·i8VNNIr1v2(SB), NOSPLIT, $0-8
 	MOVQ   8(AX), SI
 	MOVQ   16(AX), DI
 	MOVQ   40(AX), DI
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
 	SUBQ   $0x04, CX
 	JL     i8VNNIr1v2_one
 
@@ -5759,8 +5773,8 @@ i8VNNIr1v2_four:
 	VMOVUPS      (DX), Z2
 	VMOVUPS      64(DX), Z3
 	VPBROADCASTD (SI), Z4
-	VPDPBUSD     Z4, Z2, Z0
-	VPDPBUSD     Z4, Z3, Z1
+	VPDPBUSD     Z4, Z2, Z5
+	VPDPBUSD     Z4, Z3, Z6
 	ADDQ         BX, SI
 	ADDQ         DI, DX
 	PREFETCHT0   2048(DX)
@@ -5777,8 +5791,8 @@ i8VNNIr1v2_four:
 	VMOVUPS      (DX), Z2
 	VMOVUPS      64(DX), Z3
 	VPBROADCASTD (SI), Z4
-	VPDPBUSD     Z4, Z2, Z0
-	VPDPBUSD     Z4, Z3, Z1
+	VPDPBUSD     Z4, Z2, Z5
+	VPDPBUSD     Z4, Z3, Z6
 	ADDQ         BX, SI
 	ADDQ         DI, DX
 	SUBQ         $0x04, CX
@@ -5802,6 +5816,8 @@ i8VNNIr1v2_one_more:
 	JNE          i8VNNIr1v2_one_more
 
 i8VNNIr1v2_done:
+	VPADDD    Z5, Z0, Z0
+	VPADDD    Z6, Z1, Z1
 	MOVQ      56(AX), CX
 	MOVQ      64(AX), DX
 	MOVQ      104(AX), DX
@@ -5848,6 +5864,8 @@ TEXT ·i8VNNIr1v2o(SB), NOSPLIT, $0-8
 	MOVQ   8(AX), SI
 	MOVQ   16(AX), DI
 	MOVQ   48(AX), DI
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
 	SUBQ   $0x04, CX
 	JL     i8VNNIr1v2o_one
 
@@ -5863,8 +5881,8 @@ i8VNNIr1v2o_four:
 	VMOVUPS      (DX)(R8*1), Z2
 	VMOVUPS      64(DX)(R8*1), Z3
 	VPBROADCASTD (SI), Z4
-	VPDPBUSD     Z4, Z2, Z0
-	VPDPBUSD     Z4, Z3, Z1
+	VPDPBUSD     Z4, Z2, Z5
+	VPDPBUSD     Z4, Z3, Z6
 	ADDQ         BX, SI
 	MOVQ         16(DI), R8
 	VMOVUPS      (DX)(R8*1), Z2
@@ -5877,8 +5895,8 @@ i8VNNIr1v2o_four:
 	VMOVUPS      (DX)(R8*1), Z2
 	VMOVUPS      64(DX)(R8*1), Z3
 	VPBROADCASTD (SI), Z4
-	VPDPBUSD     Z4, Z2, Z0
-	VPDPBUSD     Z4, Z3, Z1
+	VPDPBUSD     Z4, Z2, Z5
+	VPDPBUSD     Z4, Z3, Z6
 	ADDQ         BX, SI
 	ADDQ         $0x20, DI
 	SUBQ         $0x04, CX
@@ -5901,6 +5919,8 @@ i8VNNIr1v2o_one_more:
 	JNE          i8VNNIr1v2o_one_more
 
 i8VNNIr1v2o_done:
+	VPADDD    Z5, Z0, Z0
+	VPADDD    Z6, Z1, Z1
 	MOVQ      56(AX), CX
 	MOVQ      64(AX), DX
 	MOVQ      104(AX), DX
@@ -5946,6 +5966,7 @@ TEXT ·i8VNNIr1v1(SB), NOSPLIT, $0-8
 	MOVQ   8(AX), SI
 	MOVQ   16(AX), DI
 	MOVQ   40(AX), DI
+	VPXORD Z3, Z3, Z3
 	SUBQ   $0x04, CX
 	JL     i8VNNIr1v1_one
 
@@ -5959,7 +5980,7 @@ i8VNNIr1v1_four:
 	PREFETCHT0   2048(DX)
 	VMOVUPS      (DX), Z1
 	VPBROADCASTD (SI), Z2
-	VPDPBUSD     Z2, Z1, Z0
+	VPDPBUSD     Z2, Z1, Z3
 	ADDQ         BX, SI
 	ADDQ         DI, DX
 	PREFETCHT0   2048(DX)
@@ -5971,7 +5992,7 @@ i8VNNIr1v1_four:
 	PREFETCHT0   2048(DX)
 	VMOVUPS      (DX), Z1
 	VPBROADCASTD (SI), Z2
-	VPDPBUSD     Z2, Z1, Z0
+	VPDPBUSD     Z2, Z1, Z3
 	ADDQ         BX, SI
 	ADDQ         DI, DX
 	SUBQ         $0x04, CX
@@ -5992,6 +6013,7 @@ i8VNNIr1v1_one_more:
 	JNE          i8VNNIr1v1_one_more
 
 i8VNNIr1v1_done:
+	VPADDD    Z3, Z0, Z0
 	MOVQ      56(AX), CX
 	MOVQ      64(AX), DX
 	MOVQ      104(AX), DX
@@ -6032,6 +6054,7 @@ TEXT ·i8VNNIr1v1o(SB), NOSPLIT, $0-8
 	MOVQ   8(AX), SI
 	MOVQ   16(AX), DI
 	MOVQ   48(AX), DI
+	VPXORD Z3, Z3, Z3
 	SUBQ   $0x04, CX
 	JL     i8VNNIr1v1o_one
 
@@ -6044,7 +6067,7 @@ i8VNNIr1v1o_four:
 	MOVQ         8(DI), R8
 	VMOVUPS      (DX)(R8*1), Z1
 	VPBROADCASTD (SI), Z2
-	VPDPBUSD     Z2, Z1, Z0
+	VPDPBUSD     Z2, Z1, Z3
 	ADDQ         BX, SI
 	MOVQ         16(DI), R8
 	VMOVUPS      (DX)(R8*1), Z1
@@ -6054,7 +6077,7 @@ i8VNNIr1v1o_four:
 	MOVQ         24(DI), R8
 	VMOVUPS      (DX)(R8*1), Z1
 	VPBROADCASTD (SI), Z2
-	VPDPBUSD     Z2, Z1, Z0
+	VPDPBUSD     Z2, Z1, Z3
 	ADDQ         BX, SI
 	ADDQ         $0x20, DI
 	SUBQ         $0x04, CX
@@ -6075,6 +6098,7 @@ i8VNNIr1v1o_one_more:
 	JNE          i8VNNIr1v1o_one_more
 
 i8VNNIr1v1o_done:
+	VPADDD    Z3, Z0, Z0
 	MOVQ      56(AX), CX
 	MOVQ      64(AX), DX
 	MOVQ      104(AX), DX

@@ -3,3 +3,148 @@
 //go:build amd64 && !purego
 
 package gemm
+
+// expVectors16 applies the function to vectors of 16 elements.
+//
+//go:noescape
+func expVectors16(dst *float32, src *float32, vectors int)
+
+// sigmoidVectors16 applies the function to vectors of 16 elements.
+//
+//go:noescape
+func sigmoidVectors16(dst *float32, src *float32, vectors int)
+
+// tanhVectors16 applies the function to vectors of 16 elements.
+//
+//go:noescape
+func tanhVectors16(dst *float32, src *float32, vectors int)
+
+// erfVectors16 applies the function to vectors of 16 elements.
+//
+//go:noescape
+func erfVectors16(dst *float32, src *float32, vectors int)
+
+// geluVectors16 applies the function to vectors of 16 elements.
+//
+//go:noescape
+func geluVectors16(dst *float32, src *float32, vectors int)
+
+// siluVectors16 applies the function to vectors of 16 elements.
+//
+//go:noescape
+func siluVectors16(dst *float32, src *float32, vectors int)
+
+// expSumVectors16 sets dst to exp(src-p) and returns the sum.
+//
+//go:noescape
+func expSumVectors16(dst *float32, src *float32, vectors int, p float32) float32
+
+// expVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func expVectors(dst *float32, src *float32, vectors int)
+
+// sigmoidVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func sigmoidVectors(dst *float32, src *float32, vectors int)
+
+// tanhVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func tanhVectors(dst *float32, src *float32, vectors int)
+
+// erfVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func erfVectors(dst *float32, src *float32, vectors int)
+
+// geluVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func geluVectors(dst *float32, src *float32, vectors int)
+
+// siluVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func siluVectors(dst *float32, src *float32, vectors int)
+
+// expSumVectors sets dst to exp(src-p) and returns the sum.
+//
+//go:noescape
+func expSumVectors(dst *float32, src *float32, vectors int, p float32) float32
+
+// clipVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func clipVectors(dst *float32, src *float32, vectors int, p float32, q float32)
+
+// hardSigmoidVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func hardSigmoidVectors(dst *float32, src *float32, vectors int, p float32, q float32)
+
+// hardSwishVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func hardSwishVectors(dst *float32, src *float32, vectors int, p float32, q float32)
+
+// addVectors combines vectors of 8 elements.
+//
+//go:noescape
+func addVectors(dst *float32, a *float32, b *float32, vectors int)
+
+// addScalarVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func addScalarVectors(dst *float32, src *float32, vectors int, p float32)
+
+// subVectors combines vectors of 8 elements.
+//
+//go:noescape
+func subVectors(dst *float32, a *float32, b *float32, vectors int)
+
+// subScalarVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func subScalarVectors(dst *float32, src *float32, vectors int, p float32)
+
+// mulVectors combines vectors of 8 elements.
+//
+//go:noescape
+func mulVectors(dst *float32, a *float32, b *float32, vectors int)
+
+// mulScalarVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func mulScalarVectors(dst *float32, src *float32, vectors int, p float32)
+
+// divVectors combines vectors of 8 elements.
+//
+//go:noescape
+func divVectors(dst *float32, a *float32, b *float32, vectors int)
+
+// divScalarVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func divScalarVectors(dst *float32, src *float32, vectors int, p float32)
+
+// sumReduce reduces vectors of 8 elements to one element.
+//
+//go:noescape
+func sumReduce(src *float32, vectors int) float32
+
+// maximumReduce reduces vectors of 8 elements to one element.
+//
+//go:noescape
+func maximumReduce(src *float32, vectors int) float32
+
+// squaresReduce reduces vectors of 8 elements to one element.
+//
+//go:noescape
+func squaresReduce(src *float32, vectors int, p float32) float32
+
+// normalizeVectors sets dst to (src-p)*q*scale + bias.
+//
+//go:noescape
+func normalizeVectors(dst *float32, src *float32, scale *float32, bias *float32, vectors int, p float32, q float32)

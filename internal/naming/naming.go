@@ -80,8 +80,9 @@ type assigner struct {
 // scope is a graph while its values are named.
 type scope struct {
 	*assigner
-	g     *ir.Graph
-	taken map[string]*ir.Value
+	g       *ir.Graph
+	taken   map[string]*ir.Value // Names.taken of g
+	returns map[string]*ir.Value // what outputs return whose names claim has reserved
 }
 
 // owns reports whether the slots of g own their names. Those of subgraphs and functions are positional: those of functions keep
@@ -90,7 +91,7 @@ func owns(g *ir.Graph) bool { return g.Owner() == nil && !g.IsBody() }
 
 func (a *assigner) graph(g *ir.Graph) {
 	consts := g.Consts()
-	s := &scope{a, g, make(map[string]*ir.Value, len(consts)+g.NumNodes())}
+	s := &scope{a, g, make(map[string]*ir.Value, len(consts)+g.NumNodes()), map[string]*ir.Value{}}
 	a.names.taken[g] = s.taken
 	for _, v := range g.Captures() {
 		s.taken[a.names.Value(v)] = v
@@ -145,16 +146,16 @@ func (s *scope) direct() map[*ir.Value]*ir.Slot {
 
 // claim reserves the names of outputs, for the values that stand for them or for Identity nodes.
 func (s *scope) claim(direct map[*ir.Value]*ir.Slot) {
-	returns := map[string]*ir.Value{}
 	for _, o := range s.g.Outputs() {
 		v, name := o.Value(), o.Name()
 		if v == nil {
 			continue
 		}
-		if w, ok := returns[name]; ok && w != v {
+		if w, ok := s.returns[name]; ok && w != v {
 			s.fail("two values are returned as output %q", name)
+			continue
 		}
-		returns[name] = v
+		s.returns[name] = v
 		switch w, ok := s.taken[name]; {
 		case direct[v] != nil && direct[v].Name() == name:
 			if ok && w != v {
@@ -190,7 +191,7 @@ func (s *scope) outputs(direct map[*ir.Value]*ir.Slot) {
 		name, ok := made[k]
 		if !ok {
 			name = o.Name()
-			if reserved, used := s.taken[name]; !s.free(name) && !(used && reserved == nil && (owns(s.g) || s.g.IsBody())) {
+			if reserved := s.returns[name] == v && s.taken[name] == nil; !reserved && !s.free(name) {
 				name = s.fresh(cmp.Or(name, "output"))
 			}
 			s.taken[name] = nil

@@ -1,12 +1,14 @@
 package naming_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/stretchr/testify/require"
 )
 
@@ -19,6 +21,45 @@ func TestRandomModels(t *testing.T) {
 		want := meaning(m)
 		again := parseWritten(t, m)
 		require.Equal(t, want, meaning(again), "seed %d", seed)
+		noneHides(t, again)
+
+		var b bytes.Buffer
+		_, err := onnxio.Write(&b, m, onnxio.WriteOptions{})
+		require.NoError(t, err, seed)
+		f, err := onnxio.Read(b.Bytes(), onnxio.Options{})
+		require.NoError(t, err, seed)
+		require.NoError(t, ir.Verify(f.Model), seed)
+		require.Equal(t, want, meaning(f.Model), "seed %d as protobuf", seed)
+		var c bytes.Buffer
+		_, err = onnxio.Write(&c, f.Model, onnxio.WriteOptions{})
+		require.NoError(t, err, seed)
+		require.True(t, bytes.Equal(b.Bytes(), c.Bytes()), "seed %d: other names the second time", seed)
+	}
+}
+
+// noneHides checks that no value has the name of one of an enclosing graph, which checkers refuse.
+func noneHides(t *testing.T, m *ir.Model) {
+	names := map[*ir.Graph]map[string]bool{}
+	for _, g := range m.Graphs() {
+		own := map[string]bool{}
+		for _, s := range g.Inputs() {
+			own[s.Name()] = true
+		}
+		for _, v := range g.Consts() {
+			own[v.Name()] = true
+		}
+		for n := range g.Nodes() {
+			own[n.Result(0).Name()] = true
+		}
+		for _, s := range g.Outputs() { // those of Identities
+			own[s.Name()] = true
+		}
+		names[g] = own
+		for o := g.Outer(); o != nil; o = o.Outer() {
+			for name := range own {
+				require.False(t, names[o][name], "%s hides %q", g.Path(), name)
+			}
+		}
 	}
 }
 
@@ -39,7 +80,7 @@ type generator struct {
 func randomModel(seed uint64) *ir.Model {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1)), m: ir.NewModel(10, 21)}
 	main := g.m.Main
-	seen := []*ir.Value{main.AddInput("in1", nil), main.AddInput("in2", nil)}
+	seen := []*ir.Value{main.AddInput("in1", ir.TensorType(ir.Float32, nil)), main.AddInput("in2", ir.TensorType(ir.Float32, nil))}
 	seen = g.fill(main, seen, 0)
 	for i := range 1 + g.IntN(4) {
 		v := seen[g.IntN(len(seen))]

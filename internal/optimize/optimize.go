@@ -42,6 +42,8 @@ type Request struct {
 	Engine     engine.Engine // nil: the embedded one
 	Threads    int
 	Seed       uint64 // of generated inputs
+	// Inputs are what models are compared on; nil: generated inputs. They are read anew for each comparison.
+	Inputs compare.Source
 
 	// Undo leaves a rewrite that broke the model out and goes on.
 	Undo bool
@@ -225,7 +227,7 @@ func (r *run) hooks(at *position) []passes.Hook {
 	}
 	if r.q.VerifyEach {
 		h = append(h, &hook.Verify{
-			Engine: r.eng, Source: r.generated, Budget: r.q.Budget,
+			Engine: r.eng, Source: r.inputs, Budget: r.q.Budget,
 			Unverified: func(path, why string) { r.res.Unverified = append(r.res.Unverified, path+": "+why) },
 		})
 	}
@@ -257,8 +259,11 @@ func (r *run) failed(ctx context.Context, err error, at *position) error {
 	return f
 }
 
-// generated are the inputs that a model is compared on.
-func (r *run) generated(m *ir.Model) compare.Source {
+// inputs are what a model is compared on.
+func (r *run) inputs(m *ir.Model) compare.Source {
+	if r.q.Inputs != nil {
+		return r.q.Inputs
+	}
 	memory := r.q.Budget.Memory
 	return compare.NewGenerator(m, compare.GenerateOptions{Seed: r.q.Seed, Memory: memory / 4})
 }

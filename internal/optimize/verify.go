@@ -56,10 +56,10 @@ func (r *run) conclude(v *compare.Verdict) error {
 
 func (r *run) lossy() bool { return r.q.Pipeline.Promise().Lossy }
 
-// compare runs both models; nil means generated inputs.
+// compare runs both models; nil means the request's inputs.
 func (r *run) compare(ctx context.Context, a, b *ir.Model, src compare.Source) (*compare.Verdict, error) {
 	if src == nil {
-		src = r.generated(a)
+		src = r.inputs(a)
 	}
 	return compare.Models(ctx, r.eng, a, b, src, compare.Options{
 		Budget: r.q.Budget, Threads: r.q.Threads, Tolerance: r.tolerance(a),

@@ -43,14 +43,16 @@ func TestContradictions(t *testing.T) {
 		"count":            {Values: two, Indices: ir.TensorOf([]int64{1}), Dims: []int64{4}},
 		"columns":          {Values: two, Indices: ir.TensorOf([]int64{1, 2}, 2, 1), Dims: []int64{4, 4}},
 		"overflow":         {Values: two, Indices: at, Dims: []int64{1 << 40, 1 << 40}},
+		"index outside":    {Values: two, Indices: at, Dims: []int64{5}},
+		"negative index":   {Values: two, Indices: ir.TensorOf([]int64{-1, 0}), Dims: []int64{5}},
 	} {
 		_, err := sparse.Tensor(s)
 		require.Error(t, err, name)
 	}
 	for name, s := range map[string]*ir.SparseTensor{
-		"index outside":  {Values: two, Indices: at, Dims: []int64{5}},
-		"negative index": {Values: two, Indices: ir.TensorOf([]int64{-1, 0}), Dims: []int64{5}},
-		"too large":      {Values: two, Indices: at, Dims: []int64{1 << 30}},
+		"too large":          {Values: two, Indices: at, Dims: []int64{1 << 30}},
+		"many, one outside":  {Values: ir.TensorOf(make([]float32, 5000)), Indices: ir.TensorOf(append(make([]int64, 4999), 9)), Dims: []int64{9}},
+		"many, one negative": {Values: ir.TensorOf(make([]float32, 5000)), Indices: ir.TensorOf(append(make([]int64, 4999), -1)), Dims: []int64{9}},
 	} {
 		d, err := sparse.Tensor(s)
 		require.NoError(t, err, name)

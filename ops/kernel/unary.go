@@ -387,6 +387,14 @@ func clip[T ordered](c *Call, x *ir.Tensor) ([]ir.Datum, error) {
 	if err != nil {
 		return nil, err
 	}
+	if limit := largest(x.DType()); limit > 0 { // an absent bound is the type's largest finite number, not infinity
+		if !hasLo {
+			lo, hasLo = T(-limit), true
+		}
+		if !hasHi {
+			hi, hasHi = T(limit), true
+		}
+	}
 	return one(mapped(c, x, func(v T) T {
 		if hasLo && v < lo {
 			v = lo
@@ -396,6 +404,21 @@ func clip[T ordered](c *Call, x *ir.Tensor) ([]ir.Datum, error) {
 		}
 		return v
 	}))
+}
+
+// largest is the largest finite number of a float type, 0 for other types.
+func largest(d ir.DType) float64 {
+	switch d {
+	case ir.Float16:
+		return 65504
+	case ir.BFloat16:
+		return 0x1.fep127
+	case ir.Float32:
+		return math.MaxFloat32
+	case ir.Float64:
+		return math.MaxFloat64
+	}
+	return 0
 }
 
 // bound is one limit of Clip; ok is false if it is not given.

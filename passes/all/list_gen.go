@@ -4,11 +4,13 @@ package all
 
 import (
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/fuse/activation"
 	"github.com/onnxopt/onnxopt/passes/fuse/bnaffine"
 	"github.com/onnxopt/onnxopt/passes/fuse/convbn"
 	"github.com/onnxopt/onnxopt/passes/fuse/convfill"
 	"github.com/onnxopt/onnxopt/passes/fuse/convmuladd"
 	"github.com/onnxopt/onnxopt/passes/fuse/gemm"
+	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/padconv"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
@@ -17,6 +19,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/defaults"
 	"github.com/onnxopt/onnxopt/passes/simplify/identity"
 	"github.com/onnxopt/onnxopt/passes/simplify/ifconst"
+	"github.com/onnxopt/onnxopt/passes/simplify/ifrank"
 	"github.com/onnxopt/onnxopt/passes/simplify/noop"
 	"github.com/onnxopt/onnxopt/passes/simplify/omit"
 	"github.com/onnxopt/onnxopt/passes/simplify/outputs"
@@ -28,11 +31,13 @@ import (
 // list holds the passes in the order of their directories.
 func list() []*passes.Pass {
 	return []*passes.Pass{
+		activation.Pass,
 		bnaffine.Pass,
 		convbn.Pass,
 		convfill.Pass,
 		convmuladd.Pass,
 		gemm.Pass,
+		layernorm.Pass,
 		padconv.Pass,
 		constfold.Pass,
 		cse.Pass,
@@ -41,6 +46,7 @@ func list() []*passes.Pass {
 		defaults.Pass,
 		identity.Pass,
 		ifconst.Pass,
+		ifrank.Pass,
 		noop.Pass,
 		omit.Pass,
 		outputs.Pass,

@@ -9,7 +9,7 @@ import (
 )
 
 func main() {
-	part := flag.String("part", "", "tile32, tile64, tileint, depthwise, vector or move")
+	part := flag.String("part", "", "tile32, tile64, tileint, depthwise, int, vector or move")
 	flag.Parse()
 	ConstraintExpr("amd64,!purego")
 	switch *part {
@@ -23,6 +23,8 @@ func main() {
 		vectors()
 	case "depthwise":
 		depthwiseKernels()
+	case "int":
+		integers()
 	case "move":
 		moves()
 	default:

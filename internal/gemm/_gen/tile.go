@@ -151,6 +151,7 @@ func (g *tileGen) field(offset int) reg.GPVirtual {
 }
 
 func (g *tileGen) zero() {
+	g.acc = nil
 	for range g.rows {
 		var row []reg.VecVirtual
 		for range g.vecs {
@@ -209,6 +210,12 @@ func (g *tileGen) product(offsets bool) {
 		bv = append(bv, g.vec())
 	}
 	bc := [2]reg.VecVirtual{g.vec(), g.vec()}
+	sums := [2][][]reg.VecVirtual{g.acc, g.acc}
+	if g.rows == 1 { // alternate between two sums, since additions to one would wait for each other
+		g.zero()
+		sums[1] = g.acc
+		g.acc = sums[0]
+	}
 	step := func(u int) {
 		if g.rows <= 4 && !offsets { // few uses of each byte of B: memory is the limit
 			for o := 0; o < g.vecs*g.bytes; o += 64 {
@@ -232,7 +239,7 @@ func (g *tileGen) product(offsets bool) {
 			}
 			g.broadcast(a[i], x)
 			for j, v := range bv {
-				g.fma(v, x, g.acc[i][j], spare)
+				g.fma(v, x, sums[u%2][i][j], spare)
 			}
 		}
 		for _, p := range aBases {
@@ -266,6 +273,11 @@ func (g *tileGen) product(offsets bool) {
 	DECQ(k)
 	JNE(LabelRef(one + "_more"))
 	Label(done)
+	if g.rows == 1 {
+		for j, v := range sums[1][0] {
+			g.add(v, g.acc[0][j], g.acc[0][j])
+		}
+	}
 }
 
 func (g *tileGen) epilogue() {

@@ -104,7 +104,7 @@ func (f *folder) foldable(n *ir.Node) bool {
 	if n.HasRefs() || len(n.Subgraphs()) > 0 || n.NumOperands() == 0 || !ops.Deterministic(n) {
 		return false
 	}
-	if ops.Has(n, ops.Quantization) && !f.o.Dequantize {
+	if ops.Has(n, ops.Quantization) && !f.o.Dequantize || spells(n) {
 		return false
 	}
 	for _, v := range n.Operands() {

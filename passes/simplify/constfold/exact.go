@@ -34,5 +34,22 @@ func (f *folder) exact(n *ir.Node) bool {
 	return true
 }
 
+// spells reports whether n writes numbers other than integers as text. The standard permits several spellings of one number, and
+// runtimes differ: 1e+10 is 10000000000.0 elsewhere, and true is 1 or True.
+func spells(n *ir.Node) bool {
+	x := n.Operand(0)
+	if x == nil || x.Const() == nil || x.Const().DType().IsInt() || x.Const().DType() == ir.String {
+		return false
+	}
+	switch {
+	case n.Is("Cast"):
+		a := n.Attr("to")
+		return a != nil && ir.DType(a.Int()) == ir.String
+	case n.Is("CastLike"):
+		return n.Operand(1) != nil && n.Operand(1).Type().DType() == ir.String
+	}
+	return false
+}
+
 // rounds reports whether arithmetic in d rounds.
 func rounds(d ir.DType) bool { return d.IsFloat() || d == ir.Complex64 || d == ir.Complex128 }

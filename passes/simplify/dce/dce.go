@@ -4,6 +4,7 @@ package dce
 import (
 	"slices"
 
+	"github.com/onnxopt/onnxopt/internal/keep"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops"
 	"github.com/onnxopt/onnxopt/ops/schema"
@@ -168,7 +169,7 @@ func (e *eliminator) functions() {
 	}
 }
 
-// initializers removes those without a use, except those that training updates.
+// initializers removes those without a use, except those that training updates or that quantization_annotation refers to.
 func (e *eliminator) initializers() {
 	bound := map[*ir.Value]bool{}
 	for _, t := range e.m.Training {
@@ -179,12 +180,46 @@ func (e *eliminator) initializers() {
 		}
 	}
 	for _, g := range e.m.Graphs() {
+		var annotated map[string]bool
 		for _, v := range g.Consts() {
-			if v.NumUses() == 0 && !bound[v] {
+			if v.NumUses() > 0 || bound[v] {
+				continue
+			}
+			if annotated == nil {
+				annotated = annotations(g)
+			}
+			if !annotated[v.Name()] {
 				e.c.Rewrite("initializer", nil, nil, func() { g.EraseConst(v) })
 			}
 		}
 	}
+}
+
+// annotations are the names of scales and zero points to which quantization_annotation of a value of g refers.
+func annotations(g *ir.Graph) map[string]bool {
+	r := map[string]bool{}
+	add := func(v *ir.Value) {
+		if v == nil {
+			return
+		}
+		if q, ok := v.Extra.(keep.Quantization); ok {
+			for _, p := range q.Quantization() {
+				r[p.Value] = true
+			}
+		}
+	}
+	for _, s := range g.Inputs() {
+		add(s.Value())
+	}
+	for _, v := range g.Consts() {
+		add(v)
+	}
+	for n := range g.Nodes() {
+		for _, v := range n.Results() {
+			add(v)
+		}
+	}
+	return r
 }
 
 // opsets removes imports of domains of which there is no node. The default domain stays: the writer may need its Identity and

@@ -21,7 +21,6 @@ With the other branch the model fails. So the results are the same bits wherever
 at the operator may fail elsewhere or give a result. Operators count that are computed whenever the If is: those of the same
 graph on which its outputs depend.`,
 	Rules: []passes.RuleDoc{{Name: "if-rank", Doc: "makes the condition a constant"}},
-	After: []string{"dce"},
 }, struct{}{}, run)
 
 func run(c *passes.Context, m *ir.Model, _ struct{}) error {
@@ -107,8 +106,12 @@ func decide(c *passes.Context, r *ranker, n *ir.Node) {
 			c.Remark(n, "if-rank", "both branches, or none, may give a result of the rank that is needed")
 			continue
 		}
+		cond := []byte{0}
+		if then != 0 {
+			cond[0] = 1
+		}
 		c.Rewrite("if-rank", n, nil, func() {
-			n.SetOperand(0, n.Graph().Const(ir.ScalarOf(then != 0)))
+			n.SetOperand(0, n.Graph().Const(ir.NewTensor(ir.Bool, []int64{}, cond)))
 		})
 		return
 	}

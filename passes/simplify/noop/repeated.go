@@ -48,7 +48,7 @@ func repeatedRules() []*rewrite.Rule {
 			Replace: toX,
 		}, {
 			Name:    "clip-nothing",
-			Doc:     "removes a Clip without bounds",
+			Doc:     "removes a Clip of integers without bounds",
 			Match:   rewrite.MustParse(`y = Clip (x)`),
 			Where:   unbounded,
 			Replace: toX,
@@ -65,10 +65,10 @@ func sameOperator(m *rewrite.Match) error {
 	return nil
 }
 
-// unbounded refuses opsets before 11, where bounds that are not stated are the largest finite floats.
+// unbounded refuses floats: a bound that is not stated is the largest finite number of the type, in every opset.
 func unbounded(m *rewrite.Match) error {
-	if m.Opset("") < 11 {
-		return errors.New("before opset 11 it makes infinities finite")
+	if !m.DType("x").IsInt() {
+		return errors.New("it makes infinities finite")
 	}
 	return nil
 }

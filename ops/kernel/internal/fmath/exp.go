@@ -1,154 +1,120 @@
-// Copyright 2009 The Go Authors. All rights reserved.
-// Use of this source code is governed by a BSD-style
-// license that can be found in the LICENSE file.
-
-// Taken from Go's package math; every product is rounded by a conversion, see doc.go.
-
 package fmath
 
 import "math"
 
-// Exp returns e**x, the base-e exponential of x.
-//
-// Special cases are:
-//
-//	Exp(+Inf) = +Inf
-//	Exp(NaN) = NaN
-//
-// Very large values overflow to 0 or +Inf.
-// Very small values underflow to 1.
+// The exponential function is reduced to a table of powers of two and a short polynomial: Tang, "Table-driven implementation
+// of the exponential function in IEEE floating-point arithmetic" (1989).
+
+const (
+	expOverflow  = 0x1.62e42fefa39efp+9 // the largest argument with a finite exponential
+	expUnderflow = -746                 // below, exponentials round to 0
+	roundShift   = 0x1.8p52             // adding it rounds to an integer, held by the low bits of the sum
+)
+
+// expTail returns (e**r - 1 - r) / r**2.
+func expTail(r, r2 float64) float64 {
+	return madd(r2, madd(r2, expC4, madd(r, expC3, expC2)), madd(r, expC1, expC0))
+}
+
+// Exp returns e**x; 0 for -Inf, +Inf for +Inf, NaN for NaN.
 func Exp(x float64) float64 {
-	return exp(x)
+	if !(math.Abs(x) < 700) {
+		return expEdge(x)
+	}
+	s := float64(x*expInvStep) + roundShift
+	n := s - roundShift
+	r := (x - float64(n*expStepHi)) - float64(n*expStepLo)
+	r2 := float64(r * r)
+	p := r + float64(r2*expTail(r, r2))
+	bits := math.Float64bits(s)
+	t := &expTable[bits&127]
+	y := t.hi + (t.lo + float64((t.hi+t.lo)*p))
+	return math.Float64frombits(math.Float64bits(y) + bits>>7<<52)
 }
 
-// The original C code, the long comment, and the constants
-// below are from FreeBSD's /usr/src/lib/msun/src/e_exp.c
-// and came with this notice. The go code is a simplified
-// version of the original C.
-//
-// ====================================================
-// Copyright (C) 2004 by Sun Microsystems, Inc. All rights reserved.
-//
-// Permission to use, copy, modify, and distribute this
-// software is freely granted, provided that this notice
-// is preserved.
-// ====================================================
-//
-//
-// exp(x)
-// Returns the exponential of x.
-//
-// Method
-//   1. Argument reduction:
-//      Reduce x to an r so that |r| <= 0.5*ln2 ~ 0.34658.
-//      Given x, find r and integer k such that
-//
-//               x = k*ln2 + r,  |r| <= 0.5*ln2.
-//
-//      Here r will be represented as r = hi-lo for better
-//      accuracy.
-//
-//   2. Approximation of exp(r) by a special rational function on
-//      the interval [0,0.34658]:
-//      Write
-//          R(r**2) = r*(exp(r)+1)/(exp(r)-1) = 2 + r*r/6 - r**4/360 + ...
-//      We use a special Remez algorithm on [0,0.34658] to generate
-//      a polynomial of degree 5 to approximate R. The maximum error
-//      of this polynomial approximation is bounded by 2**-59. In
-//      other words,
-//          R(z) ~ 2.0 + P1*z + P2*z**2 + P3*z**3 + P4*z**4 + P5*z**5
-//      (where z=r*r, and the values of P1 to P5 are listed below)
-//      and
-//          |                  5          |     -59
-//          | 2.0+P1*z+...+P5*z   -  R(z) | <= 2
-//          |                             |
-//      The computation of exp(r) thus becomes
-//                             2*r
-//              exp(r) = 1 + -------
-//                            R - r
-//                                 r*R1(r)
-//                     = 1 + r + ----------- (for better accuracy)
-//                                2 - R1(r)
-//      where
-//                               2       4             10
-//              R1(r) = r - (P1*r  + P2*r  + ... + P5*r   ).
-//
-//   3. Scale back to obtain exp(x):
-//      From step 1, we have
-//         exp(x) = 2**k * exp(r)
-//
-// Special cases:
-//      exp(INF) is INF, exp(NaN) is NaN;
-//      exp(-INF) is 0, and
-//      for finite argument, only exp(0)=1 is exact.
-//
-// Accuracy:
-//      according to an error analysis, the error is always less than
-//      1 ulp (unit in the last place).
-//
-// Misc. info.
-//      For IEEE double
-//          if x >  7.09782712893383973096e+02 then exp(x) overflow
-//          if x < -7.45133219101941108420e+02 then exp(x) underflow
-//
-// Constants:
-// The hexadecimal values are the intended ones for the following
-// constants. The decimal values may be used, provided that the
-// compiler will convert from decimal to binary accurately enough
-// to produce the hexadecimal values shown.
-
-func exp(x float64) float64 {
-	const (
-		Ln2Hi = 6.93147180369123816490e-01
-		Ln2Lo = 1.90821492927058770002e-10
-		Log2e = 1.44269504088896338700e+00
-
-		Overflow  = 7.09782712893383973096e+02
-		Underflow = -7.45133219101941108420e+02
-		NearZero  = 1.0 / (1 << 28) // 2**-28
-	)
-
-	// special cases
+// expEdge is Exp of NaN and of arguments with results near or beyond the ends of the range.
+func expEdge(x float64) float64 {
 	switch {
-	case math.IsNaN(x):
+	case x != x:
 		return x
-	case x > Overflow: // handles case where x is +∞
+	case x > expOverflow:
 		return math.Inf(1)
-	case x < Underflow: // handles case where x is -∞
+	case x < expUnderflow:
 		return 0
-	case -NearZero < x && x < NearZero:
-		return 1 + x
 	}
-
-	// reduce; computed as r = hi - lo for extra precision.
-	var k int
-	switch {
-	case x < 0:
-		k = int(float64(Log2e*x) - 0.5)
-	case x > 0:
-		k = int(float64(Log2e*x) + 0.5)
-	}
-	hi := x - float64(float64(k)*Ln2Hi)
-	lo := float64(float64(k) * Ln2Lo)
-
-	// compute
-	return expmulti(hi, lo, k)
+	h, l, k := expPair(x, 0)
+	return scale(h, l, k)
 }
 
-// exp1 returns e**r × 2**k where r = hi - lo and |r| ≤ ln(2)/2.
-func expmulti(hi, lo float64, k int) float64 {
-	const (
-		P1 = 1.66666666666666657415e-01  /* 0x3FC55555; 0x55555555 */
-		P2 = -2.77777777770155933842e-03 /* 0xBF66C16C; 0x16BEBD93 */
-		P3 = 6.61375632143793436117e-05  /* 0x3F11566A; 0xAF25DE2C */
-		P4 = -1.65339022054652515390e-06 /* 0xBEBBBD41; 0xC5D26BF1 */
-		P5 = 4.13813679705723846039e-08  /* 0x3E663769; 0x72BEA4D0 */
-	)
+// expPair returns e**(xh+xl) as (h+l) * 2**k with h in [0.99, 2), for |xh| <= 800. The relative error is below 2**-65.
+func expPair(xh, xl float64) (h, l float64, k int) {
+	s := float64(xh*expInvStep) + roundShift
+	n := s - roundShift
+	bits := math.Float64bits(s)
+	t := &expTable[bits&127]
+	a := xh - float64(n*expStepHi) // exact
+	b := xl - float64(n*expStepLo)
+	r := a + b
+	r2 := float64(r * r)
+	a, b = quickTwoSum(a, b+float64(r2*expTail(r, r2)))
+	p := head(a)
+	b += a - p
+	h, l = quickTwoSum(t.hi, float64(t.hi*p)) // the product is exact
+	h, l = quickTwoSum(h, l+((t.lo+float64(t.lo*a))+float64(t.hi*b)))
+	return h, l, int(int64(bits<<13) >> 20)
+}
 
-	r := hi - lo
-	t := float64(r * r)
-	c := r - float64(t*(P1+float64(t*(P2+float64(t*(P3+float64(t*(P4+float64(t*P5)))))))))
-	y := 1 - ((lo - float64(r*c)/(2-c)) - hi)
-	// Ldexp rounds once more where the result is subnormal.
-	return math.Ldexp(y, k)
+// expm1Pair returns e**x - 1 as a pair for |x| <= 100.
+func expm1Pair(x float64) (h, l float64) {
+	h, l, k := expPair(x, 0)
+	f := power(k)
+	h, e := twoSum(float64(h*f), -1)
+	return quickTwoSum(h, e+float64(l*f))
+}
+
+// Expm1 returns e**x - 1; -1 for -Inf, +Inf for +Inf, ±0 for ±0, NaN for NaN.
+func Expm1(x float64) float64 {
+	switch {
+	case x == 0:
+		return x
+	case math.Abs(x) < 0x1p-9:
+		r2 := float64(x * x)
+		return x + float64(r2*expTail(x, r2))
+	case x < -40:
+		return -1
+	case !(x < 60):
+		return Exp(x)
+	}
+	h, l := expm1Pair(x)
+	return h + l
+}
+
+// Sigmoid returns 1 / (1 + e**-x); 0 and 1 at the infinities, NaN for NaN.
+func Sigmoid(x float64) float64 {
+	switch {
+	case x != x:
+		return x
+	case x > 40:
+		return 1
+	case x < -40:
+		return Exp(x)
+	}
+	h, l, k := expPair(-x, 0)
+	f := power(k)
+	d, e := twoSum(1, float64(h*f))
+	h, l = quo(1, 0, d, e+float64(l*f))
+	return h + l
+}
+
+// Softplus returns log(1 + e**x); 0 for -Inf, +Inf for +Inf, NaN for NaN.
+func Softplus(x float64) float64 {
+	switch {
+	case x > 50:
+		return x
+	case !(x > -50):
+		return Exp(x)
+	}
+	h, l, k := expPair(x, 0)
+	f := power(k)
+	return log1pOf(float64(h*f), float64(l*f))
 }

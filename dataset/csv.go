@@ -1,0 +1,249 @@
+package dataset
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/onnxopt/onnxopt/ir"
+)
+
+// csvSource reads a table. Its columns are bound by the header: to inputs and the label by name, or all but the label, in
+// their order, to the only input. Without a header there is no label.
+type csvSource struct {
+	set    *Set
+	path   string
+	comma  rune
+	header bool
+	label  int          // column, -1: none
+	inputs []csvColumns // in the order of the model
+	labels []float64    // of a file of their own
+}
+
+// csvColumns are the columns of one input. One column may hold a list of numbers with blanks between them, several hold a number each.
+type csvColumns struct {
+	port *Port
+	at   []int
+}
+
+func (s *Set) openCSV(path string) (source, error) {
+	c := &csvSource{set: s, path: path, comma: ',', label: -1}
+	if ext := strings.ToLower(filepath.Ext(strings.TrimSuffix(path, ".gz"))); ext == ".tsv" {
+		c.comma = '\t'
+	}
+	f, r, err := c.reader()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	first, err := r.Read()
+	if err == io.EOF {
+		err = errors.New("the file is empty")
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.header = slices.ContainsFunc(first, func(cell string) bool { return !numeric(cell) })
+	if c.labels, err = s.labels(""); err != nil {
+		return nil, err
+	}
+	return c, c.assign(slices.Clone(first))
+}
+
+// numeric reports whether a cell holds numbers, so that it is no name of a column.
+func numeric(cell string) bool {
+	for _, f := range strings.Fields(cell) {
+		if _, err := strconv.ParseFloat(f, 64); err != nil {
+			return false
+		}
+	}
+	return strings.TrimSpace(cell) != ""
+}
+
+// maxRowCells bounds the cells of a row.
+const maxRowCells = 1 << 24
+
+func (c *csvSource) reader() (*stream, *csv.Reader, error) {
+	f, err := openMaybeGzip(c.path)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := csv.NewReader(f)
+	r.Comma, r.ReuseRecord, r.FieldsPerRecord = c.comma, true, -1
+	r.TrimLeadingSpace = c.comma == ','
+	return f, r, nil
+}
+
+// assign finds the columns of each input.
+func (c *csvSource) assign(first []string) error {
+	s := c.set
+	var rest []int
+	byName := map[string][]int{}
+	for i, name := range first {
+		name = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
+		switch {
+		case c.header && s.isLabel(name):
+			c.label = i
+		case c.header && s.input(name) != nil:
+			byName[name] = append(byName[name], i)
+		case c.header && s.input(elementOf(name)) != nil: // x[0], x[1], ...
+			byName[elementOf(name)] = append(byName[elementOf(name)], i)
+		default:
+			rest = append(rest, i)
+		}
+	}
+	if s.o.LabelColumn != "" && c.label < 0 {
+		return fmt.Errorf("there is no column %q", s.o.LabelColumn)
+	}
+	if len(byName) == 0 {
+		p, err := s.only()
+		if err != nil {
+			return err
+		}
+		c.inputs = []csvColumns{{p, rest}}
+		return nil
+	}
+	for i := range s.o.Inputs {
+		if p := &s.o.Inputs[i]; byName[p.Name] != nil {
+			c.inputs = append(c.inputs, csvColumns{p, byName[p.Name]})
+		}
+	}
+	return nil
+}
+
+// elementOf is the x of x[3], "" where a name is not of that form.
+func elementOf(name string) string {
+	base, index, ok := strings.Cut(strings.TrimSuffix(name, "]"), "[")
+	if _, err := strconv.ParseUint(index, 10, 31); !ok || err != nil || !strings.HasSuffix(name, "]") {
+		return ""
+	}
+	return base
+}
+
+func (c *csvSource) size() int    { return -1 }
+func (c *csvSource) close() error { return nil }
+
+func (c *csvSource) rows(ctx context.Context) iter.Seq[row] {
+	return func(yield func(row) bool) {
+		f, r, err := c.reader()
+		if err != nil {
+			yield(row{name: c.path, err: err})
+			return
+		}
+		defer f.Close()
+		if c.header {
+			if _, err := r.Read(); err != nil {
+				yield(row{name: c.path, err: err})
+				return
+			}
+		}
+		for i := 0; ctx.Err() == nil; i++ {
+			rec, err := r.Read()
+			if err == io.EOF {
+				return
+			}
+			x := row{name: c.path, err: err}
+			var syntax *csv.ParseError
+			if err == nil {
+				line, _ := r.FieldPos(0)
+				x.name = fmt.Sprintf("%s, line %d", c.path, line)
+				x.err = c.cells(&x, rec, i)
+			} else if errors.As(err, &syntax) {
+				x.name, x.err = fmt.Sprintf("%s, line %d", c.path, syntax.Line), syntax.Err
+			}
+			if !yield(x) || err != nil && syntax == nil {
+				return
+			}
+		}
+	}
+}
+
+// cells binds the cells of sample i.
+func (c *csvSource) cells(x *row, rec []string, i int) error {
+	if len(rec) > maxRowCells {
+		return fmt.Errorf("%d cells", len(rec))
+	}
+	x.label = math.NaN()
+	if c.labels != nil {
+		x.label = labelAt(c.labels, i)
+	}
+	if c.label >= 0 {
+		if c.label >= len(rec) {
+			return fmt.Errorf("%d cells; the label is in column %d", len(rec), c.label+1)
+		}
+		v, err := labelValue(rec[c.label], c.set.classes)
+		if err != nil {
+			return err
+		}
+		x.label = v
+	}
+	for _, in := range c.inputs {
+		t, err := in.tensor(rec)
+		if err != nil {
+			return fmt.Errorf("input %q: %w", in.port.Name, err)
+		}
+		x.values = append(x.values, column{name: in.port.Name, value: t})
+	}
+	return nil
+}
+
+// tensor reads the cells of an input: shape [1, k], or [1] where the model takes one number a sample.
+func (in csvColumns) tensor(rec []string) (*ir.Tensor, error) {
+	want := in.port.Type.DType()
+	var words []string
+	for _, i := range in.at {
+		if i >= len(rec) {
+			return nil, fmt.Errorf("%d cells; column %d is missing", len(rec), i+1)
+		}
+		if want == ir.String {
+			words = append(words, rec[i])
+		} else {
+			words = append(words, strings.Fields(rec[i])...)
+		}
+	}
+	shape := []int64{1, int64(len(words))}
+	if len(words) == 1 && len(in.port.Type.TensorShape()) == 1 {
+		shape = shape[:1]
+	}
+	if want == ir.String {
+		return ir.NewStringTensor(shape, words), nil
+	}
+	return parseNumbers(words, want, shape)
+}
+
+// parseNumbers reads numbers as elements of a type; decimals are rounded to floats, and must be whole for integers.
+func parseNumbers(words []string, want ir.DType, shape []int64) (*ir.Tensor, error) {
+	if want == ir.Int64 {
+		v := make([]int64, len(words))
+		for i, w := range words {
+			var err error
+			if v[i], err = strconv.ParseInt(w, 10, 64); err != nil {
+				return nil, fmt.Errorf("%q is no whole number", w)
+			}
+		}
+		return ir.NewTensor(ir.Int64, shape, ir.AsBytes(v)), nil
+	}
+	v := make([]float64, len(words))
+	for i, w := range words {
+		var err error
+		if v[i], err = strconv.ParseFloat(w, 64); err != nil {
+			return nil, fmt.Errorf("%q is no number", w)
+		}
+	}
+	t := ir.NewTensor(ir.Float64, shape, ir.AsBytes(v))
+	switch {
+	case want == ir.Undefined:
+		return Cast(t, ir.Float32)
+	case want.IsFloat():
+		return Cast(t, want)
+	}
+	return exact(t, want)
+}

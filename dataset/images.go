@@ -1,0 +1,182 @@
+package dataset
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/onnxopt/onnxopt/dataset/picture"
+)
+
+// imageFile is a picture and its label, NaN if it has none.
+type imageFile struct {
+	path  string
+	label float64
+}
+
+type imageSource struct{ files []imageFile }
+
+// errNoSettings is what pictures without settings get: which they need cannot be guessed, and a wrong guess gives wrong numbers silently.
+var errNoSettings = errors.New(`pictures need to be told how the model takes them; put a file ` + sidecarFile + ` beside them, for example
+
+    preset: imagenet-torch     # or imagenet-tf, caffe-bgr, yolo; or key by key:
+    resize: 256                # the shorter side, or 320x240
+    center-crop: 224
+    scale: 1/255
+    mean: [0.485, 0.456, 0.406]
+    std: [0.229, 0.224, 0.225]
+
+or name a preset`)
+
+func (s *Set) openImages(dir string, files []imageFile) (source, error) {
+	if !s.hasSpec {
+		return nil, errNoSettings
+	}
+	if len(files) == 0 {
+		return nil, errors.New("there are no pictures in this folder")
+	}
+	if _, err := s.only(); err != nil {
+		return nil, err
+	}
+	return &imageSource{files}, nil
+}
+
+// openImageFolder lists the pictures of a folder: those of labels.csv, or of a folder a class, or all without labels. labels.csv of the
+// folder above counts if it names files of this one.
+func (s *Set) openImageFolder() (source, error) {
+	files, err := s.tabled(s.path, "")
+	if err == nil && files == nil {
+		files, err = s.tabled(filepath.Dir(filepath.Clean(s.path)), filepath.Base(s.path))
+	}
+	if err == nil && files == nil {
+		files, err = s.classFolders()
+	}
+	if err == nil && len(files) == 0 {
+		var list []string
+		list, err = pictures(s.path)
+		for _, p := range list {
+			files = append(files, imageFile{p, math.NaN()})
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.openImages(s.path, files)
+}
+
+// tabled lists the files of a labels.csv in dir, those below the folder sub only; nil if there are none.
+func (s *Set) tabled(dir, sub string) ([]imageFile, error) {
+	path := filepath.Join(dir, labelsFile)
+	if _, err := os.Stat(path); err != nil {
+		return nil, nil
+	}
+	names, labels, err := labelTable(path, s.classes)
+	if err != nil {
+		return nil, err
+	}
+	var files []imageFile
+	for _, name := range names {
+		if sub == "" || strings.HasPrefix(name, sub+string(filepath.Separator)) {
+			files = append(files, imageFile{filepath.Join(dir, name), labels[name]})
+		}
+	}
+	return files, nil
+}
+
+// classFolders lists the pictures of a folder a class. Folders that are all numbers are the classes' numbers; otherwise the
+// list of classes of the sidecar counts, or else the order of the names, as in torchvision's ImageFolder.
+func (s *Set) classFolders() ([]imageFile, error) {
+	list, err := os.ReadDir(s.path)
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for _, e := range list {
+		if isDir(filepath.Join(s.path, e.Name())) && !strings.HasPrefix(e.Name(), ".") {
+			dirs = append(dirs, e.Name())
+		}
+	}
+	numbers := !slices.ContainsFunc(dirs, func(d string) bool { _, err := strconv.ParseUint(d, 10, 31); return err != nil })
+	var files []imageFile
+	for i, d := range dirs {
+		label := float64(i)
+		switch k := slices.Index(s.classes, d); {
+		case k >= 0:
+			label = float64(k)
+		case s.classes != nil:
+			return nil, fmt.Errorf("the folder %q is not in the list classes of %s", d, sidecarFile)
+		case numbers:
+			label, _ = strconv.ParseFloat(d, 64) // which was looked at above
+		}
+		names, err := pictures(filepath.Join(s.path, d))
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range names {
+			files = append(files, imageFile{p, label})
+		}
+	}
+	return files, nil
+}
+
+// pictures lists the picture files of a folder, by name.
+func pictures(dir string) ([]string, error) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var r []string
+	for _, e := range list {
+		if kindOfEntry(e.Name(), e.IsDir()) == "images" && !strings.HasPrefix(e.Name(), ".") {
+			r = append(r, filepath.Join(dir, e.Name()))
+		}
+	}
+	sortNumbered(r)
+	return r, nil
+}
+
+func (s *imageSource) size() int    { return len(s.files) }
+func (s *imageSource) close() error { return nil }
+
+func (s *imageSource) rows(ctx context.Context) iter.Seq[row] {
+	return func(yield func(row) bool) {
+		for _, f := range s.files {
+			r := row{name: f.path, label: f.label}
+			r.picture, r.err = readPicture(f.path)
+			if ctx.Err() != nil || !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// maxPictureFile bounds the bytes of a picture file.
+const maxPictureFile = 1 << 29
+
+func readPicture(path string) (*picture.Picture, error) {
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, errors.New("there is no such file")
+	case err != nil:
+		return nil, err
+	case !st.Mode().IsRegular():
+		return nil, errors.New("this is no regular file")
+	case st.Size() > maxPictureFile:
+		return nil, fmt.Errorf("a picture of %d bytes", st.Size())
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return picture.Decode(bytes.NewReader(b))
+}

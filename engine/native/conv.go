@@ -1,0 +1,170 @@
+package native
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/onnxopt/onnxopt/internal/gemm"
+	"github.com/onnxopt/onnxopt/ir"
+)
+
+// conv evaluates Conv over one or two spatial axes. One axis is a picture of height 1.
+type conv struct {
+	strides, dilations, pads []int64 // empty: the default
+	kernel                   []int64 // attribute kernel_shape, empty if it is absent
+	group                    int64
+	auto                     string
+	weights, bias            *ir.Tensor // nil where they are not constant
+	limits                   *limits    // of the node that follows
+
+	mu     sync.Mutex
+	params gemm.ConvParams
+	ready  *gemm.Conv // for params and the constant weights
+}
+
+func prepareConv(s *site) executor {
+	c := &conv{strides: s.Ints("strides"), dilations: s.Ints("dilations"), pads: s.Ints("pads"), kernel: s.Ints("kernel_shape"),
+		group: s.Int("group", 1), auto: s.Str("auto_pad", "NOTSET"), weights: s.constant(1)}
+	if c.auto == "VALID" {
+		c.auto, c.pads = "NOTSET", nil
+	}
+	if s.given(2) {
+		c.bias = s.constant(2)
+	}
+	if l, ok := s.following(); ok {
+		c.limits = &l
+	}
+	if c.weights != nil && (c.bias != nil || !s.given(2)) && c.auto == "NOTSET" && len(c.weights.Shape()) > 2 {
+		// Padding is known without the input, and so is everything else.
+		if p, ok := c.geometry(nil, c.weights.Shape()); ok {
+			c.prepared(p, c.weights, c.bias)
+		}
+	}
+	return c.run
+}
+
+// geometry are the parameters for an input with the given spatial sizes, which count where padding depends on them.
+func (c *conv) geometry(spatial, ws []int64) (p gemm.ConvParams, ok bool) {
+	n := len(ws) - 2
+	fits := func(l []int64, n int, least int64) bool {
+		return len(l) == 0 || len(l) == n && slices.Min(l) >= least && slices.Max(l) < 1<<31
+	}
+	if n < 1 || n > 2 || c.group < 1 || ws[0] < 1 || ws[1] < 1 || ws[0]%c.group != 0 || slices.Min(ws) < 1 || slices.Max(ws) > 1<<31 ||
+		!fits(c.strides, n, 1) || !fits(c.dilations, n, 1) || !fits(c.pads, 2*n, 0) || len(c.kernel) > 0 && !slices.Equal(c.kernel, ws[2:]) {
+		return p, false
+	}
+	p = gemm.ConvParams{In: int(ws[1] * c.group), Out: int(ws[0]), Groups: int(c.group),
+		Kernel: [2]int{1, 1}, Stride: [2]int{1, 1}, Dilation: [2]int{1, 1}}
+	for i := range n {
+		at := 2 - n + i
+		p.Kernel[at] = int(ws[2+i])
+		if len(c.strides) > 0 {
+			p.Stride[at] = int(c.strides[i])
+		}
+		if len(c.dilations) > 0 {
+			p.Dilation[at] = int(c.dilations[i])
+		}
+		switch {
+		case c.auto == "SAME_UPPER" || c.auto == "SAME_LOWER":
+			in := int(spatial[i])
+			out := (in + p.Stride[at] - 1) / p.Stride[at]
+			total := max(0, (out-1)*p.Stride[at]+(p.Kernel[at]-1)*p.Dilation[at]+1-in)
+			p.Pad[at], p.Pad[at+2] = total/2, total-total/2
+			if c.auto == "SAME_LOWER" {
+				p.Pad[at], p.Pad[at+2] = p.Pad[at+2], p.Pad[at]
+			}
+		case len(c.pads) > 0:
+			p.Pad[at], p.Pad[at+2] = int(c.pads[i]), int(c.pads[n+i])
+		}
+	}
+	if c.limits != nil {
+		p.Clamp, p.Lo, p.Hi = true, c.limits.lo, c.limits.hi
+	}
+	return p, c.auto == "NOTSET" || c.auto == "" || c.auto == "SAME_UPPER" || c.auto == "SAME_LOWER"
+}
+
+// prepared arranges weights for the kernels; the last arrangement of constant ones is kept.
+func (c *conv) prepared(p gemm.ConvParams, weights, bias *ir.Tensor) *gemm.Conv {
+	constant := weights == c.weights && bias == c.bias
+	if constant {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.ready != nil && c.params == p {
+			return c.ready
+		}
+	}
+	w, err := ir.Elements[float32](weights)
+	if err != nil {
+		return nil
+	}
+	var b []float32
+	if bias != nil {
+		if b, err = ir.Elements[float32](bias); err != nil {
+			return nil
+		}
+	}
+	ready, err := gemm.NewConv(p, w, b)
+	if err != nil {
+		return nil
+	}
+	if constant {
+		c.params, c.ready = p, ready
+	}
+	return ready
+}
+
+func (c *conv) run(t *task) (*ir.Tensor, bool) {
+	x, v, ok := t.float(0)
+	w, _, okW := t.float(1)
+	if !ok || !okW || x.Rank() != w.Rank() || x.Rank() < 3 || x.Shape()[1] != w.Shape()[1]*c.group {
+		return nil, false
+	}
+	var bias *ir.Tensor
+	if len(t.in) > 2 && t.in[2] != nil {
+		if bias, _, ok = t.float(2); !ok || !slices.Equal(bias.Shape(), w.Shape()[:1]) {
+			return nil, false
+		}
+	}
+	spatial := x.Shape()[2:]
+	p, ok := c.geometry(spatial, w.Shape())
+	if !ok {
+		return nil, false
+	}
+	height, width := 1, int(spatial[len(spatial)-1])
+	if len(spatial) == 2 {
+		height = int(spatial[0])
+	}
+	oh, ow := p.OutputSize(height, width)
+	if oh == 0 || ow == 0 || len(v) == 0 {
+		return nil, false // the kernel knows what is an error and what is empty
+	}
+	shape := []int64{x.Shape()[0], w.Shape()[0], int64(oh), int64(ow)}
+	if len(spatial) == 1 {
+		shape = []int64{shape[0], shape[1], shape[3]}
+	}
+	ready := c.prepared(p, w, bias)
+	if ready == nil {
+		return nil, false
+	}
+	dst, ok := t.alloc(shape)
+	if !ok {
+		return nil, false
+	}
+	scratch, ok := t.scratch(ready.Scratch(height, width, t.pool.Workers()))
+	if !ok {
+		t.done(dst)
+		return nil, false
+	}
+	in, out := len(v)/int(shape[0]), len(dst)/int(shape[0])
+	for i := range int(shape[0]) {
+		if t.frame.run.ctx.Err() != nil {
+			break // the step reports it
+		}
+		ready.Run(dst[i*out:][:out], v[i*in:][:in], 1, height, width, scratch, t.pool)
+	}
+	t.done(scratch)
+	if c.limits != nil {
+		t.markLimited()
+	}
+	return result(dst, shape)
+}

@@ -1,0 +1,60 @@
+package native_test
+
+import (
+	"testing"
+
+	"github.com/onnxopt/onnxopt/ir"
+)
+
+func TestConv(t *testing.T) {
+	many(t, 200, func(r source) single {
+		axes := either(r, 1, 2, 2, 2, 3)
+		group := either(r, int64(1), 1, 2, 3)
+		in, out := r.size(1, 5), r.size(1, 9)
+		if r.IntN(4) == 0 { // depthwise
+			group, in, out = r.size(2, 20), 1, 1
+		}
+		xs, ws := []int64{r.size(0, 2) + 1, in * group}, []int64{out * group, in}
+		s := single{op: "Conv", opset: 17}
+		var strides, dilations, pads []int64
+		for range axes {
+			xs, ws = append(xs, r.size(1, 14)), append(ws, either(r, int64(1), 1, 2, 3, 3, 5))
+			strides, dilations = append(strides, either(r, int64(1), 1, 2, 3)), append(dilations, either(r, int64(1), 1, 2))
+		}
+		for range 2 * axes {
+			pads = append(pads, r.size(0, 2))
+		}
+		if r.IntN(3) > 0 {
+			s.attrs = append(s.attrs, ir.IntsAttr("strides", strides))
+		}
+		if r.IntN(3) > 0 {
+			s.attrs = append(s.attrs, ir.IntsAttr("dilations", dilations))
+		}
+		if auto := either(r, "", "", "", "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"); auto != "" {
+			s.attrs = append(s.attrs, ir.StringAttr("auto_pad", auto))
+		} else {
+			s.attrs = append(s.attrs, ir.IntsAttr("pads", pads))
+		}
+		s.attrs = append(s.attrs, ir.IntAttr("group", group))
+		if r.IntN(20) == 0 { // does not fit
+			ws[1]++
+		}
+		if r.IntN(20) == 0 {
+			xs[0] = 0
+		}
+		s.in = []*ir.Tensor{r.tensor(r.IntN(8) == 0, xs...), r.tensor(false, ws...)}
+		if r.IntN(2) == 0 {
+			s.in = append(s.in, r.tensor(false, ws[0]))
+		}
+		return s
+	})
+}
+
+// TestConvDeep has sums over more than one block.
+func TestConvDeep(t *testing.T) {
+	many(t, 8, func(r source) single {
+		k := either(r, int64(1), 3)
+		return single{op: "Conv", opset: 11, attrs: []*ir.Attr{ir.IntsAttr("pads", []int64{1, 1, 1, 1})},
+			in: []*ir.Tensor{r.tensor(false, 1, 300, 9, 11), r.tensor(false, 13, 300, k, k), r.tensor(false, 13)}}
+	})
+}

@@ -1,0 +1,159 @@
+package native_test
+
+import (
+	"testing"
+
+	"github.com/onnxopt/onnxopt/ir"
+)
+
+// shape has up to four axes, now and then an empty one, or thousands of elements.
+func (r source) shape() []int64 {
+	if r.IntN(12) == 0 {
+		return []int64{3, 9001}
+	}
+	s := make([]int64, r.IntN(5))
+	for i := range s {
+		s[i] = either(r, 1, r.size(1, 7), r.size(1, 20))
+		if r.IntN(40) == 0 {
+			s[i] = 0
+		}
+	}
+	return s
+}
+
+// broadcasts is a shape that broadcasts with s, or nearly.
+func (r source) broadcasts(s []int64) []int64 {
+	b := append([]int64{}, s[r.IntN(len(s)+1):]...)
+	for i := range b {
+		if r.IntN(3) == 0 {
+			b[i] = 1
+		}
+	}
+	if r.IntN(20) == 0 && len(b) > 0 {
+		b[0] += 2
+	}
+	return b
+}
+
+func TestBinary(t *testing.T) {
+	many(t, 300, func(r source) single {
+		a := r.shape()
+		b := r.broadcasts(a)
+		if r.IntN(3) == 0 {
+			b = a
+		}
+		if r.IntN(2) == 0 {
+			a, b = b, a
+		}
+		return single{op: either(r, "Add", "Sub", "Mul", "Div"), opset: either(r, int64(7), 14),
+			in: []*ir.Tensor{r.tensor(r.IntN(2) == 0, a...), r.tensor(r.IntN(2) == 0, b...)}}
+	})
+}
+
+func TestSum(t *testing.T) {
+	many(t, 60, func(r source) single {
+		a := r.shape()
+		s := single{op: "Sum", opset: 13}
+		for range r.size(1, 4) {
+			s.in = append(s.in, r.tensor(r.IntN(2) == 0, a...))
+		}
+		if r.IntN(4) == 0 {
+			s.in[0] = r.tensor(false, r.broadcasts(a)...)
+		}
+		return s
+	})
+}
+
+func TestUnary(t *testing.T) {
+	many(t, 400, func(r source) single {
+		s := single{op: either(r, "Relu", "Sigmoid", "Tanh", "Exp", "Erf", "Sqrt", "HardSwish", "HardSigmoid", "LeakyRelu"), opset: 20}
+		if r.IntN(2) == 0 && (s.op == "HardSigmoid" || s.op == "LeakyRelu") {
+			s.attrs = append(s.attrs, ir.FloatAttr("alpha", 0.3))
+		}
+		s.in = []*ir.Tensor{r.tensor(r.IntN(2) == 0, r.shape()...)}
+		return s
+	})
+}
+
+func TestClip(t *testing.T) {
+	many(t, 100, func(r source) single {
+		if r.IntN(4) == 0 {
+			return single{op: "Clip", opset: 6, attrs: []*ir.Attr{ir.FloatAttr("min", -1), ir.FloatAttr("max", 2)},
+				in: []*ir.Tensor{r.tensor(true, r.shape()...)}}
+		}
+		s := single{op: "Clip", opset: 13, in: []*ir.Tensor{r.tensor(true, r.shape()...), nil, nil}}
+		for i := range 2 {
+			if r.IntN(4) > 0 {
+				s.in[i+1] = r.tensor(true)
+			}
+		}
+		return s
+	})
+}
+
+func TestBatchNormalization(t *testing.T) {
+	many(t, 60, func(r source) single {
+		shape := append([]int64{r.size(1, 3), r.size(1, 6)}, r.shape()...)
+		c := shape[1]
+		variance := make([]float32, c)
+		for i := range variance {
+			variance[i] = 0.1 + r.Float32()
+		}
+		return single{op: "BatchNormalization", opset: 15, attrs: []*ir.Attr{ir.FloatAttr("epsilon", 1e-3)},
+			in: []*ir.Tensor{r.tensor(r.IntN(4) == 0, shape...), r.tensor(false, c), r.tensor(false, c), r.tensor(false, c), ir.TensorOf(variance)}}
+	})
+}
+
+func TestSoftmax(t *testing.T) {
+	many(t, 80, func(r source) single {
+		s := single{op: "Softmax", opset: either(r, int64(11), 13), in: []*ir.Tensor{r.tensor(r.IntN(4) == 0, append(r.shape(), r.size(1, 40))...)}}
+		if r.IntN(2) == 0 {
+			s.attrs = append(s.attrs, ir.IntAttr("axis", r.size(-2, 2)))
+		}
+		return s
+	})
+}
+
+func TestTranspose(t *testing.T) {
+	many(t, 100, func(r source) single {
+		shape := r.shape()
+		s := single{op: "Transpose", opset: 13, in: []*ir.Tensor{r.tensor(true, shape...)}}
+		if r.IntN(4) > 0 {
+			var perm []int64
+			for _, a := range r.Perm(len(shape)) {
+				perm = append(perm, int64(a))
+			}
+			if perm != nil {
+				s.attrs = append(s.attrs, ir.IntsAttr("perm", perm))
+			}
+		}
+		return s
+	})
+}
+
+func TestPooling(t *testing.T) {
+	many(t, 200, func(r source) single {
+		s := single{op: either(r, "MaxPool", "AveragePool", "GlobalAveragePool"), opset: 19}
+		s.in = []*ir.Tensor{r.tensor(r.IntN(4) == 0, r.size(1, 2), r.size(1, 4), r.size(1, 20), r.size(1, 20))}
+		if s.op == "GlobalAveragePool" {
+			return s
+		}
+		list := func(n int, least, most int64) (l []int64) {
+			for range n {
+				l = append(l, r.size(least, most))
+			}
+			return l
+		}
+		s.attrs = []*ir.Attr{ir.IntsAttr("kernel_shape", list(2, 1, 4)), ir.IntAttr("ceil_mode", r.size(0, 1)), ir.IntsAttr("strides", list(2, 1, 3)),
+			ir.IntsAttr("dilations", list(2, 1, 2))}
+		if auto := either(r, "", "", "VALID", "SAME_UPPER"); auto != "" {
+			s.attrs = append(s.attrs, ir.StringAttr("auto_pad", auto))
+		} else {
+			s.attrs = append(s.attrs, ir.IntsAttr("pads", list(4, 0, 2)))
+		}
+		if s.op == "AveragePool" {
+			s.attrs = append(s.attrs, ir.IntAttr("count_include_pad", r.size(0, 1)))
+		}
+		return s
+	})
+}

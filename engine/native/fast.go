@@ -1,0 +1,159 @@
+package native
+
+import (
+	"github.com/onnxopt/onnxopt/internal/par"
+	"github.com/onnxopt/onnxopt/ir"
+)
+
+// executor evaluates a node that has one result faster than its kernel, within 1e-5 of it. It reports false, without a
+// result, where it does not apply: other element types, shapes that do not fit, too little memory. The kernel then runs
+// instead, and says what is wrong if something is; an executor has no errors of its own.
+//
+// Its result depends on the node and the values of its operands alone, to the bit: not on what surrounds the node, which
+// operands are constants, whether it works in place, or the number of threads. The comparison of exact passes rests on that.
+type executor func(t *task) (*ir.Tensor, bool)
+
+// prepare makes the executor of a node, or nil. What depends on constants alone is computed here.
+type prepare func(s *site) executor
+
+// site is a node under compilation.
+type site struct {
+	*ir.Node
+	opset int64
+	in    []operand
+	tap   map[*ir.Value]bool
+}
+
+// constant is operand i if it is known and holds float32, else nil.
+func (s *site) constant(i int) *ir.Tensor {
+	if i >= len(s.in) || s.in[i].tensor == nil || s.in[i].tensor.DType() != ir.Float32 {
+		return nil
+	}
+	return s.in[i].tensor
+}
+
+// given reports whether the node has operand i.
+func (s *site) given(i int) bool { return i < len(s.in) && s.in[i] != omitted }
+
+// executors returns what is prepared for the operators of the default domain, by type.
+func executors() map[string]prepare {
+	m := map[string]prepare{
+		"Conv": prepareConv, "MatMul": prepareMatMul, "Gemm": prepareGemm,
+		"Add": binary(add()), "Sub": binary(sub()), "Mul": binary(mul()), "Div": binary(div()),
+		"Sum":  prepareSum,
+		"Relu": prepareRelu, "Clip": prepareClip,
+		"MaxPool": prepareMaxPool, "AveragePool": prepareAveragePool, "GlobalAveragePool": prepareGlobalAveragePool,
+		"BatchNormalization": prepareBatchNormalization, "Softmax": prepareSoftmax,
+		"Transpose": prepareTranspose,
+	}
+	for op, f := range unaryExecutors() {
+		m[op] = f
+	}
+	return m
+}
+
+// accelerate gives st an executor if there is one for its node. Attributes that refer to those of a function are left to the
+// kernel, which sees them resolved.
+func (s *scope) accelerate(st *step) {
+	n := st.node
+	p := s.c.fast[n.Op().Type]
+	if p == nil || n.Op().Domain != "" || n.Op().Overload != "" || st.fn != nil || n.HasRefs() || n.NumResults() == 0 {
+		return
+	}
+	for i, v := range n.Results() { // executors compute the first result alone
+		if wanted := v != nil && (v.NumUses() > 0 || s.tap[v]); wanted != (i == 0) {
+			return
+		}
+	}
+	if st.opset >= 7 { // before, broadcasting and several attributes were others
+		st.fast = p(&site{Node: n, opset: st.opset, in: st.in, tap: s.tap})
+	}
+}
+
+// task is one evaluation by an executor.
+type task struct {
+	frame *frame
+	step  *step
+	in    []ir.Datum
+	pool  *par.Pool
+}
+
+// float is operand i and its elements; false if it is omitted or has other elements.
+func (t *task) float(i int) (*ir.Tensor, []float32, bool) {
+	if i >= len(t.in) || t.in[i] == nil {
+		return nil, nil, false
+	}
+	x, ok := t.in[i].(*ir.Tensor)
+	if !ok || x == nil || x.DType() != ir.Float32 {
+		return nil, nil, false
+	}
+	v, err := ir.Elements[float32](x)
+	return x, v, err == nil
+}
+
+// alloc lends memory for a result of the shape, which is not zeroed; false if the shape or the limit forbids it.
+func (t *task) alloc(shape []int64) ([]float32, bool) {
+	n := ir.NumElements(shape)
+	if n < 0 || n > 1<<34 {
+		return nil, false
+	}
+	return t.scratch(int(n))
+}
+
+// scratch lends n elements, to be given back with done or to become the result.
+func (t *task) scratch(n int) ([]float32, bool) {
+	room := int64(1 << 36)
+	if l := t.frame.run.mem; l.limit > 0 {
+		room = l.limit - l.live
+	}
+	if 4*int64(n) > room {
+		return nil, false
+	}
+	if a := t.frame.arena; a != nil && n > 0 {
+		return a.get(n, room), true
+	}
+	return make([]float32, n), true
+}
+
+// done gives back scratch.
+func (t *task) done(v []float32) {
+	if a := t.frame.arena; a != nil && len(v) > 0 {
+		a.putBack(v)
+	}
+}
+
+// over lends memory for a result with the shape of operand i: the operand's own if it dies here and nobody else sees it.
+func (t *task) over(i int) ([]float32, bool) {
+	x, v, ok := t.float(i)
+	if !ok {
+		return nil, false
+	}
+	if t.dies(i) && t.frame.arena.sole(x) {
+		return v, true
+	}
+	return t.alloc(x.Shape())
+}
+
+// dies reports whether the slot of operand i is needed no more after this step, and only once in it.
+func (t *task) dies(i int) bool {
+	slot := t.step.in[i].slot
+	if t.frame.arena == nil || slot < 0 {
+		return false
+	}
+	for k, o := range t.step.in {
+		if k != i && o.slot == slot {
+			return false
+		}
+	}
+	for _, f := range t.step.free {
+		if f == slot {
+			return true
+		}
+	}
+	return false
+}
+
+// result is a tensor over elements that this task allocated.
+func result(v []float32, shape []int64) (*ir.Tensor, bool) {
+	return ir.TensorOf(v, append([]int64{}, shape...)...), true
+}

@@ -1,0 +1,106 @@
+package native
+
+import (
+	"slices"
+
+	"github.com/onnxopt/onnxopt/internal/gemm"
+	"github.com/onnxopt/onnxopt/ir"
+)
+
+// prepareTranspose copies blocks that fit the first-level cache in both orders.
+func prepareTranspose(s *site) executor {
+	perm := s.Ints("perm")
+	return func(t *task) (*ir.Tensor, bool) {
+		x, v, ok := t.float(0)
+		if !ok || len(v) == 0 || !isPermutation(perm, x.Rank()) || slices.IsSorted(perm) {
+			return nil, false
+		}
+		shape, steps := make([]int64, len(perm)), make([]int, len(perm))
+		from := stepsOver(x.Shape(), x.Rank())
+		for i, a := range perm {
+			shape[i], steps[i] = x.Shape()[a], from[a]
+		}
+		dst, ok := t.alloc(shape)
+		if !ok {
+			return nil, false
+		}
+		newPermutation(shape, steps).copy(dst, v)
+		return result(dst, shape)
+	}
+}
+
+func isPermutation(perm []int64, rank int) bool {
+	s := slices.Clone(perm)
+	slices.Sort(s)
+	for i, a := range s {
+		if a != int64(i) {
+			return false
+		}
+	}
+	return len(s) == rank && rank > 0
+}
+
+// permutation is a nest of loops over the result of a transposition, with axes merged that stay together.
+type permutation struct{ dims, steps []int }
+
+func newPermutation(shape []int64, steps []int) *permutation {
+	p := &permutation{}
+	for i, d := range shape {
+		if d == 1 {
+			continue
+		}
+		if k := len(p.dims) - 1; k >= 0 && p.steps[k] == steps[i]*int(d) {
+			p.dims[k] *= int(d)
+			p.steps[k] = steps[i]
+			continue
+		}
+		p.dims, p.steps = append(p.dims, int(d)), append(p.steps, steps[i])
+	}
+	if len(p.dims) == 0 {
+		p.dims, p.steps = []int{1}, []int{1}
+	}
+	return p
+}
+
+// copy fills dst. If the last axis is contiguous in src, rows are copied; otherwise the axis that is contiguous there is
+// walked beside the last one in tiles.
+func (p *permutation) copy(dst, src []float32) {
+	last := len(p.dims) - 1
+	if p.steps[last] == 1 {
+		n := p.dims[last]
+		p.walk(last, -1, func(to, from int) { copy(dst[to:to+n], src[from:from+n]) })
+		return
+	}
+	near := slices.Index(p.steps, 1) // there is one: the last axis of the operand that is not of size 1
+	pitch := 1
+	for _, d := range p.dims[near+1:] {
+		pitch *= d
+	}
+	// Seen from the operand: rows along the last axis of the result, columns along the axis that is contiguous.
+	rows, cols, step := p.dims[last], p.dims[near], p.steps[last]
+	p.walk(last, near, func(to, from int) { gemm.Transpose(dst[to:], src[from:], rows, cols, pitch, step) })
+}
+
+// walk calls f with the offsets in the result and the operand for each position of the axes other than a and b.
+func (p *permutation) walk(a, b int, f func(to, from int)) {
+	var visit func(axis, to, from int)
+	pitch := make([]int, len(p.dims))
+	for i, n := len(p.dims)-1, 1; i >= 0; i-- {
+		pitch[i] = n
+		n *= p.dims[i]
+	}
+	visit = func(axis, to, from int) {
+		if axis == len(p.dims) {
+			f(to, from)
+			return
+		}
+		if axis == a || axis == b {
+			visit(axis+1, to, from)
+			return
+		}
+		for i := range p.dims[axis] {
+			visit(axis+1, to+i*pitch[axis], from+i*p.steps[axis])
+		}
+	}
+	visit(0, 0, 0)
+}

@@ -1,0 +1,10 @@
+package activation_test
+
+import (
+	"testing"
+
+	"github.com/onnxopt/onnxopt/passes/fuse/activation"
+	"github.com/onnxopt/onnxopt/passes/passtest"
+)
+
+func TestPass(t *testing.T) { passtest.Run(t, activation.Pass) }

@@ -1,0 +1,10 @@
+package layernorm_test
+
+import (
+	"testing"
+
+	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
+	"github.com/onnxopt/onnxopt/passes/passtest"
+)
+
+func TestPass(t *testing.T) { passtest.Run(t, layernorm.Pass) }
