@@ -33,6 +33,9 @@ type WriteOptions struct {
 	Align     int64 // of elements in data files, in bytes; default 4096
 	Shard     int64 // size at which a further data file is started; default: never
 	Limit     int64 // largest size of the model itself in bytes; default 2^31-1
+	// Durable waits until the new files are on the disk, so that they survive a loss of power. Without it WriteFile does so only
+	// where the new file replaces the one that the model was read from: a process that dies never leaves half a file either way.
+	Durable bool
 	// Stop is asked before each piece that is written. Its error ends the write; a file is then as it was before. nil: never.
 	Stop func() error
 }

@@ -200,7 +200,7 @@ const dataSuffix = ".onnxdata"
 
 // finish gives a data file the name that its content determines. A file of that name with the same content serves as it is.
 func (d *dataWriter) finish(s *shard) error {
-	if err := errors.Join(s.b.Flush(), s.f.Sync(), s.f.Close()); err != nil {
+	if err := errors.Join(s.b.Flush(), d.o.sync(s.f), s.f.Close()); err != nil {
 		return err
 	}
 	hex := hex.EncodeToString(s.sum.Sum(nil)[:8])

@@ -33,6 +33,7 @@ func WriteFile(path string, m *ir.Model, o WriteOptions) (*Written, error) {
 		return nil, err
 	}
 	f := &fileWriter{writer: w, path: path, dir: filepath.Dir(path), o: o}
+	f.o.Durable = o.Durable || f.replacesSource()
 	if err := Guard(f.write); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -150,7 +151,7 @@ func (f *fileWriter) replace(write func(io.Writer) error) error {
 	}
 	err = write(t)
 	if err == nil {
-		err = t.Sync()
+		err = f.o.sync(t)
 	}
 	if err = errors.Join(err, t.Close()); err == nil {
 		if closeBeforeRename {
@@ -172,21 +173,38 @@ func (f *fileWriter) replace(write func(io.Writer) error) error {
 // syncDir makes the names of new files in the model's folder durable, as far as the system can: an error changes nothing about what
 // is in place.
 func (f *fileWriter) syncDir() {
+	if !f.o.Durable {
+		return
+	}
 	if d, err := os.Open(f.dir); err == nil {
 		d.Sync()
 		d.Close()
 	}
 }
 
-// closeSource closes the maps of the model's own file if that is what is being replaced: Windows does not replace mapped files.
-func (f *fileWriter) closeSource() {
+// sync waits for the disk if that is asked for.
+func (o *WriteOptions) sync(f *os.File) error {
+	if !o.Durable {
+		return nil
+	}
+	return f.Sync()
+}
+
+// replacesSource reports whether path is the file that the model was read from.
+func (f *fileWriter) replacesSource() bool {
 	x := extraOf[modelExtra](f.m.Extra)
 	if x == nil || x.src.file == nil {
-		return
+		return false
 	}
 	a, err1 := x.src.file.Stat()
 	b, err2 := os.Stat(f.path)
-	if err1 == nil && err2 == nil && os.SameFile(a, b) {
+	return err1 == nil && err2 == nil && os.SameFile(a, b)
+}
+
+// closeSource closes the maps of the model's own file if that is what is being replaced: Windows does not replace mapped files.
+func (f *fileWriter) closeSource() {
+	if f.replacesSource() {
+		x := extraOf[modelExtra](f.m.Extra)
 		x.src.close()
 		x.data.close()
 	}
@@ -262,7 +280,7 @@ func (f *fileWriter) copyFile(name string, s *source) error {
 	}
 	_, err = f.o.stoppable(t).Write(s.data)
 	if err == nil {
-		err = t.Sync()
+		err = f.o.sync(t)
 	}
 	if err = errors.Join(err, t.Close()); err == nil {
 		err = os.Rename(t.Name(), to)

@@ -26,18 +26,18 @@ const maxEntries = 1 << 20
 
 // Open opens a .npz file. Arrays are not loaded.
 func Open(path string) (*File, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() { // opening a FIFO would wait for a writer
+		return nil, errors.New("this is no regular file")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = errors.New("this is no regular file")
-	}
-	var r *File
-	if err == nil {
-		r, err = NewFile(f, st.Size())
-	}
+	r, err := NewFile(f, st.Size())
 	if err != nil {
 		f.Close()
 		return nil, err
