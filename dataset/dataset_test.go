@@ -363,6 +363,7 @@ func TestCancel(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close()
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	n := 0
 	for _, err := range s.Samples(ctx) {
 		if n++; n == 3 {

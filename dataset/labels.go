@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -25,12 +24,12 @@ const maxLabels = 1 << 28
 // labelTable reads a table with the columns file and label, in this order if it has no header. Classes gives the numbers of labels that are
 // words.
 func labelTable(path string, classes []string) (files []string, labels map[string]float64, err error) {
-	f, err := os.Open(path)
+	f, err := openMaybeGzip(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.Close()
-	r := csv.NewReader(bufio.NewReader(f))
+	r := csv.NewReader(f)
 	r.FieldsPerRecord = -1
 	file, label := 0, 1
 	labels = map[string]float64{}

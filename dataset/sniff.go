@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -80,6 +81,9 @@ type stream struct {
 }
 
 func openMaybeGzip(path string) (*stream, error) {
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() { // opening a FIFO would wait for a writer
+		return nil, &BadSampleError{path, errors.New("this is no regular file")}
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -123,6 +123,10 @@ func flagError(cmd *cobra.Command, err error) error {
 	case errors.As(err, &missing):
 		return usagef("option --%s needs a value", missing.GetFlag().Name)
 	case errors.As(err, &invalid):
+		var number *strconv.NumError
+		if errors.As(err, &number) {
+			return usagef("option --%s: %q is no number that fits here", invalid.GetFlag().Name, number.Num)
+		}
 		return usagef("option --%s: %v", invalid.GetFlag().Name, errors.Unwrap(invalid))
 	}
 	return usagef("%v", err)

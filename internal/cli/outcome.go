@@ -126,7 +126,11 @@ func (j *job) tell(w *watch, res *optimize.Result) error {
 		return nil
 	}
 	o.summaryTable(j.stderr, f.verbose)
-	fmt.Fprintln(j.stderr, res.Verification)
+	v := res.Verification
+	if f.dryRun && v.State == optimize.Skipped && j.f.verify.value != "off" {
+		v.Why = "a dry run compares only with --verify=strict"
+	}
+	fmt.Fprintln(j.stderr, v)
 	switch {
 	case f.dryRun:
 		fmt.Fprintln(j.stderr, "dry run: nothing was written")

@@ -158,7 +158,7 @@ func inFile(name string, err error) error {
 
 // evaluate runs the model and notes in r where inputs came from.
 func (f *runFlags) evaluate(ctx context.Context, m *ir.Model, r *ran) (outs, taps []named, err error) {
-	o := engine.Options{Threads: f.resources.threads, MaxMemory: f.resources.maxMemory}
+	o := engine.Options{Threads: f.resources.count(), MaxMemory: f.resources.maxMemory}
 	for _, name := range f.values {
 		v, err := valueNamed(m, name)
 		if err != nil {

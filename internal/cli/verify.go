@@ -176,7 +176,7 @@ func (c *comparison) models(ctx context.Context, limited bool) error {
 	}
 	defer finish()
 	o := compare.Options{
-		Threads: c.f.resources.threads, MaxSets: c.f.data.limit,
+		Threads: c.f.resources.count(), MaxSets: c.f.data.limit,
 		Tolerance: func(string) compare.Tolerance { return anything() },
 		Budget:    compare.Budget{Time: c.f.budget.time, Memory: unlimited},
 	}
@@ -237,7 +237,7 @@ func (c *comparison) source(ctx context.Context) (compare.Source, func(), error)
 func (c *comparison) diverge(ctx context.Context, set compare.Set) {
 	c.show.doing("looking for the first node that differs")
 	report.RestoreOrigin(c.b)
-	o := engine.Options{Threads: c.f.resources.threads, MaxMemory: c.f.resources.maxMemory}
+	o := engine.Options{Threads: c.f.resources.count(), MaxMemory: c.f.resources.maxMemory}
 	var bound func(*ir.Value, compare.Diff) compare.Tolerance
 	if c.f.tolerance > 0 {
 		bound = func(*ir.Value, compare.Diff) compare.Tolerance { return compare.Tolerance{Rel: c.f.tolerance} }
@@ -262,7 +262,7 @@ func (c *comparison) recorded(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := native.New().Load(ctx, c.a, engine.Options{Threads: c.f.resources.threads, MaxMemory: c.f.resources.maxMemory})
+	s, err := native.New().Load(ctx, c.a, engine.Options{Threads: c.f.resources.count(), MaxMemory: c.f.resources.maxMemory})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/onnxopt/onnxopt/ops/schema"
 )
 
 const versionLong = `version prints the version of onnxopt, and what it was built with.`
@@ -30,7 +32,7 @@ func version() string {
 }
 
 func readVersion() versionInfo {
-	v := versionInfo{Version: version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Engine: "native"}
+	v := versionInfo{Version: version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Opset: schema.Newest(""), Engine: "native"}
 	if b, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range b.Settings {
 			switch s.Key {
@@ -58,7 +60,7 @@ func (e *env) versionVerb() *cobra.Command {
 			if v.Revision != "" {
 				fmt.Fprintf(e.stdout, "revision %s\n", v.Revision)
 			}
-			fmt.Fprintf(e.stdout, "%s, %s\nengine: %s (embedded)\n", v.Go, v.Platform, v.Engine)
+			fmt.Fprintf(e.stdout, "%s, %s\noperator sets up to %d\nengine: %s (embedded)\n", v.Go, v.Platform, v.Opset, v.Engine)
 			return nil
 		},
 	}

@@ -91,6 +91,8 @@ type Verification struct {
 func (v Verification) String() string {
 	s := string(v.State)
 	switch {
+	case v.State == Skipped && v.Why != "":
+		return "not verified: " + v.Why
 	case v.State == Skipped:
 		return "not verified: --verify=off"
 	case v.Unchanged:

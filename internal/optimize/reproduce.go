@@ -93,7 +93,7 @@ func (r *run) fails(ctx context.Context, c failing, src compare.Source) bool {
 		return true
 	}
 	if src == nil {
-		src = r.generated(c.model)
+		src = r.inputs(c.model)
 	}
 	v, err := compare.Models(ctx, r.eng, c.model, m, src, compare.Options{
 		Budget: r.q.Budget, Threads: r.q.Threads, Tolerance: hook.Tolerance(c.model, c.pipeline.Promise()),

@@ -10,6 +10,9 @@ import (
 // recordedBits are hashes of the results' bits over the arguments of TestBits. A change of the numerics that is meant changes
 // them.
 var recordedBits = map[string]uint64{
+	"Softplus": 0x60453ab983ed6f79,
+	"GeluTanh": 0x2a8e655a79eb613f,
+	"Erf":      0xf5d20ec8b43aa67c,
 	"Exp":      0xe98d35a766845b87,
 	"Expm1":    0x2da130009073efe,
 	"Log":      0x21fd5ecc1e53bec3,
@@ -26,12 +29,9 @@ var recordedBits = map[string]uint64{
 	"Asinh":    0xe66d51e5a0538439,
 	"Acosh":    0x83768db85d070e15,
 	"Atanh":    0x889f895e4c7dc0,
-	"Erf":      0xf5d20ec8b43aa67c,
 	"Erfc":     0xdedea0c10333ad53,
 	"Sigmoid":  0xd4248cec65154df8,
-	"Softplus": 0x60453ab983ed6f79,
 	"Gelu":     0x3f6ee3e31ff86a8c,
-	"GeluTanh": 0x2a8e655a79eb613f,
 	"Pow":      0xd279fe93e9d9beec,
 }
 

@@ -96,7 +96,7 @@ func Sigmoid(x float64) float64 {
 		return x
 	case x > 40:
 		return 1
-	case x < -40:
+	case x < -50:
 		return Exp(x)
 	}
 	h, l, k := expPair(-x, 0)
