@@ -10,7 +10,7 @@ import (
 
 // TestRestoreOrigin: what KeepOrigin wrote comes back as origins; other nodes lose theirs, which are places of another file.
 func TestRestoreOrigin(t *testing.T) {
-	m := ir.NewModel("g")
+	m := ir.NewModel(8, 17)
 	x := m.Main.AddInput("x", ir.TensorType(ir.Float32, nil))
 	a := m.Main.New(nil, ir.Op("Relu"), []*ir.Value{x})
 	b := m.Main.New(nil, ir.Op("Abs"), []*ir.Value{a.Result(0)})
