@@ -196,6 +196,9 @@ func defaultLiteral(a attribute) (string, error) {
 		if a.Type == "INT" {
 			return fmt.Sprintf("{i: %s}", v), nil
 		}
+		if f, err := v.Float64(); err == nil && f == 0 && strings.HasPrefix(v.String(), "-") {
+			return "{negativeZero: true}", nil // a literal of Go cannot say it
+		}
 		return fmt.Sprintf("{f: %s}", v), nil
 	case string:
 		return fmt.Sprintf("{s: %q}", v), nil

@@ -1,6 +1,10 @@
 package schema
 
-import "github.com/onnxopt/onnxopt/ir"
+import (
+	"math"
+
+	"github.com/onnxopt/onnxopt/ir"
+)
 
 // AttrSpec is a formal attribute.
 type AttrSpec struct {
@@ -12,11 +16,12 @@ type AttrSpec struct {
 
 // defaultValue is the default of an attribute; the field that its kind names counts.
 type defaultValue struct {
-	i    int64
-	f    float32
-	s    string
-	ints []int64
-	strs []string
+	i            int64
+	f            float32
+	negativeZero bool // f is -0
+	s            string
+	ints         []int64
+	strs         []string
 }
 
 // Attrs are the formal attributes, sorted by name. The caller must not change them.
@@ -54,7 +59,13 @@ func (a *AttrSpec) value() *defaultValue {
 func (a *AttrSpec) Int() int64 { return a.value().i }
 
 // Float is the default of a FLOAT attribute.
-func (a *AttrSpec) Float() float32 { return a.value().f }
+func (a *AttrSpec) Float() float32 {
+	v := a.value()
+	if v.negativeZero {
+		return float32(math.Copysign(0, -1))
+	}
+	return v.f
+}
 
 // Str is the default of a STRING attribute.
 func (a *AttrSpec) Str() string { return a.value().s }

@@ -2444,7 +2444,7 @@ var defaultTable = [...]defaultValue{
 	{s: "RGB"},
 	{f: 0.0001},
 	{f: 0.75},
-	{f: -0.0},
+	{negativeZero: true},
 	{f: 0.01},
 	{i: 64},
 	{s: "gated_delta"},

@@ -1,6 +1,8 @@
 package schema
 
 import (
+	"math"
+
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -123,7 +125,7 @@ func requireDefault(t *testing.T, want any, got *AttrSpec) {
 		if got.Kind == ir.AttrInt {
 			require.Equal(t, int64(d), got.Default().Int())
 		} else {
-			require.Equal(t, float32(d), got.Default().Float())
+			require.Equal(t, math.Float32bits(float32(d)), math.Float32bits(got.Default().Float()))
 		}
 	case string:
 		require.Equal(t, d, got.Default().Str())
