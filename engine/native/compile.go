@@ -39,7 +39,8 @@ type step struct {
 	node   *ir.Node
 	opset  int64
 	kernel kernel.Func
-	fast   executor // nil: only the kernel
+	fast   executor     // nil: only the kernel
+	wide   []*ir.Tensor // by operand: what the executor uses for a float16 constant
 	fn     *ir.Function
 	call   *program // body of fn
 	in     []operand

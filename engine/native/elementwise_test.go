@@ -157,3 +157,73 @@ func TestPooling(t *testing.T) {
 		return s
 	})
 }
+
+func TestConcat(t *testing.T) {
+	many(t, 60, func(r source) single {
+		shape := append(r.shape(), r.size(1, 4))
+		axis := r.size(0, int64(len(shape))-1)
+		s := single{op: "Concat", opset: 13, attrs: []*ir.Attr{ir.IntAttr("axis", axis-either(r, 0, int64(len(shape))))}}
+		for range r.size(1, 4) {
+			part := append([]int64{}, shape...)
+			part[axis] = r.size(0, 5)
+			if r.IntN(30) == 0 {
+				part[len(part)-1]++
+			}
+			s.in = append(s.in, r.tensor(true, part...))
+		}
+		return s
+	})
+}
+
+func TestPow(t *testing.T) {
+	many(t, 40, func(r source) single {
+		return single{op: "Pow", opset: 13, in: []*ir.Tensor{r.tensor(true, r.shape()...), ir.ScalarOf(either(r, float32(2), 2, 3, 0.5))}}
+	})
+}
+
+func TestReduceMean(t *testing.T) {
+	many(t, 80, func(r source) single {
+		shape := append(r.shape(), r.size(1, 40))
+		s := single{op: "ReduceMean", opset: either(r, int64(13), 18), attrs: []*ir.Attr{ir.IntAttr("keepdims", r.size(0, 1))},
+			in: []*ir.Tensor{r.tensor(r.IntN(3) == 0, shape...)}}
+		axes := [][]int64{{-1}, {int64(len(shape)) - 1}, {-1, -2}, {-2, -1}, {0}, {}, {-1, -1}, {7}}[r.IntN(8)]
+		if s.opset == 18 {
+			s.in = append(s.in, ir.TensorOf(axes, int64(len(axes))))
+		} else {
+			s.attrs = append(s.attrs, ir.IntsAttr("axes", axes))
+		}
+		return s
+	})
+}
+
+// TestHalf runs executors on float16, which they round once: the bits are the kernel's where one rounding of float32 is.
+func TestHalf(t *testing.T) {
+	many(t, 60, func(r source) single {
+		s := single{op: either(r, "Add", "Mul", "Div", "Relu", "Sqrt", "MaxPool", "Concat", "Transpose", "Clip"), opset: 14}
+		shape := []int64{1, r.size(1, 3), r.size(2, 9), r.size(2, 9)}
+		for range map[string]int{"Add": 2, "Mul": 2, "Div": 2, "Concat": 2}[s.op] {
+			s.in = append(s.in, r.half(shape...))
+		}
+		switch s.op {
+		case "MaxPool":
+			s.attrs = []*ir.Attr{ir.IntsAttr("kernel_shape", []int64{2, 2})}
+		case "Concat":
+			s.attrs = []*ir.Attr{ir.IntAttr("axis", 1)}
+		}
+		if s.in == nil {
+			s.in = []*ir.Tensor{r.half(shape...)}
+		}
+		return s
+	})
+}
+
+// half has any bit patterns but those of NaN.
+func (r source) half(shape ...int64) *ir.Tensor {
+	h := make([]uint16, ir.NumElements(shape))
+	for i := range h {
+		for h[i] = uint16(r.Uint32()); h[i]&0x7fff > 0x7c00; {
+			h[i] = uint16(r.Uint32())
+		}
+	}
+	return ir.NewTensor(ir.Float16, shape, ir.AsBytes(h))
+}

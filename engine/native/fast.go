@@ -21,11 +21,15 @@ type site struct {
 	*ir.Node
 	opset int64
 	in    []operand
+	wide  []*ir.Tensor // float16 constants, widened
 	tap   map[*ir.Value]bool
 }
 
-// constant is operand i if it is known and holds float32, else nil.
+// constant is operand i if it is known and holds float32, or float16, which is widened; else nil.
 func (s *site) constant(i int) *ir.Tensor {
+	if i < len(s.wide) && s.wide[i] != nil {
+		return s.wide[i]
+	}
 	if i >= len(s.in) || s.in[i].tensor == nil || s.in[i].tensor.DType() != ir.Float32 {
 		return nil
 	}
@@ -44,7 +48,7 @@ func executors() map[string]prepare {
 		"Relu": prepareRelu, "Clip": prepareClip,
 		"MaxPool": prepareMaxPool, "AveragePool": prepareAveragePool, "GlobalAveragePool": prepareGlobalAveragePool,
 		"BatchNormalization": prepareBatchNormalization, "Softmax": prepareSoftmax,
-		"Transpose": prepareTranspose,
+		"Transpose": prepareTranspose, "Concat": prepareConcat, "Pow": preparePow, "ReduceMean": prepareReduceMean,
 	}
 	for op, f := range unaryExecutors() {
 		m[op] = f
@@ -66,7 +70,8 @@ func (s *scope) accelerate(st *step) {
 		}
 	}
 	if st.opset >= 7 { // before, broadcasting and several attributes were others
-		st.fast = p(&site{Node: n, opset: st.opset, in: st.in, tap: s.tap})
+		st.wide = widenConstants(st.in)
+		st.fast = p(&site{Node: n, opset: st.opset, in: st.in, wide: st.wide, tap: s.tap})
 	}
 }
 
@@ -76,10 +81,28 @@ type task struct {
 	step  *step
 	in    []ir.Datum
 	pool  *par.Pool
+
+	half, full bool         // operands were float16, float32
+	temporary  []*ir.Tensor // widened operands
 }
 
-// float is operand i and its elements; false if it is omitted or has other elements.
+// float is operand i and its elements, widened if they are float16; false if it is omitted or has other elements.
 func (t *task) float(i int) (*ir.Tensor, []float32, bool) {
+	if i >= len(t.in) || t.in[i] == nil {
+		return nil, nil, false
+	}
+	if x, ok := t.in[i].(*ir.Tensor); ok && x != nil && x.DType() == ir.Float16 {
+		if x, ok = t.widened(i, x); !ok {
+			return nil, nil, false
+		}
+		v, err := ir.Elements[float32](x)
+		return x, v, err == nil
+	}
+	return t.single(i)
+}
+
+// single is operand i and its elements if they are float32.
+func (t *task) single(i int) (*ir.Tensor, []float32, bool) {
 	if i >= len(t.in) || t.in[i] == nil {
 		return nil, nil, false
 	}
@@ -87,8 +110,25 @@ func (t *task) float(i int) (*ir.Tensor, []float32, bool) {
 	if !ok || x == nil || x.DType() != ir.Float32 {
 		return nil, nil, false
 	}
+	t.full = true
 	v, err := ir.Elements[float32](x)
 	return x, v, err == nil
+}
+
+// ints are the elements of operand i if they are int64, else nil.
+func (t *task) ints(i int) []int64 {
+	if i >= len(t.in) {
+		return nil
+	}
+	x, ok := t.in[i].(*ir.Tensor)
+	if !ok || x == nil || x.DType() != ir.Int64 {
+		return nil
+	}
+	v, err := ir.Elements[int64](x)
+	if err != nil {
+		return nil
+	}
+	return v
 }
 
 // alloc lends memory for a result of the shape, which is not zeroed; false if the shape or the limit forbids it.

@@ -12,9 +12,12 @@ import (
 // unlimited, which is why it must have one use and no tap.
 
 // limits are lo..hi: elements below become lo, elements above hi, NaN stays.
-type limits struct{ lo, hi float32 }
+type limits struct {
+	lo, hi float32
+	absent bool // a bound is absent, and stands for the largest finite float32
+}
 
-var relu = limits{0, float32(math.Inf(1))}
+func relu() limits { return limits{hi: float32(math.Inf(1))} }
 
 // following finds the limits that the only use of the node's result imposes.
 func (s *site) following() (limits, bool) {
@@ -25,23 +28,27 @@ func (s *site) following() (limits, bool) {
 	}
 	switch u.Node.Op().Type {
 	case "Relu":
-		return relu, true
+		return relu(), true
 	case "Clip":
-		return clipLimits(u.Node, s.opset)
+		l, ok := clipLimits(u.Node, s.opset)
+		return l, ok && !l.absent
 	}
 	return limits{}, false
 }
 
 // clipLimits are the limits of a Clip, if they are known and in order.
 func clipLimits(n *ir.Node, opset int64) (limits, bool) {
-	l := limits{float32(math.Inf(-1)), float32(math.Inf(1))}
+	l := limits{lo: -math.MaxFloat32, hi: math.MaxFloat32}
 	for i, p := range []*float32{&l.lo, &l.hi} {
 		if opset < 11 {
-			*p = n.Float([]string{"min", "max"}[i], *p)
+			name := []string{"min", "max"}[i]
+			l.absent = l.absent || n.Attr(name) == nil
+			*p = n.Float(name, *p)
 			continue
 		}
 		v := n.Operand(i + 1)
 		if v == nil {
+			l.absent = true
 			continue
 		}
 		t := v.Const()
@@ -65,7 +72,7 @@ func (t *task) markLimited() {
 	t.frame.limited[t.step.out[0]] = true
 }
 
-func prepareRelu(*site) executor { return limiter(relu) }
+func prepareRelu(*site) executor { return limiter(relu()) }
 
 func prepareClip(s *site) executor {
 	l, ok := clipLimits(s.Node, s.opset)
@@ -78,12 +85,13 @@ func prepareClip(s *site) executor {
 // limiter applies limits. The sign of a zero stays.
 func limiter(l limits) executor {
 	return func(t *task) (*ir.Tensor, bool) {
-		x, v, ok := t.float(0)
-		if !ok {
-			return nil, false
-		}
 		if t.frame.limited[t.step.in[0].slot] {
-			return x, true
+			x, ok := t.in[0].(*ir.Tensor)
+			return x, ok
+		}
+		x, v, ok := t.float(0)
+		if !ok || t.half && l.absent { // the largest finite float16 is another
+			return nil, false
 		}
 		r, ok := t.over(0)
 		if !ok {

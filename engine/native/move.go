@@ -11,7 +11,7 @@ import (
 func prepareTranspose(s *site) executor {
 	perm := s.Ints("perm")
 	return func(t *task) (*ir.Tensor, bool) {
-		x, v, ok := t.float(0)
+		x, v, ok := t.single(0)
 		if !ok || len(v) == 0 || !isPermutation(perm, x.Rank()) || slices.IsSorted(perm) {
 			return nil, false
 		}
@@ -103,4 +103,41 @@ func (p *permutation) walk(a, b int, f func(to, from int)) {
 		}
 	}
 	visit(0, 0, 0)
+}
+
+// prepareConcat copies the rows of each operand.
+func prepareConcat(s *site) executor {
+	axis := s.Int("axis", 0)
+	return func(t *task) (*ir.Tensor, bool) {
+		x, _, ok := t.single(0)
+		if !ok || len(t.in) < 2 || axis < -int64(x.Rank()) || axis >= int64(x.Rank()) {
+			return nil, false
+		}
+		at := int(axis)
+		if at < 0 {
+			at += x.Rank()
+		}
+		shape := slices.Clone(x.Shape())
+		in, row := make([][]float32, len(t.in)), make([]int, len(t.in))
+		shape[at] = 0
+		for i := range in {
+			y, v, ok := t.single(i)
+			if !ok || y.Rank() != x.Rank() || !slices.Equal(y.Shape()[:at], shape[:at]) || !slices.Equal(y.Shape()[at+1:], shape[at+1:]) {
+				return nil, false
+			}
+			in[i], row[i] = v, int(ir.NumElements(y.Shape()[at:]))
+			shape[at] += y.Shape()[at]
+		}
+		dst, ok := t.alloc(shape)
+		if !ok {
+			return nil, false
+		}
+		to := 0
+		for o := range int(ir.NumElements(shape[:at])) {
+			for i, v := range in {
+				to += copy(dst[to:], v[o*row[i]:][:row[i]])
+			}
+		}
+		return result(dst, shape)
+	}
 }

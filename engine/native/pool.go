@@ -170,8 +170,14 @@ func (p *pooling) averagePlane(dst, src []float32, h, w, oh, ow int, withPad boo
 		for x := range ow {
 			left, x0, x1 := p.span(x, w, 1)
 			sum, n := 0.0, max(0, y1-y0)*max(0, x1-x0)
-			for j := y0; j < y1; j++ {
+			for j := y0; j < y1 && x0 < x1; j++ {
 				row := src[(top+j*p.dilation[0])*w:][:w]
+				if p.dilation[1] == 1 {
+					for _, e := range row[left+x0 : left+x1] {
+						sum += float64(e)
+					}
+					continue
+				}
 				for i := x0; i < x1; i++ {
 					sum += float64(row[left+i*p.dilation[1]])
 				}

@@ -163,8 +163,13 @@ func (f *frame) apply(s *step, in []ir.Datum) (res []ir.Datum, err error) {
 		return f.call(s, in)
 	}
 	if s.fast != nil {
-		if t, ok := s.fast(&task{frame: f, step: s, in: in, pool: f.run.pool}); ok {
-			return []ir.Datum{t}, nil
+		t := &task{frame: f, step: s, in: in, pool: f.run.pool}
+		r, ok := t.execute()
+		if err := f.run.ctx.Err(); err != nil {
+			return nil, err // executors stop early and leave the report to this
+		}
+		if ok {
+			return []ir.Datum{r}, nil
 		}
 	}
 	f.makeRoom()

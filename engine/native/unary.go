@@ -63,3 +63,16 @@ func prepareLeakyRelu(s *site) executor {
 		}
 	})
 }
+
+// preparePow squares where the exponent is one number 2, constant or not. Other exponents are the kernel's.
+func preparePow(*site) executor {
+	square := elementwise(func(dst, src []float32) { gemm.Mul(dst, src, src) })
+	return func(t *task) (*ir.Tensor, bool) {
+		x, _, ok := t.float(0)
+		y, e, okY := t.float(1)
+		if !ok || !okY || len(e) != 1 || e[0] != 2 || y.Rank() > x.Rank() {
+			return nil, false
+		}
+		return square(t)
+	}
+}

@@ -1,0 +1,126 @@
+package native
+
+import (
+	"math"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/kernel"
+)
+
+// Executors compute float16 in float32: operands are widened before and the result is rounded once after, as the kernels do.
+
+// widen is a float32 tensor of the values of a float16 one, in v.
+func widen(v []float32, x *ir.Tensor) (*ir.Tensor, error) {
+	h, err := ir.Elements[uint16](x)
+	if err != nil {
+		return nil, err
+	}
+	for i, e := range h {
+		if e&0x7c00 == 0x7c00 || e&0x7c00 == 0 && e&0x3ff != 0 { // infinite, NaN or subnormal
+			v[i] = kernel.Float16ToFloat32(e)
+			continue
+		}
+		b := uint32(e&0x7fff) << 13
+		if b != 0 {
+			b += 112 << 23 // the difference of the biases
+		}
+		v[i] = math.Float32frombits(uint32(e&0x8000)<<16 | b)
+	}
+	return ir.TensorOf(v, append([]int64{}, x.Shape()...)...), nil
+}
+
+// narrow is the float16 tensor of the values of a float32 one.
+func narrow(x *ir.Tensor) (*ir.Tensor, error) {
+	v, err := ir.Elements[float32](x)
+	if err != nil {
+		return nil, err
+	}
+	h := make([]uint16, len(v))
+	for i, e := range v {
+		b := math.Float32bits(e)
+		switch a := b &^ (1 << 31); {
+		case a >= 0x38800000 && a < 0x47000000: // normal before and after rounding: to nearest even
+			h[i] = uint16(b>>16&0x8000) | uint16((a-112<<23+0xfff+a>>13&1)>>13)
+		case a == 0:
+			h[i] = uint16(b >> 16)
+		case e != e:
+			h[i] = 0x7e00 // the one NaN of the kernels
+		default:
+			h[i] = kernel.Float32ToFloat16(e)
+		}
+	}
+	return ir.NewTensor(ir.Float16, x.Shape(), ir.AsBytes(h)), nil
+}
+
+// widenConstants keeps the float16 constants of a step widened; nil where there are none.
+func widenConstants(in []operand) []*ir.Tensor {
+	var wide []*ir.Tensor
+	for i, o := range in {
+		if o.tensor == nil || o.tensor.DType() != ir.Float16 || o.tensor.Len() < 0 {
+			continue
+		}
+		if b, err := o.tensor.Bytes(); err != nil || int64(len(b)) != 2*o.tensor.Len() {
+			continue
+		}
+		x, err := widen(make([]float32, o.tensor.Len()), o.tensor)
+		if err != nil {
+			continue
+		}
+		if wide == nil {
+			wide = make([]*ir.Tensor, len(in))
+		}
+		wide[i] = x
+	}
+	return wide
+}
+
+// widened is operand i, a float16 tensor, widened for this task.
+func (t *task) widened(i int, x *ir.Tensor) (*ir.Tensor, bool) {
+	t.half = true
+	if t.step.wide != nil && t.step.wide[i] != nil {
+		return t.step.wide[i], true
+	}
+	if t.temporary == nil {
+		t.temporary = make([]*ir.Tensor, len(t.in))
+	}
+	if w := t.temporary[i]; w != nil {
+		return w, true
+	}
+	v, ok := t.alloc(x.Shape())
+	if !ok {
+		return nil, false
+	}
+	w, err := widen(v, x)
+	if err != nil {
+		return nil, false
+	}
+	t.temporary[i] = w
+	return w, true
+}
+
+// execute runs the executor of the step and rounds its result to the element type of the operands.
+func (t *task) execute() (*ir.Tensor, bool) {
+	r, ok := t.step.fast(t)
+	if ok && t.half {
+		var err error
+		wide := r
+		if r, err = narrow(wide); err != nil || t.full {
+			ok = false // operands of both types: the kernel says what is wrong
+		}
+		t.giveBack(wide)
+	}
+	for _, w := range t.temporary {
+		t.giveBack(w)
+	}
+	return r, ok
+}
+
+// giveBack ends the use of a tensor over memory of this task.
+func (t *task) giveBack(x *ir.Tensor) {
+	if x == nil {
+		return
+	}
+	if v, err := ir.Elements[float32](x); err == nil {
+		t.done(v)
+	}
+}

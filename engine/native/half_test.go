@@ -1,0 +1,44 @@
+package native
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/kernel"
+)
+
+// Widening and narrowing are those of the kernels for every float16, and for the float32 around each.
+func TestHalfConversions(t *testing.T) {
+	h := make([]uint16, 1<<16)
+	for i := range h {
+		h[i] = uint16(i)
+	}
+	wide, err := widen(make([]float32, len(h)), ir.NewTensor(ir.Float16, []int64{1 << 16}, ir.AsBytes(h)))
+	require.NoError(t, err)
+	v, err := ir.Elements[float32](wide)
+	require.NoError(t, err)
+	var around []float32
+	for i, e := range v {
+		assert.Equal(t, math.Float32bits(kernel.Float16ToFloat32(h[i])), math.Float32bits(e), "%04x", i)
+		for _, d := range []int32{-0x1001, -0x1000, -0xfff, -1, 0, 1, 0xfff, 0x1000, 0x1001} {
+			around = append(around, math.Float32frombits(uint32(int32(math.Float32bits(e))+d)))
+		}
+	}
+	back, err := narrow(ir.TensorOf(around))
+	require.NoError(t, err)
+	got, err := ir.Elements[uint16](back)
+	require.NoError(t, err)
+	for i, e := range around {
+		want := kernel.Float32ToFloat16(e)
+		if e != e {
+			want = 0x7e00
+		}
+		if want != got[i] {
+			t.Fatalf("%x becomes %04x where the kernels have %04x", math.Float32bits(e), got[i], want)
+		}
+	}
+}
