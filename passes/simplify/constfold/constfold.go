@@ -33,7 +33,11 @@ var rounding = passes.Promise{RelTol: 1e-5}
 // they take. Operands that are left without a use stay for dce.
 var Pass = passes.Define(passes.Info{
 	Name: "constfold",
-	Doc:  "replaces values that do not depend on the inputs by constants",
+	After: []passes.Order{{
+		Pass:   "freeze-defaults",
+		Reason: "that pass knows an exporter's habit by there being no constants yet",
+	}},
+	Doc: "replaces values that do not depend on the inputs by constants",
 	Long: `Constants are initializers and Constant nodes. An input with a default is none, because a caller may override it. Random and
 opaque operators, calls of functions, nodes with subgraphs and nodes whose attributes refer to a function's are left alone. A
 size becomes a constant only where inference proves it: no dynamic dimension is frozen.`,
