@@ -20,7 +20,7 @@ import (
 func TestRealModelsRunOnGeneratedInputs(t *testing.T) {
 	files, _ := filepath.Glob(filepath.Join("..", "..", "shared", "models", "*.onnx"))
 	if len(files) == 0 {
-		t.Skip("../shared/models is not here")
+		t.Skip("left out: the real models of ../shared/models are not here")
 	}
 	for _, path := range files {
 		name := strings.TrimSuffix(filepath.Base(path), ".onnx")
@@ -29,7 +29,7 @@ func TestRealModelsRunOnGeneratedInputs(t *testing.T) {
 			require.NoError(t, err)
 			defer f.Close()
 			if c := cost.Model(f.Model, cost.Options{Types: infer.Model(f.Model).Type}); testing.Short() && c.MACs > 1e9 {
-				t.Skip("more than 1e9 multiply-accumulates")
+				t.Skip("left out: more than 1e9 multiply-accumulates take too long here")
 			}
 			exact := func(string) Tolerance { return Tolerance{Exact: true} }
 			v := models(t, f.Model, f.Model, nil, Options{Tolerance: exact, Budget: Budget{Time: 5 * time.Minute}, MaxSets: 2})

@@ -270,7 +270,7 @@ func TestProviders(t *testing.T) {
 	// Azure's calls services; it takes no ordinary node, so that all fall back.
 	e, err = ort.Open(path, ort.Options{Write: write, Providers: []ort.Provider{{Name: "azure"}}})
 	if err != nil {
-		t.Skip("the library has no AzureExecutionProvider to fall back from")
+		t.Skip("left out: the library has no AzureExecutionProvider to fall back from")
 	}
 	s := load(t, e, m, engine.Options{})
 	assert.Equal(t, []string{"some nodes run on the CPU, because no other execution provider takes them: AzureExecutionProvider"},

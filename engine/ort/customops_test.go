@@ -29,7 +29,7 @@ func TestCustomOpsLibraryIsAsked(t *testing.T) {
 	e := open(t, ort.Options{})
 	cc, err := exec.LookPath("cc")
 	if err != nil {
-		t.Skip("no C compiler to make a library of operators with")
+		t.Skip("left out: there is no C compiler (cc) to make a library of operators with")
 	}
 	dir := t.TempDir()
 	source := filepath.Join(dir, "ops.c")

@@ -49,7 +49,7 @@ func TestDigits(t *testing.T) {
 func TestRealData(t *testing.T) {
 	shared := filepath.Join("..", "..", "..", "shared")
 	if _, err := os.Stat(filepath.Join(shared, "data")); err != nil {
-		t.Skip("../shared/data is not here")
+		t.Skip("left out: the real data of ../shared/data are not here")
 	}
 	for _, c := range []struct {
 		model, data string

@@ -246,14 +246,14 @@ func TestRealModels(t *testing.T) {
 		return nil
 	})
 	if len(paths) == 0 {
-		t.Skip("shared/models is not there: no real model was printed and parsed")
+		t.Skip("left out: ../shared/models is not here, no real model was printed and parsed")
 	}
 	for _, p := range paths {
 		t.Run(filepath.Base(p), func(t *testing.T) {
 			st, err := os.Stat(p)
 			require.NoError(t, err)
 			if testing.Short() && st.Size() > 1<<20 {
-				t.Skip("large")
+				t.Skip("left out: too large as text for -short")
 			}
 			b, err := os.ReadFile(p)
 			require.NoError(t, err)
