@@ -39,22 +39,27 @@ type step struct {
 	node   *ir.Node
 	opset  int64
 	kernel kernel.Func
-	fast   executor     // nil: only the kernel
-	wide   []*ir.Tensor // by operand: what the executor uses for a float16 constant
-	fn     *ir.Function
-	call   *program // body of fn
-	in     []operand
-	out    []int // slot of each result, -1 where it is omitted or nobody wants it
-	free   []int // slots that nothing needs after this step
-	bodies map[*ir.Graph]*program
+	// At most one of the executors is there; without, there is only the kernel.
+	fast    executor
+	several severalExecutor
+	wide    []*ir.Tensor // by operand: what the executor uses for a float16 constant
+	fn      *ir.Function
+	call    *program // body of fn
+	in      []operand
+	out     []int // slot of each result, -1 where it is omitted or nobody wants it
+	free    []int // slots that nothing needs after this step
+	bodies  map[*ir.Graph]*program
 }
+
+// wants reports whether somebody reads result i.
+func (s *step) wants(i int) bool { return i < len(s.out) && s.out[i] >= 0 }
 
 // compiler translates the graphs of one model.
 type compiler struct {
 	ctx       context.Context
 	kernels   lookup
-	fast      map[string]prepare // by type of the default domain; nil: kernels only
-	room      int64              // bytes that may still be computed ahead
+	fast      *accelerators // nil: kernels only
+	room      int64         // bytes that may still be computed ahead
 	function  func(ir.OpID) *ir.Function
 	programs  map[*ir.Function]*program // nil while the function is being translated
 	missing   []ir.OpID

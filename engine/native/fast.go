@@ -13,8 +13,17 @@ import (
 // operands are constants, whether it works in place, or the number of threads. The comparison of exact passes rests on that.
 type executor func(t *task) (*ir.Tensor, bool)
 
+// severalExecutor is an executor of all results of a node; those that nobody wants may be nil.
+type severalExecutor func(t *task) ([]ir.Datum, bool)
+
 // prepare makes the executor of a node, or nil. What depends on constants alone is computed here.
 type prepare func(s *site) executor
+
+// accelerators are what is prepared for the operators of the default domain, by type.
+type accelerators struct {
+	one     map[string]prepare
+	several map[string]func(*site) severalExecutor
+}
 
 // site is a node under compilation.
 type site struct {
@@ -39,8 +48,7 @@ func (s *site) constant(i int) *ir.Tensor {
 // given reports whether the node has operand i.
 func (s *site) given(i int) bool { return i < len(s.in) && s.in[i] != omitted }
 
-// executors returns what is prepared for the operators of the default domain, by type.
-func executors() map[string]prepare {
+func executors() *accelerators {
 	m := map[string]prepare{
 		"Conv": prepareConv, "MatMul": prepareMatMul, "Gemm": prepareGemm,
 		"Add": binary(add()), "Sub": binary(sub()), "Mul": binary(mul()), "Div": binary(div()),
@@ -53,26 +61,32 @@ func executors() map[string]prepare {
 	for op, f := range unaryExecutors() {
 		m[op] = f
 	}
-	return m
+	return &accelerators{one: m, several: map[string]func(*site) severalExecutor{"LSTM": prepareLSTM, "GRU": prepareGRU}}
 }
 
 // accelerate gives st an executor if there is one for its node. Attributes that refer to those of a function are left to the
 // kernel, which sees them resolved.
 func (s *scope) accelerate(st *step) {
-	n := st.node
-	p := s.c.fast[n.Op().Type]
-	if p == nil || n.Op().Domain != "" || n.Op().Overload != "" || st.fn != nil || n.HasRefs() || n.NumResults() == 0 {
+	n, op := st.node, st.node.Op()
+	if s.c.fast == nil || op.Domain != "" || op.Overload != "" || st.fn != nil || n.HasRefs() || n.NumResults() == 0 ||
+		st.opset < 7 { // before, broadcasting and several attributes were others
 		return
 	}
-	for i, v := range n.Results() { // executors compute the first result alone
+	if p := s.c.fast.several[op.Type]; p != nil {
+		st.several = p(&site{Node: n, opset: st.opset, in: st.in, tap: s.tap})
+		return
+	}
+	p := s.c.fast.one[op.Type]
+	if p == nil {
+		return
+	}
+	for i, v := range n.Results() { // these compute the first result alone
 		if wanted := v != nil && (v.NumUses() > 0 || s.tap[v]); wanted != (i == 0) {
 			return
 		}
 	}
-	if st.opset >= 7 { // before, broadcasting and several attributes were others
-		st.wide = widenConstants(st.in)
-		st.fast = p(&site{Node: n, opset: st.opset, in: st.in, wide: st.wide, tap: s.tap})
-	}
+	st.wide = widenConstants(st.in)
+	st.fast = p(&site{Node: n, opset: st.opset, in: st.in, wide: st.wide, tap: s.tap})
 }
 
 // task is one evaluation by an executor.

@@ -24,6 +24,7 @@ type single struct {
 	opset int64
 	attrs []*ir.Attr
 	in    []*ir.Tensor
+	out   int // the result that is looked at; it is the last one
 }
 
 func (s single) String() string {
@@ -68,7 +69,7 @@ func (s single) evaluate(t *testing.T, e engine.Engine, f form) (*ir.Tensor, err
 			}
 		}
 	}
-	y := g.New(nil, ir.Op(s.op), in, s.attrs...).Result(0)
+	y := g.NewN(nil, ir.Op(s.op), in, s.out+1, s.attrs...).Result(s.out)
 	o := engine.Options{Threads: f.threads}
 	if f.tap {
 		o.Taps = []*ir.Value{y}

@@ -19,7 +19,7 @@ type lookup func(op ir.OpID, opset int64) kernel.Func
 
 type native struct {
 	kernels lookup
-	fast    map[string]prepare // nil: kernels only
+	fast    *accelerators // nil: kernels only
 }
 
 // New returns the engine. It has no state: one serves the whole process.

@@ -162,14 +162,13 @@ func (f *frame) apply(s *step, in []ir.Datum) (res []ir.Datum, err error) {
 	if s.fn != nil {
 		return f.call(s, in)
 	}
-	if s.fast != nil {
-		t := &task{frame: f, step: s, in: in, pool: f.run.pool}
-		r, ok := t.execute()
+	if s.fast != nil || s.several != nil {
+		res, ok := f.accelerated(s, in)
 		if err := f.run.ctx.Err(); err != nil {
 			return nil, err // executors stop early and leave the report to this
 		}
 		if ok {
-			return []ir.Datum{r}, nil
+			return res, nil
 		}
 	}
 	f.makeRoom()
@@ -184,6 +183,16 @@ func (f *frame) apply(s *step, in []ir.Datum) (res []ir.Datum, err error) {
 		err = fmt.Errorf("%w: %w", engine.ErrMemory, err)
 	}
 	return res, err
+}
+
+// accelerated runs the executor of s.
+func (f *frame) accelerated(s *step, in []ir.Datum) ([]ir.Datum, bool) {
+	t := &task{frame: f, step: s, in: in, pool: f.run.pool}
+	if s.several != nil {
+		return s.several(t)
+	}
+	r, ok := t.execute()
+	return []ir.Datum{r}, ok
 }
 
 // makeRoom lets free buffers go where a kernel might need the memory: kernels allocate from the heap.
