@@ -1,8 +1,7 @@
 package native
 
 import (
-	"math"
-
+	"github.com/onnxopt/onnxopt/internal/gemm"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops/kernel"
 )
@@ -15,16 +14,8 @@ func widen(v []float32, x *ir.Tensor) (*ir.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, e := range h {
-		if e&0x7c00 == 0x7c00 || e&0x7c00 == 0 && e&0x3ff != 0 { // infinite, NaN or subnormal
-			v[i] = kernel.Float16ToFloat32(e)
-			continue
-		}
-		b := uint32(e&0x7fff) << 13
-		if b != 0 {
-			b += 112 << 23 // the difference of the biases
-		}
-		v[i] = math.Float32frombits(uint32(e&0x8000)<<16 | b)
+	for i := gemm.Widen(v, h); i < len(h); i++ {
+		v[i] = kernel.Float16ToFloat32(h[i])
 	}
 	return ir.TensorOf(v, append([]int64{}, x.Shape()...)...), nil
 }
@@ -36,17 +27,12 @@ func narrow(x *ir.Tensor) (*ir.Tensor, error) {
 		return nil, err
 	}
 	h := make([]uint16, len(v))
-	for i, e := range v {
-		b := math.Float32bits(e)
-		switch a := b &^ (1 << 31); {
-		case a >= 0x38800000 && a < 0x47000000: // normal before and after rounding: to nearest even
-			h[i] = uint16(b>>16&0x8000) | uint16((a-112<<23+0xfff+a>>13&1)>>13)
-		case a == 0:
-			h[i] = uint16(b >> 16)
-		case e != e:
-			h[i] = 0x7e00 // the one NaN of the kernels
-		default:
-			h[i] = kernel.Float32ToFloat16(e)
+	for from := 0; from < len(v); {
+		from += gemm.Narrow(h[from:], v[from:])
+		for end := min(from+8, len(v)); from < end; from++ {
+			if h[from] = 0x7e00; v[from] == v[from] { // the one NaN of the kernels
+				h[from] = kernel.Float32ToFloat16(v[from])
+			}
 		}
 	}
 	return ir.NewTensor(ir.Float16, x.Shape(), ir.AsBytes(h)), nil

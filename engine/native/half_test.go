@@ -23,7 +23,11 @@ func TestHalfConversions(t *testing.T) {
 	require.NoError(t, err)
 	var around []float32
 	for i, e := range v {
-		assert.Equal(t, math.Float32bits(kernel.Float16ToFloat32(h[i])), math.Float32bits(e), "%04x", i)
+		want, got := math.Float32bits(kernel.Float16ToFloat32(h[i])), math.Float32bits(e)
+		if e != e { // processors make every NaN a quiet one
+			want, got = want|1<<22, got|1<<22
+		}
+		assert.Equal(t, want, got, "%04x", i)
 		for _, d := range []int32{-0x1001, -0x1000, -0xfff, -1, 0, 1, 0xfff, 0x1000, 0x1001} {
 			around = append(around, math.Float32frombits(uint32(int32(math.Float32bits(e))+d)))
 		}

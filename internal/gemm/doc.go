@@ -23,3 +23,4 @@ package gemm
 //go:generate go -C _gen run . -part int -pkg gemm -out ../int_amd64.s -stubs ../int_amd64.go
 //go:generate go -C _gen run . -part vector -pkg gemm -out ../vector_amd64.s -stubs ../vector_amd64.go
 //go:generate go -C _gen run . -part move -pkg gemm -out ../move_amd64.s -stubs ../move_amd64.go
+//go:generate go -C _gen run . -part half -pkg gemm -out ../half_amd64.s -stubs ../half_amd64.go

@@ -9,7 +9,7 @@ import (
 )
 
 func main() {
-	part := flag.String("part", "", "tile32, tile64, tileint, depthwise, int, vector or move")
+	part := flag.String("part", "", "tile32, tile64, tileint, depthwise, int, vector, move or half")
 	flag.Parse()
 	ConstraintExpr("amd64,!purego")
 	switch *part {
@@ -25,6 +25,8 @@ func main() {
 		depthwiseKernels()
 	case "int":
 		integers()
+	case "half":
+		halves()
 	case "move":
 		moves()
 	default:
