@@ -1,8 +1,9 @@
 // Command engine runs one model in the embedded engine for bench/engine/run, which times it beside ONNX Runtime.
 //
-//	engine MODEL INPUTS.npz OUTPUTS.npz THREADS
+//	engine MODEL INPUTS.npz OUTPUTS.npz THREADS [PROFILE]
 //
-// It runs once and writes the outputs, then once for every line of its standard input, and answers each with nanoseconds.
+// It runs once and writes the outputs, then once for every line of its standard input, and answers each with nanoseconds. PROFILE
+// is where a CPU profile of those runs goes.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"strconv"
 	"time"
 
@@ -21,17 +23,17 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 5 {
-		fmt.Fprintln(os.Stderr, "usage: engine MODEL INPUTS.npz OUTPUTS.npz THREADS")
+	if len(os.Args) < 5 || len(os.Args) > 6 {
+		fmt.Fprintln(os.Stderr, "usage: engine MODEL INPUTS.npz OUTPUTS.npz THREADS [PROFILE]")
 		os.Exit(2)
 	}
-	if err := serve(os.Args[1], os.Args[2], os.Args[3], os.Args[4]); err != nil {
+	if err := serve(os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func serve(model, inputs, outputs, threads string) error {
+func serve(model, inputs, outputs, threads string, profile []string) error {
 	n, err := strconv.Atoi(threads)
 	if err != nil {
 		return err
@@ -57,6 +59,17 @@ func serve(model, inputs, outputs, threads string) error {
 	}
 	if err := write(outputs, out); err != nil {
 		return err
+	}
+	for _, path := range profile {
+		f, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	fmt.Println("ready")
 	for line := bufio.NewScanner(os.Stdin); line.Scan(); {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/onnxopt/onnxopt/internal/gemm"
 	"github.com/onnxopt/onnxopt/ir"
 )
 
@@ -64,8 +65,8 @@ func (p *pooling) span(o, n, i int) (start, from, to int) {
 	return start, min(from, to), to
 }
 
-// planeFunc reduces the windows of a plane of h rows and w columns.
-type planeFunc func(dst, src []float32, h, w, oh, ow int)
+// planeFunc reduces the windows of a plane of h rows and w columns. Scratch holds twice the columns that a row of windows covers.
+type planeFunc func(scratch, dst, src []float32, h, w, oh, ow int)
 
 func (p *pooling) executor(f planeFunc) executor {
 	return func(t *task) (*ir.Tensor, bool) {
@@ -85,11 +86,12 @@ func (p *pooling) executor(f planeFunc) executor {
 			return nil, false
 		}
 		t.pool.For(int(s[0]*s[1]), max(1, grain/(h*w)), func(_, from, to int) {
+			scratch := make([]float32, 2*p.paddedWidth(ow))
 			for i := from; i < to; i++ {
 				if t.frame.run.ctx.Err() != nil {
 					return // the step reports it
 				}
-				f(dst[i*oh*ow:][:oh*ow], v[i*h*w:][:h*w], h, w, oh, ow)
+				f(scratch, dst[i*oh*ow:][:oh*ow], v[i*h*w:][:h*w], h, w, oh, ow)
 			}
 		})
 		return result(dst, shape)
@@ -104,54 +106,49 @@ func prepareMaxPool(s *site) executor {
 	return p.executor(p.maxPlane)
 }
 
-// maxPlane takes the greatest element of each window; NaN wins, and a window of padding alone gives -Inf. It folds one row of
-// the window after the other into a row of the result.
-func (p *pooling) maxPlane(dst, src []float32, h, w, oh, ow int) {
+// maxPlane takes the greatest element of each window; NaN wins, and a window of padding alone gives -Inf. The rows of a window
+// are folded into one, over which the columns are then folded: at every place, of which the stride picks some.
+func (p *pooling) maxPlane(scratch, dst, src []float32, h, w, oh, ow int) {
+	places := (ow-1)*p.stride[1] + 1
+	padded, folded := scratch[:p.paddedWidth(ow)], scratch[p.paddedWidth(ow):][:places]
+	for i := range padded {
+		padded[i] = float32(math.Inf(-1))
+	}
+	pad := min(p.pad[1], len(padded))
+	inner := padded[pad:]
+	inner = inner[:min(len(inner), w)]
 	for y := range oh {
-		row := dst[y*ow:][:ow]
-		for i := range row {
-			row[i] = float32(math.Inf(-1))
-		}
 		start, from, to := p.span(y, h, 0)
-		for k := from; k < to; k++ {
-			p.maxRow(row, src[(start+k*p.dilation[0])*w:][:w])
+		row := func(k int) []float32 { return src[(start+k*p.dilation[0])*w:][:w] }
+		if from >= to {
+			for i := range inner {
+				inner[i] = float32(math.Inf(-1))
+			}
+		} else {
+			copy(inner, row(from))
+		}
+		for k := from + 1; k < to; k++ {
+			gemm.Maximum(inner, inner, row(k))
+		}
+		out := dst[y*ow:][:ow]
+		if p.stride[1] == 1 {
+			folded = out
+		}
+		copy(folded, padded)
+		for k := 1; k < p.kernel[1]; k++ {
+			gemm.Maximum(folded, folded, padded[k*p.dilation[1]:])
+		}
+		if s := p.stride[1]; s > 1 {
+			for i := range out {
+				out[i] = folded[i*s]
+			}
 		}
 	}
 }
 
-func (p *pooling) maxRow(row, src []float32) {
-	d, s := p.dilation[1], p.stride[1]
-	for k := range p.kernel[1] {
-		first := k*d - p.pad[1] // input column of output column 0
-		lo := 0
-		if first < 0 {
-			lo = (-first + s - 1) / s
-		}
-		hi := 0
-		if first < len(src) {
-			hi = min(len(row), (len(src)-1-first)/s+1)
-		}
-		if lo >= hi {
-			continue
-		}
-		at := src[first+lo*s:]
-		switch dst := row[lo:hi]; s {
-		case 1:
-			at = at[:len(dst)]
-			for i, o := range dst {
-				dst[i] = max(o, at[i])
-			}
-		case 2:
-			at = at[:2*len(dst)-1]
-			for i, o := range dst {
-				dst[i] = max(o, at[2*i])
-			}
-		default:
-			for i, o := range dst {
-				dst[i] = max(o, at[i*s])
-			}
-		}
-	}
+// paddedWidth is the number of columns, padding included, that the windows of a row of ow cover.
+func (p *pooling) paddedWidth(ow int) int {
+	return (ow-1)*p.stride[1] + (p.kernel[1]-1)*p.dilation[1] + 1
 }
 
 func prepareAveragePool(s *site) executor {
@@ -160,7 +157,7 @@ func prepareAveragePool(s *site) executor {
 		return nil
 	}
 	withPad := s.Int("count_include_pad", 0) != 0
-	return p.executor(func(dst, src []float32, h, w, oh, ow int) { p.averagePlane(dst, src, h, w, oh, ow, withPad) })
+	return p.executor(func(_, dst, src []float32, h, w, oh, ow int) { p.averagePlane(dst, src, h, w, oh, ow, withPad) })
 }
 
 // averagePlane is the mean of each window, summed in float64 in row-major order as the kernel does.

@@ -129,6 +129,11 @@ func divVectors(dst *float32, a *float32, b *float32, vectors int)
 //go:noescape
 func divScalarVectors(dst *float32, src *float32, vectors int, p float32)
 
+// maximumVectors combines vectors of 8 elements.
+//
+//go:noescape
+func maximumVectors(dst *float32, a *float32, b *float32, vectors int)
+
 // sumReduce reduces vectors of 8 elements to one element.
 //
 //go:noescape

@@ -2949,6 +2949,57 @@ divScalarVectors_end:
 	VZEROUPPER
 	RET
 
+// func maximumVectors(dst *float32, a *float32, b *float32, vectors int)
+// Requires: AVX
+TEXT ·maximumVectors(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ vectors+24(FP), BX
+	XORQ SI, SI
+	SUBQ $0x02, BX
+	JL   maximumVectors_one
+
+maximumVectors_two:
+	VMOVUPS   (CX)(SI*1), Y0
+	VMOVUPS   32(CX)(SI*1), Y1
+	VMOVUPS   (DX)(SI*1), Y2
+	VCMPPS    $0x00, Y2, Y0, Y3
+	VANDPS    Y2, Y0, Y4
+	VCMPPS    $0x03, Y0, Y0, Y5
+	VMAXPS    Y2, Y0, Y2
+	VBLENDVPS Y3, Y4, Y2, Y2
+	VBLENDVPS Y5, Y0, Y2, Y0
+	VMOVUPS   32(DX)(SI*1), Y2
+	VCMPPS    $0x00, Y2, Y1, Y3
+	VANDPS    Y2, Y1, Y4
+	VCMPPS    $0x03, Y1, Y1, Y5
+	VMAXPS    Y2, Y1, Y2
+	VBLENDVPS Y3, Y4, Y2, Y2
+	VBLENDVPS Y5, Y1, Y2, Y1
+	VMOVUPS   Y0, (AX)(SI*1)
+	VMOVUPS   Y1, 32(AX)(SI*1)
+	ADDQ      $+64, SI
+	SUBQ      $0x02, BX
+	JGE       maximumVectors_two
+
+maximumVectors_one:
+	ADDQ      $0x02, BX
+	JE        maximumVectors_end
+	VMOVUPS   (CX)(SI*1), Y0
+	VMOVUPS   (DX)(SI*1), Y1
+	VCMPPS    $0x00, Y1, Y0, Y2
+	VANDPS    Y1, Y0, Y3
+	VCMPPS    $0x03, Y0, Y0, Y4
+	VMAXPS    Y1, Y0, Y1
+	VBLENDVPS Y2, Y3, Y1, Y1
+	VBLENDVPS Y4, Y0, Y1, Y0
+	VMOVUPS   Y0, (AX)(SI*1)
+
+maximumVectors_end:
+	VZEROUPPER
+	RET
+
 // func sumReduce(src *float32, vectors int) float32
 // Requires: AVX, SSE
 TEXT ·sumReduce(SB), NOSPLIT, $0-20

@@ -107,6 +107,15 @@ func divFast(dst, a, b []float32) int {
 	return 8 * n
 }
 
+func maximumFast(dst, a, b []float32) int {
+	n := len(dst) / 8
+	if !hasAVX2() || n == 0 {
+		return 0
+	}
+	maximumVectors(&dst[0], &a[0], &b[0], n)
+	return 8 * n
+}
+
 func maxFast(x []float32) (float32, int) {
 	n := len(x) / 8
 	if !hasAVX2() || n == 0 {

@@ -21,6 +21,7 @@ func addFast(_, _, _ []float32) int                           { return 0 }
 func subFast(_, _, _ []float32) int                           { return 0 }
 func mulFast(_, _, _ []float32) int                           { return 0 }
 func divFast(_, _, _ []float32) int                           { return 0 }
+func maximumFast(_, _, _ []float32) int                       { return 0 }
 func maxFast([]float32) (float32, int)                        { return negativeInf, 0 }
 func sumFast([]float32) (float32, int)                        { return 0, 0 }
 func squaresFast([]float32, float32) (float32, int)           { return 0, 0 }

@@ -73,7 +73,7 @@ func TestBinary(t *testing.T) {
 		f     func(dst, a, b []float32)
 		plain func(a, b float32) float32
 	}{
-		{"add", Add, func(a, b float32) float32 { return a + b }}, {"sub", Sub, func(a, b float32) float32 { return a - b }},
+		{"maximum", Maximum, func(a, b float32) float32 { return max(a, b) }}, {"add", Add, func(a, b float32) float32 { return a + b }}, {"sub", Sub, func(a, b float32) float32 { return a - b }},
 		{"mul", Mul, func(a, b float32) float32 { return a * b }}, {"div", Div, func(a, b float32) float32 { return a / b }},
 	} {
 		r := rand.New(rand.NewPCG(15, 16))

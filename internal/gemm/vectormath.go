@@ -124,6 +124,14 @@ func Div(dst, a, b []float32) {
 	}
 }
 
+// Maximum sets dst to the greater of a and b; NaN wins, and so does +0 over -0.
+func Maximum(dst, a, b []float32) {
+	checkLen(len(dst), a, b)
+	for i := maximumFast(dst, a, b); i < len(dst); i++ {
+		dst[i] = max(a[i], b[i])
+	}
+}
+
 // AddScalar sets dst to a+b.
 func AddScalar(dst, a []float32, b float32) {
 	checkLen(len(dst), a)

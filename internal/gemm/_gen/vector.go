@@ -245,6 +245,20 @@ func hardSigmoid(x lanes, alpha, beta Op) lanes {
 	return within(y, constant(0), constant(1))
 }
 
+// maximum sets out to the greater of x and memory, NaN if one is, and +0 of zeros of both signs; the instruction alone gives its
+// last source in those cases.
+func maximum(ops ...Op) {
+	memory, x, out := ops[0], ops[1], ops[2]
+	y, equal, both, odd := YMM(), YMM(), YMM(), YMM()
+	VMOVUPS(memory, y)
+	VCMPPS(Imm(0), y, x, equal)
+	VANDPS(y, x, both)
+	VCMPPS(Imm(3), x, x, odd) // unordered
+	VMAXPS(y, x, y)
+	VBLENDVPS(equal, both, y, y)
+	VBLENDVPS(odd, x, y, out)
+}
+
 func vectors() {
 	for _, wide = range []bool{true, false} {
 		unary("exp", 0, func(x lanes, _ []Op) lanes { return exp(x) })
@@ -265,6 +279,7 @@ func vectors() {
 		binary(f.name, f.op)
 		unary(f.name+"Scalar", 1, func(x lanes, p []Op) lanes { return x.op(f.op, p[0]) })
 	}
+	binary("maximum", maximum)
 	reduce("sum", 0, 0, func(x, acc lanes, _ []Op) {
 		for i := range x {
 			VADDPS(x[i], acc[i], acc[i])
