@@ -190,7 +190,7 @@ func (t *Tensor) Strings() ([]string, error) {
 	return s, err
 }
 
-// Elements views the elements of t as []T without a copy where alignment allows. T must have the size of the element type:
+// Elements views the elements of t as []T, without a copy where the processor can read them as they lie. T must have the size of the element type:
 // uint16 reads float16, bfloat16, int16 and uint16. The caller must not change them.
 func Elements[T Scalar](t *Tensor) ([]T, error) {
 	var z T
@@ -202,7 +202,7 @@ func Elements[T Scalar](t *Tensor) ([]T, error) {
 	if err != nil || len(b) == 0 {
 		return nil, err
 	}
-	if uintptr(unsafe.Pointer(unsafe.SliceData(b)))%unsafe.Alignof(z) != 0 {
+	if !unalignedLoads && uintptr(unsafe.Pointer(unsafe.SliceData(b)))%unsafe.Alignof(z) != 0 {
 		r := make([]T, len(b)/size)
 		copy(AsBytes(r), b)
 		return r, nil
