@@ -10,8 +10,8 @@ import (
 // memory as it needs at one time. It knows a buffer by its first element: a kernel that returns its operand, reshaped or not,
 // adds a holder. What a run hands to its caller is still held when the run ends, and never comes back.
 //
-// An arena belongs to one run at a time and to the main graph: frames of subgraphs and functions allocate from the heap,
-// because their results live on in kernels that nobody can see.
+// An arena belongs to one run at a time, and its results to the main graph: frames of subgraphs and functions take scratch from
+// it, but allocate results from the heap, because those live on in kernels that nobody can see.
 type arena struct {
 	free     map[int][]*buffer // by capacity
 	lent     map[unsafe.Pointer]*buffer

@@ -151,11 +151,16 @@ func (t *task) alloc(shape []int64) ([]float32, bool) {
 	if n < 0 || n > 1<<34 {
 		return nil, false
 	}
-	return t.scratch(int(n))
+	return t.lend(int(n))
 }
 
-// scratch lends n elements, to be given back with done or to become the result.
-func (t *task) scratch(n int) ([]float32, bool) {
+// lend lends n elements, to be given back with done or to become a result.
+func (t *task) lend(n int) ([]float32, bool) { return t.from(t.frame.arena, n) }
+
+// scratch lends n elements, to be given back with done.
+func (t *task) scratch(n int) ([]float32, bool) { return t.from(t.frame.run.arena, n) }
+
+func (t *task) from(a *arena, n int) ([]float32, bool) {
 	room := int64(1 << 36)
 	if l := t.frame.run.mem; l.limit > 0 {
 		room = l.limit - l.live
@@ -163,15 +168,15 @@ func (t *task) scratch(n int) ([]float32, bool) {
 	if 4*int64(n) > room {
 		return nil, false
 	}
-	if a := t.frame.arena; a != nil && n > 0 {
+	if a != nil && n > 0 {
 		return a.get(n, room), true
 	}
 	return make([]float32, n), true
 }
 
-// done gives back scratch.
+// done gives back what was lent.
 func (t *task) done(v []float32) {
-	if a := t.frame.arena; a != nil && len(v) > 0 {
+	if a := t.frame.run.arena; a != nil && len(v) > 0 {
 		a.putBack(v)
 	}
 }

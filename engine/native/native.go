@@ -108,7 +108,8 @@ func (s *session) RunTaps(ctx context.Context, in map[string]ir.Datum) (map[stri
 			args[i] = slot.Value().Default()
 		}
 	}
-	f := &frame{run: &run{ctx: ctx, mem: newLedger(s.limit), pool: s.pool}, prog: s.prog, arena: s.arena()}
+	a := s.arena()
+	f := &frame{run: &run{ctx: ctx, mem: newLedger(s.limit), pool: s.pool, arena: a}, prog: s.prog, arena: a}
 	defer func() {
 		f.arena.forget()
 		s.arenas.Put(f.arena)

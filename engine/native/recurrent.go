@@ -178,8 +178,8 @@ func fullLengths(d ir.Datum, l *layers) bool {
 func (n *recurrent) lend(t *task, l *layers) (lent [][]float32, ok bool) {
 	var all [][]float32
 	ok = true
-	get := func(size int) []float32 {
-		v, enough := t.scratch(size)
+	get := func(size int, from func(int) ([]float32, bool)) []float32 {
+		v, enough := from(size)
 		if !enough {
 			ok = false
 			return nil
@@ -187,12 +187,12 @@ func (n *recurrent) lend(t *task, l *layers) (lent [][]float32, ok bool) {
 		all = append(all, v)
 		return v
 	}
-	l.gates, l.extra = get(l.seq*l.batch*n.gates*l.hidden), get(2*l.batch*l.hidden)
+	l.gates, l.extra = get(l.seq*l.batch*n.gates*l.hidden, t.scratch), get(2*l.batch*l.hidden, t.scratch)
 	if t.step.wants(0) {
-		l.y = get(l.seq * len(n.reverse) * l.batch * l.hidden)
+		l.y = get(l.seq*len(n.reverse)*l.batch*l.hidden, t.lend)
 	}
 	for i := range n.gates - 2 {
-		v := get(len(n.reverse) * l.batch * l.hidden)
+		v := get(len(n.reverse)*l.batch*l.hidden, t.lend)
 		ok = ok && n.initial(t, 5+i, v)
 		l.states = append(l.states, v)
 	}

@@ -15,9 +15,10 @@ import (
 
 // run is what the frames of one run share.
 type run struct {
-	ctx  context.Context
-	mem  *ledger
-	pool *par.Pool
+	ctx   context.Context
+	mem   *ledger
+	pool  *par.Pool
+	arena *arena // of results in the main graph, and of scratch everywhere
 }
 
 // frame is one activation of a program: the main graph, a subgraph once around, or a call of a function.
@@ -27,7 +28,7 @@ type frame struct {
 	outer *frame // the frame whose values the program captures
 	vals  []ir.Datum
 	bind  map[string]bound // attributes of the function that is being evaluated
-	arena *arena           // main graph only
+	arena *arena           // of the run; nil where results come from the heap, outside the main graph
 	// limited holds the slots whose value the step before has already limited as the node that reads it asks: see fuse.go.
 	limited map[int]bool
 }
