@@ -22,12 +22,19 @@ type conv struct {
 	ready  *gemm.Conv // for params and the constant weights
 }
 
-func prepareConv(s *site) executor {
+// newConv reads the attributes.
+func newConv(s *site) *conv {
 	c := &conv{strides: s.Ints("strides"), dilations: s.Ints("dilations"), pads: s.Ints("pads"), kernel: s.Ints("kernel_shape"),
-		group: s.Int("group", 1), auto: s.Str("auto_pad", "NOTSET"), weights: s.constant(1)}
+		group: s.Int("group", 1), auto: s.Str("auto_pad", "NOTSET")}
 	if c.auto == "VALID" {
 		c.auto, c.pads = "NOTSET", nil
 	}
+	return c
+}
+
+func prepareConv(s *site) executor {
+	c := newConv(s)
+	c.weights = s.constant(1)
 	if s.given(2) {
 		c.bias = s.constant(2)
 	}
@@ -113,10 +120,37 @@ func (c *conv) prepared(p gemm.ConvParams, weights, bias *ir.Tensor) *gemm.Conv 
 	return ready
 }
 
+// fitted are the sizes of one evaluation: the input's picture and the result.
+type fitted struct {
+	height, width int
+	shape         []int64
+}
+
+// fit checks an input against the weights; false where the kernel must say what is an error and what is empty.
+func (c *conv) fit(x, w *ir.Tensor) (p gemm.ConvParams, f fitted, ok bool) {
+	if x.Rank() != w.Rank() || x.Rank() < 3 || x.Shape()[1] != w.Shape()[1]*c.group {
+		return p, f, false
+	}
+	spatial := x.Shape()[2:]
+	if p, ok = c.geometry(spatial, w.Shape()); !ok {
+		return p, f, false
+	}
+	f.height, f.width = 1, int(spatial[len(spatial)-1])
+	if len(spatial) == 2 {
+		f.height = int(spatial[0])
+	}
+	oh, ow := p.OutputSize(f.height, f.width)
+	f.shape = []int64{x.Shape()[0], w.Shape()[0], int64(oh), int64(ow)}
+	if len(spatial) == 1 {
+		f.shape = []int64{f.shape[0], f.shape[1], f.shape[3]}
+	}
+	return p, f, oh > 0 && ow > 0
+}
+
 func (c *conv) run(t *task) (*ir.Tensor, bool) {
 	x, v, ok := t.float(0)
 	w, _, okW := t.float(1)
-	if !ok || !okW || x.Rank() != w.Rank() || x.Rank() < 3 || x.Shape()[1] != w.Shape()[1]*c.group {
+	if !ok || !okW || len(v) == 0 {
 		return nil, false
 	}
 	var bias *ir.Tensor
@@ -125,46 +159,33 @@ func (c *conv) run(t *task) (*ir.Tensor, bool) {
 			return nil, false
 		}
 	}
-	spatial := x.Shape()[2:]
-	p, ok := c.geometry(spatial, w.Shape())
+	p, f, ok := c.fit(x, w)
 	if !ok {
 		return nil, false
-	}
-	height, width := 1, int(spatial[len(spatial)-1])
-	if len(spatial) == 2 {
-		height = int(spatial[0])
-	}
-	oh, ow := p.OutputSize(height, width)
-	if oh == 0 || ow == 0 || len(v) == 0 {
-		return nil, false // the kernel knows what is an error and what is empty
-	}
-	shape := []int64{x.Shape()[0], w.Shape()[0], int64(oh), int64(ow)}
-	if len(spatial) == 1 {
-		shape = []int64{shape[0], shape[1], shape[3]}
 	}
 	ready := c.prepared(p, w, bias)
 	if ready == nil {
 		return nil, false
 	}
-	dst, ok := t.alloc(shape)
+	dst, ok := t.alloc(f.shape)
 	if !ok {
 		return nil, false
 	}
-	scratch, ok := t.scratch(ready.Scratch(height, width, t.pool.Workers()))
+	scratch, ok := t.scratch(ready.Scratch(f.height, f.width, t.pool.Workers()))
 	if !ok {
 		t.done(dst)
 		return nil, false
 	}
-	in, out := len(v)/int(shape[0]), len(dst)/int(shape[0])
-	for i := range int(shape[0]) {
+	in, out := len(v)/int(f.shape[0]), len(dst)/int(f.shape[0])
+	for i := range int(f.shape[0]) {
 		if t.frame.run.ctx.Err() != nil {
 			break // the step reports it
 		}
-		ready.Run(dst[i*out:][:out], v[i*in:][:in], 1, height, width, scratch, t.pool)
+		ready.Run(dst[i*out:][:out], v[i*in:][:in], 1, f.height, f.width, scratch, t.pool)
 	}
 	t.done(scratch)
 	if c.limits != nil {
 		t.markLimited()
 	}
-	return result(dst, shape)
+	return result(dst, f.shape)
 }

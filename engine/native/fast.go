@@ -58,10 +58,15 @@ func executors() *accelerators {
 		"BatchNormalization": prepareBatchNormalization, "Softmax": prepareSoftmax,
 		"Transpose": prepareTranspose, "Concat": prepareConcat, "Pow": preparePow, "ReduceMean": prepareReduceMean,
 	}
+	for op, f := range quantizedExecutors() {
+		m[op] = f
+	}
 	for op, f := range unaryExecutors() {
 		m[op] = f
 	}
-	return &accelerators{one: m, several: map[string]func(*site) severalExecutor{"LSTM": prepareLSTM, "GRU": prepareGRU}}
+	return &accelerators{one: m, several: map[string]func(*site) severalExecutor{
+		"LSTM": prepareLSTM, "GRU": prepareGRU, "DynamicQuantizeLinear": prepareDynamicQuantizeLinear,
+	}}
 }
 
 // accelerate gives st an executor if there is one for its node. Attributes that refer to those of a function are left to the

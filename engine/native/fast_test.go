@@ -186,6 +186,8 @@ func positiveZeros(t *testing.T, x *ir.Tensor) []uint16 {
 // source makes random operands.
 type source struct{ *rand.Rand }
 
+func newSource() source { return source{rand.New(rand.NewPCG(1, 2))} }
+
 // tensor has elements from -3 to 3; a few are zeros of either sign, and with odd set NaN and infinities.
 func (r source) tensor(odd bool, shape ...int64) *ir.Tensor {
 	v := make([]float32, ir.NumElements(shape))
@@ -213,7 +215,7 @@ func many(t *testing.T, n int, f func(r source) single) {
 	if testing.Short() {
 		n /= 4
 	}
-	r := source{rand.New(rand.NewPCG(1, 2))}
+	r := newSource()
 	for range n {
 		f(r).check(t)
 	}

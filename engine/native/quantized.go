@@ -1,0 +1,312 @@
+package native
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/onnxopt/onnxopt/internal/gemm"
+	"github.com/onnxopt/onnxopt/ir"
+)
+
+// The executors of quantized operators give the bits of their kernels: integer sums are exact modulo 2**32, and scaling is done
+// in float32 in the same order.
+
+func quantizedExecutors() map[string]prepare {
+	return map[string]prepare{
+		"QuantizeLinear": prepareQuantizeLinear, "DequantizeLinear": prepareDequantizeLinear, "Cast": prepareCast,
+		"MatMulInteger": prepareMatMulInteger, "QLinearMatMul": prepareQLinearMatMul,
+		"ConvInteger": prepareConvInteger, "QLinearConv": prepareQLinearConv,
+	}
+}
+
+// viewAs is lent memory as n elements of another type, in at most as many bytes; nil if nothing was lent.
+func viewAs[T int32 | uint8 | int8](v []float32, n int) []T {
+	if len(v) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(v))), n)
+}
+
+// lendInts lends memory for a result of 32-bit integers, lendBytes for one of 8-bit ones.
+func (t *task) lendInts(shape []int64) ([]int32, bool) {
+	v, ok := t.alloc(shape)
+	return viewAs[int32](v, len(v)), ok
+}
+
+func lendBytes[T gemm.Integer](t *task, shape []int64) ([]T, bool) {
+	n := ir.NumElements(shape)
+	if n < 0 || n > 1<<34 {
+		return nil, false
+	}
+	v, ok := t.lend(int(n+3) / 4)
+	return viewAs[T](v, int(n)), ok
+}
+
+// doneInts gives back what lendInts lent.
+func (t *task) doneInts(v []int32) {
+	t.done(unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(v))), len(v)))
+}
+
+// tensor is operand i, nil if it is omitted or no tensor.
+func (t *task) tensor(i int) *ir.Tensor {
+	if i >= len(t.in) || t.in[i] == nil {
+		return nil
+	}
+	x, _ := t.in[i].(*ir.Tensor)
+	return x
+}
+
+// is8 reports whether x has 8-bit integers.
+func is8(x *ir.Tensor) bool { return x != nil && (x.DType() == ir.Int8 || x.DType() == ir.Uint8) }
+
+// elements of a tensor, nil where the type is another.
+func elements[T ir.Scalar](x *ir.Tensor) []T {
+	v, err := ir.Elements[T](x)
+	if err != nil {
+		return nil
+	}
+	return v
+}
+
+// zeroPoint is the only element of operand i with the type of like, 0 if the operand is omitted.
+func zeroPoint[T gemm.Integer](t *task, i int, like ir.DType) (z T, ok bool) {
+	x := t.tensor(i)
+	if x == nil {
+		return 0, i >= len(t.in) || t.in[i] == nil
+	}
+	if x.DType() != like || x.Len() != 1 {
+		return 0, false
+	}
+	v := elements[T](x)
+	if len(v) != 1 {
+		return 0, false
+	}
+	return v[0], true
+}
+
+// scalarFloat is the only element of operand i.
+func (t *task) scalarFloat(i int) (float32, bool) {
+	x := t.tensor(i)
+	if x == nil || x.DType() != ir.Float32 || x.Len() != 1 {
+		return 0, false
+	}
+	v := elements[float32](x)
+	if len(v) != 1 {
+		return 0, false
+	}
+	return v[0], true
+}
+
+// prepareQuantizeLinear covers float32 to 8 bits, with one scale.
+func prepareQuantizeLinear(s *site) executor {
+	if p := ir.DType(s.Int("precision", 0)); p != 0 && p != ir.Float32 || s.Int("block_size", 0) != 0 {
+		return nil
+	}
+	to := ir.DType(s.Int("output_dtype", 0))
+	return func(t *task) (*ir.Tensor, bool) {
+		dtype := to
+		if z := t.tensor(2); z != nil {
+			dtype = z.DType()
+		} else if dtype == 0 {
+			dtype = ir.Uint8
+		}
+		switch dtype {
+		case ir.Uint8:
+			return quantizeTo[uint8](t, dtype, 0, math.MaxUint8)
+		case ir.Int8:
+			return quantizeTo[int8](t, dtype, math.MinInt8, math.MaxInt8)
+		}
+		return nil, false
+	}
+}
+
+func quantizeTo[T gemm.Integer](t *task, dtype ir.DType, lo, hi float32) (*ir.Tensor, bool) {
+	x, v, ok := t.single(0)
+	scale, okS := t.scalarFloat(1)
+	zero, okZ := zeroPoint[T](t, 2, dtype)
+	if !ok || !okS || !okZ || len(v) == 0 {
+		return nil, false
+	}
+	r, ok := lendBytes[T](t, x.Shape())
+	if !ok {
+		return nil, false
+	}
+	t.split(len(v), func(from, to int) { quantize(r[from:to], v[from:to], scale, float32(zero), lo, hi) })
+	return ir.NewTensor(dtype, x.Shape(), ir.AsBytes(r)), true
+}
+
+// quantize sets dst to src/scale, to the nearest integer with ties to even, plus zero, saturated to lo..hi. NaN becomes 0.
+func quantize[T gemm.Integer](dst []T, src []float32, scale, zero, lo, hi float32) {
+	const magic = 3 << 22 // added to a small float32, it leaves the nearest integer in the low bits
+	low, high := lo-zero, hi-zero
+	z := int32(zero)
+	for i, e := range src[:len(dst)] {
+		q := e / scale
+		switch {
+		case q < low:
+			q = low
+		case q > high:
+			q = high
+		case q != q:
+			q = -zero
+		}
+		dst[i] = T(int32(math.Float32bits(q+magic)) - int32(math.Float32bits(magic)) + z)
+	}
+}
+
+// prepareDequantizeLinear covers 8 bits to float32, with one scale or one for each index of an axis. Constants are left to what
+// Load computes ahead.
+func prepareDequantizeLinear(s *site) executor {
+	if to := ir.DType(s.Int("output_dtype", 0)); to != 0 && to != ir.Float32 || s.Int("block_size", 0) != 0 || s.in[0].tensor != nil {
+		return nil
+	}
+	axis := s.Int("axis", 1)
+	return func(t *task) (*ir.Tensor, bool) {
+		switch x := t.tensor(0); {
+		case x == nil:
+			return nil, false
+		case x.DType() == ir.Uint8:
+			return dequantizeFrom[uint8](t, x, axis)
+		case x.DType() == ir.Int8:
+			return dequantizeFrom[int8](t, x, axis)
+		}
+		return nil, false
+	}
+}
+
+func dequantizeFrom[T gemm.Integer](t *task, x *ir.Tensor, axis int64) (*ir.Tensor, bool) {
+	v, scale := elements[T](x), t.tensor(1)
+	if len(v) == 0 || scale == nil || scale.DType() != ir.Float32 {
+		return nil, false
+	}
+	scales := elements[float32](scale)
+	zeros := make([]T, len(scales))
+	if z := t.tensor(2); z != nil {
+		if zeros = elements[T](z); z.DType() != x.DType() || len(zeros) != len(scales) {
+			return nil, false
+		}
+	}
+	run := len(v) // elements that share a scale
+	if len(scales) != 1 {
+		if axis < 0 {
+			axis += int64(x.Rank())
+		}
+		if axis < 0 || axis >= int64(x.Rank()) || scale.Rank() != 1 || int64(len(scales)) != x.Shape()[axis] {
+			return nil, false
+		}
+		if run = int(ir.NumElements(x.Shape()[axis+1:])); run < 256 {
+			return nil, false // a table of 256 values would not pay
+		}
+	}
+	r, ok := t.alloc(x.Shape())
+	if !ok {
+		return nil, false
+	}
+	for i := 0; i < len(v); i += run {
+		k := i / run % len(scales)
+		var table [256]float32
+		for b := range table {
+			table[b] = float32(int32(T(b))-int32(zeros[k])) * scales[k]
+		}
+		dst, src := r[i:][:run], v[i:][:run]
+		t.split(run, func(from, to int) {
+			for j, e := range src[from:to] {
+				dst[from+j] = table[uint8(e)]
+			}
+		})
+	}
+	return result(r, x.Shape())
+}
+
+// prepareDynamicQuantizeLinear quantizes to uint8 with a scale and zero point that cover the data's range and zero.
+func prepareDynamicQuantizeLinear(*site) severalExecutor {
+	return func(t *task) ([]ir.Datum, bool) {
+		x, v, ok := t.single(0)
+		if !ok || len(v) == 0 {
+			return nil, false
+		}
+		var lo, hi float32
+		for _, e := range v {
+			switch {
+			case e < lo:
+				lo = e
+			case e > hi:
+				hi = e
+			case e != e:
+				return nil, false
+			}
+		}
+		scale := (hi - lo) / 255
+		if scale == 0 {
+			scale = 1
+		}
+		if math.IsInf(float64(scale), 0) {
+			return nil, false
+		}
+		zero := float32(max(0, min(255, math.RoundToEven(float64((0-lo)/scale)))))
+		r, ok := lendBytes[uint8](t, x.Shape())
+		if !ok {
+			return nil, false
+		}
+		t.split(len(v), func(from, to int) { quantize(r[from:to], v[from:to], scale, zero, 0, 255) })
+		return []ir.Datum{ir.NewTensor(ir.Uint8, x.Shape(), r), ir.ScalarOf(scale), ir.ScalarOf(uint8(zero))}, true
+	}
+}
+
+// prepareCast covers integers to float32.
+func prepareCast(s *site) executor {
+	if ir.DType(s.Int("to", 0)) != ir.Float32 {
+		return nil
+	}
+	return func(t *task) (*ir.Tensor, bool) {
+		x := t.tensor(0)
+		if x == nil || x.Len() == 0 {
+			return nil, false
+		}
+		switch x.DType() {
+		case ir.Int64:
+			return castFrom[int64](t, x)
+		case ir.Int32:
+			return castFrom[int32](t, x)
+		case ir.Int8:
+			return castFrom[int8](t, x)
+		case ir.Uint8:
+			return castFrom[uint8](t, x)
+		}
+		return nil, false
+	}
+}
+
+func castFrom[T int64 | int32 | int8 | uint8](t *task, x *ir.Tensor) (*ir.Tensor, bool) {
+	v := elements[T](x)
+	r, ok := t.alloc(x.Shape())
+	if !ok || len(v) != len(r) {
+		return nil, false
+	}
+	t.split(len(v), func(from, to int) {
+		for i, e := range v[from:to] {
+			r[from+i] = float32(e)
+		}
+	})
+	return result(r, x.Shape())
+}
+
+// constantBytes is operand i if it is a constant of 8-bit integers.
+func (s *site) constantBytes(i int) *ir.Tensor {
+	if i >= len(s.in) || !is8(s.in[i].tensor) || s.in[i].tensor.Len() == 0 {
+		return nil
+	}
+	return s.in[i].tensor
+}
+
+// zeroPoints are the constant zero points in operand i for weights: none, one, or n; false if they are unknown or others.
+func zeroPoints[T gemm.Integer](s *site, i int, like ir.DType, n int64) ([]T, bool) {
+	if !s.given(i) {
+		return nil, true
+	}
+	z := s.constantBytes(i)
+	if z == nil || z.DType() != like || z.Len() != 1 && (z.Len() != n || z.Rank() != 1) {
+		return nil, false
+	}
+	return elements[T](z), true
+}
