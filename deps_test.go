@@ -52,7 +52,7 @@ var policy = []struct {
 	{"tune", "passes/all targets/... compare dataset dataset/metric report"},
 	{"distill", "passes/all targets/... compare dataset dataset/metric report"},
 	{"internal/optimize", "passes/all passes/hook targets/... compare dataset report onnxio onnxio/text engine/native analysis/... tune distill"},
-	{"internal/cli", "internal/optimize"},
+	{"internal/cli", "internal/optimize engine/ort"},
 	{"", "internal/cli"},
 	{"cmd/onnxopt", ""},
 }

@@ -3,6 +3,7 @@ package engine
 
 import (
 	"context"
+	"time"
 
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -21,6 +22,9 @@ type Options struct {
 	MaxMemory int64 // bytes of live values and scratch together; 0: no limit. Exceeding it is ErrMemory.
 	// Taps are values whose contents a run reports besides the outputs: results, inputs or constants of the main graph.
 	Taps []*ir.Value
+	// OnNode, if not nil, is called after each node of the main graph, by the embedded engine alone; subgraphs and functions count
+	// with the node that holds or calls them. Sessions with it are for one goroutine.
+	OnNode func(n *ir.Node, begun time.Time, took time.Duration)
 }
 
 // Session is a loaded model. Run may be called from several goroutines.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/internal/par"
@@ -53,7 +54,7 @@ func (e native) Load(ctx context.Context, m *ir.Model, o engine.Options) (engine
 	if err != nil {
 		return nil, err
 	}
-	s := &session{prog: p, limit: o.MaxMemory, pool: par.New(o.Threads), inputs: m.Main.Inputs(), known: make(map[string]bool, len(m.Main.Inputs()))}
+	s := &session{prog: p, limit: o.MaxMemory, onNode: o.OnNode, pool: par.New(o.Threads), inputs: m.Main.Inputs(), known: make(map[string]bool, len(m.Main.Inputs()))}
 	for _, in := range s.inputs {
 		s.known[in.Name()] = true
 	}
@@ -79,6 +80,7 @@ type session struct {
 	arenas sync.Pool // of *arena
 	inputs []*ir.Slot
 	known  map[string]bool // input names
+	onNode func(n *ir.Node, begun time.Time, took time.Duration)
 }
 
 // arena returns one that no other run uses.
@@ -109,7 +111,7 @@ func (s *session) RunTaps(ctx context.Context, in map[string]ir.Datum) (map[stri
 		}
 	}
 	a := s.arena()
-	f := &frame{run: &run{ctx: ctx, mem: newLedger(s.limit), pool: s.pool, arena: a}, prog: s.prog, arena: a}
+	f := &frame{run: &run{ctx: ctx, mem: newLedger(s.limit), pool: s.pool, arena: a, onNode: s.onNode}, prog: s.prog, arena: a}
 	defer func() {
 		f.arena.forget()
 		s.arenas.Put(f.arena)

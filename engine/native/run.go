@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/internal/par"
@@ -19,6 +20,8 @@ type run struct {
 	mem   *ledger
 	pool  *par.Pool
 	arena *arena // of results in the main graph, and of scratch everywhere
+
+	onNode func(n *ir.Node, begun time.Time, took time.Duration) // may be nil
 }
 
 // frame is one activation of a program: the main graph, a subgraph once around, or a call of a function.
@@ -64,7 +67,7 @@ func (f *frame) eval(args []ir.Datum) ([]ir.Datum, error) {
 		}
 	}
 	for i := range p.steps {
-		if err := f.step(&p.steps[i]); err != nil {
+		if err := f.observed(&p.steps[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -108,6 +111,17 @@ func (f *frame) clear(slot int) {
 		f.arena.release(d)
 	}
 	f.vals[slot] = nil
+}
+
+// observed is step, and tells who wants to know how long a node of the main graph took.
+func (f *frame) observed(s *step) error {
+	if f.run.onNode == nil || f.arena == nil {
+		return f.step(s)
+	}
+	begun := time.Now()
+	err := f.step(s)
+	f.run.onNode(s.node, begun, time.Since(begun))
+	return err
 }
 
 // step evaluates one node, stores the results that are wanted and frees what is needed no more.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/onnxopt/onnxopt/dataset"
 	"github.com/onnxopt/onnxopt/dataset/metric"
-	"github.com/onnxopt/onnxopt/engine/native"
 	"github.com/onnxopt/onnxopt/internal/evaluate"
 	"github.com/onnxopt/onnxopt/internal/spell"
 	"github.com/onnxopt/onnxopt/ir"
@@ -36,6 +35,7 @@ type evalFlags struct {
 	batch     int
 	json      bool
 	metric    metric.Options
+	engine    engineFlags
 	data      dataFlags
 	files     fileFlags
 	resources resourceFlags
@@ -56,6 +56,7 @@ func (e *env) evalVerb() *cobra.Command {
 	f.batch = 1
 	g.Var(count{&f.batch}, "batch", "samples a run, where the model takes batches")
 	g.BoolVar(&f.json, "json", false, "print JSON")
+	f.engine.add(g, false)
 	b := &f.metric.Boxes
 	g.StringVar(&b.Boxes, "boxes", "", "boxes: `NAME` of the output of boxes [N,4], or of rows of four corners, score and class")
 	g.StringVar(&b.Scores, "scores", "", "boxes: `NAME` of the output of scores [N,classes]")
@@ -78,6 +79,9 @@ func (f *evalFlags) check(args []string) error {
 		return usagef("which data? onnxopt eval %s --data PATH", args[0])
 	case len(f.metrics) == 0:
 		return usagef("which metric? There are %s", strings.Join(metric.Names(), ", "))
+	}
+	if err := f.engine.check(false); err != nil {
+		return err
 	}
 	one := []dataset.Port{{Name: "y"}}
 	for _, name := range f.metrics {
@@ -118,8 +122,13 @@ func (e *env) eval(ctx context.Context, f *evalFlags, name string) error {
 		return err
 	}
 	defer in.close()
+	runner, done, err := f.engine.open(f.engine.names[0])
+	if err != nil {
+		return err
+	}
+	defer done()
 	q := evaluate.Request{
-		Engine: native.New(), Model: in.model, Batch: f.batch, Threads: f.resources.count(), MaxMemory: f.resources.maxMemory, Limit: f.data.limit,
+		Engine: runner, Model: in.model, Batch: f.batch, Threads: f.resources.count(), MaxMemory: f.resources.maxMemory, Limit: f.data.limit,
 	}
 	if f.reference != "" {
 		other, err := e.open(f.reference, &f.files, false)

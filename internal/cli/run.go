@@ -18,7 +18,6 @@ import (
 	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/dataset"
 	"github.com/onnxopt/onnxopt/engine"
-	"github.com/onnxopt/onnxopt/engine/native"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/onnxio/npz"
@@ -34,6 +33,7 @@ const runExample = `onnxopt run model.onnx                          on generated
 onnxopt run model.onnx --input x.npz -o y.npz
 onnxopt run model.onnx --input x=x.npy --input 'k=[1,2,3]'
 onnxopt run model.onnx --input x.npz --value conv1_out
+onnxopt run model.onnx --engine ort                in ONNX Runtime
 onnxopt run classifier.onnx --input cat.jpg --preset imagenet-torch`
 
 // runFlags are the options of run.
@@ -43,6 +43,7 @@ type runFlags struct {
 	json           bool
 	seed           uint64
 	sizes          sizes
+	engine         engineFlags
 	data           dataFlags
 	files          fileFlags
 	resources      resourceFlags
@@ -56,7 +57,7 @@ func (e *env) runVerb() *cobra.Command {
 			if len(args) != 1 {
 				return usagef("run takes one model, not %d", len(args))
 			}
-			return nil
+			return f.engine.check(false)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return e.runModel(cmd.Context(), f, args[0]) },
 	}
@@ -67,6 +68,7 @@ func (e *env) runVerb() *cobra.Command {
 	g.BoolVar(&f.json, "json", false, "print JSON")
 	g.Uint64Var(&f.seed, "seed", 1, "seed `N` of generated inputs")
 	g.Var(f.sizes, "size", "size of an open dimension of generated inputs: symbol=8 or input[axis]=8; may be repeated")
+	f.engine.add(g, false)
 	pictures := f.data.pictureGroup()
 	files := newGroup("Files and resources")
 	f.files.add(files)
@@ -110,6 +112,11 @@ func (e *env) runModel(ctx context.Context, f *runFlags, name string) error {
 		return err
 	}
 	defer in.close()
+	runner, done, err := f.engine.open(f.engine.names[0])
+	if err != nil {
+		return err
+	}
+	defer done()
 	var show *progress
 	if e.terminal {
 		show = startProgress(e.stderr, name)
@@ -118,7 +125,7 @@ func (e *env) runModel(ctx context.Context, f *runFlags, name string) error {
 	show.doing("running")
 	var r ran
 	err = onnxio.Guard(func() error {
-		outs, taps, err := f.evaluate(ctx, in.model, &r)
+		outs, taps, err := f.evaluate(ctx, runner, in.model, &r)
 		if err != nil {
 			return err
 		}
@@ -157,7 +164,7 @@ func inFile(name string, err error) error {
 }
 
 // evaluate runs the model and notes in r where inputs came from.
-func (f *runFlags) evaluate(ctx context.Context, m *ir.Model, r *ran) (outs, taps []named, err error) {
+func (f *runFlags) evaluate(ctx context.Context, runner engine.Engine, m *ir.Model, r *ran) (outs, taps []named, err error) {
 	o := engine.Options{Threads: f.resources.count(), MaxMemory: f.resources.maxMemory}
 	for _, name := range f.values {
 		v, err := valueNamed(m, name)
@@ -166,7 +173,7 @@ func (f *runFlags) evaluate(ctx context.Context, m *ir.Model, r *ran) (outs, tap
 		}
 		o.Taps = append(o.Taps, v)
 	}
-	s, err := native.New().Load(ctx, m, o)
+	s, err := runner.Load(ctx, m, o)
 	if err != nil {
 		return nil, nil, err
 	}

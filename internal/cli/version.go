@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/onnxopt/onnxopt/engine/ort"
 	"github.com/onnxopt/onnxopt/ops/schema"
 )
 
@@ -21,6 +22,8 @@ type versionInfo struct {
 	Platform string `json:"platform"`
 	Opset    int64  `json:"opset"` // the newest known version of the default operator set
 	Engine   string `json:"engine"`
+	Runtime  string `json:"onnxruntime,omitempty"`         // the ONNX Runtime that --engine ort finds
+	Missing  string `json:"onnxruntime_missing,omitempty"` // why there is none
 }
 
 // version is the module's version as the Go command recorded it.
@@ -43,6 +46,16 @@ func readVersion() versionInfo {
 			}
 		}
 	}
+	path, err := ort.Find("", libraryRoots()...)
+	var info ort.Info
+	if err == nil {
+		info, err = ort.Probe(path)
+	}
+	if err != nil {
+		v.Missing = err.Error()
+	} else {
+		v.Runtime = info.String()
+	}
 	return v
 }
 
@@ -61,6 +74,11 @@ func (e *env) versionVerb() *cobra.Command {
 				fmt.Fprintf(e.stdout, "revision %s\n", v.Revision)
 			}
 			fmt.Fprintf(e.stdout, "%s, %s\noperator sets up to %d\nengine: %s (embedded)\n", v.Go, v.Platform, v.Opset, v.Engine)
+			if v.Runtime != "" {
+				fmt.Fprintf(e.stdout, "engine: ort, %s\n", v.Runtime)
+			} else {
+				fmt.Fprintf(e.stdout, "engine: ort, %s\n", v.Missing)
+			}
 			return nil
 		},
 	}
