@@ -66,7 +66,8 @@ func foreign(t *testing.T) []string {
 	for _, name := range []string{"qemu-aarch64-static", "qemu-aarch64"} {
 		if qemu, err := exec.LookPath(name); err == nil {
 			bin := filepath.Join(t.TempDir(), "onnxopt-arm64")
-			c := exec.Command("go", "build", "-o", bin, "./cmd/onnxopt")
+			// Static, because the emulator has no loader of that platform.
+			c := exec.Command("go", "build", "-tags", "static", "-o", bin, "./cmd/onnxopt")
 			c.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
 			text, err := c.CombinedOutput()
 			require.NoError(t, err, string(text))
