@@ -23,6 +23,8 @@ func Lookup(op ir.OpID, opset int64) Func {
 		t = onnxTable[:]
 	case "ai.onnx.ml":
 		t = mlTable[:]
+	case "ai.onnx.preview.training":
+		t = trainingTable[:]
 	}
 	if i := sort.Search(len(t), func(i int) bool { return t[i].typ >= op.Type }); i < len(t) && t[i].typ == op.Type {
 		return t[i].f
@@ -246,4 +248,11 @@ var mlTable = [...]row{
 	{"ArrayFeatureExtractor", arrayFeatureExtractorOp},
 	{"Binarizer", binarizerOp},
 	{"LabelEncoder", labelEncoderOp},
+}
+
+// trainingTable holds those of ai.onnx.preview.training. Gradient is a transformation of graphs, not a kernel.
+var trainingTable = [...]row{
+	{"Adagrad", adagradOp},
+	{"Adam", adamOp},
+	{"Momentum", momentumOp},
 }
