@@ -25,6 +25,7 @@ const (
 	fnCreateSessionFromArray     = 8
 	fnRun                        = 9
 	fnCreateSessionOptions       = 10
+	fnEnableProfiling            = 14
 	fnSetSessionLogSeverityLevel = 22
 	fnSetGraphOptimizationLevel  = 23
 	fnSetIntraOpNumThreads       = 24

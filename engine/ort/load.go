@@ -209,6 +209,15 @@ func (e *Engine) sessionOptions(s *session, noFallback bool) (options uintptr, e
 			return handle, err
 		}
 	}
+	if e.opts.Profile != "" {
+		prefix, err := c.path(e.opts.Profile)
+		if err == nil {
+			err = e.try(fnEnableProfiling, handle, prefix)
+		}
+		if err != nil {
+			return handle, err
+		}
+	}
 	return handle, e.extend(handle)
 }
 

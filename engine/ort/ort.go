@@ -27,6 +27,9 @@ type Options struct {
 	Providers []Provider
 	// CustomOps are paths of libraries that export RegisterCustomOps.
 	CustomOps []string
+	// Profile makes each session note when which node runs. Close writes it to a file whose name begins with this path and ends
+	// in .json, in the Trace Event Format.
+	Profile string
 }
 
 // Provider is an execution provider with its own options. Name may be short ("cuda") or as the library spells it

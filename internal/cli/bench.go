@@ -20,7 +20,11 @@ engine once, so that all of them see the same state of the machine. Ratios are t
 first, round by round; above 1 is faster.
 
 With --concurrency, so many runs of a model are under way at a time. With --batch, the
-first dimension of each input, which must be open, has that size.`
+first dimension of each input has that size where it is open. Items are samples: the
+size that the open first dimensions of all inputs have.
+
+--profile and --trace run each model ten times more, and more slowly. Nodes of subgraphs
+count with the node that has them. ONNX Runtime's nodes are those of its own graph.`
 
 const benchExample = `onnxopt bench model.onnx
 onnxopt bench model.onnx small.onnx --threads 1
@@ -61,8 +65,8 @@ func (e *env) benchVerb() *cobra.Command {
 	g.DurationVar(&f.time, "time", 3*time.Second, "`TIME` to spend on rounds")
 	g.Var(count{&f.concurrency}, "concurrency", "runs of a model at a time")
 	g.Var(count{&f.batch}, "batch", "size of the first dimension of the inputs, 0 to leave it")
-	g.BoolVar(&f.profile, "profile", false, "list the nodes and operators that take the time (native engine)")
-	g.StringVar(&f.trace, "trace", "", "write when which node ran to `FILE`, for chrome://tracing (native engine)")
+	g.BoolVar(&f.profile, "profile", false, "list the nodes and operators that take the time, by engine")
+	g.StringVar(&f.trace, "trace", "", "write when which node ran to `FILE`, for chrome://tracing or Perfetto")
 	g.BoolVar(&f.json, "json", false, "print JSON")
 	f.engine.add(g, true)
 	files := newGroup("Files and resources")
@@ -83,8 +87,6 @@ func (f *benchFlags) check(args []string) error {
 		return usagef("--time %s is no time", f.time)
 	case f.batch > 0 && len(f.inputs) > 0:
 		return usagef("--batch is for generated inputs; --input gives the sizes")
-	case (f.profile || f.trace != "") && !slices.Contains(f.engine.names, "native"):
-		return usagef("--profile and --trace are for --engine native")
 	}
 	if f.trace != "" {
 		if err := checkOutput(f.trace); err != nil {
@@ -102,6 +104,7 @@ type contender struct {
 	session engine.Session
 	in      map[string]ir.Datum
 	inputs  string // where they come from
+	items   int    // samples of one run
 	runs    []time.Duration
 	walls   []time.Duration // by round
 }
@@ -111,7 +114,7 @@ func (e *env) bench(ctx context.Context, f *benchFlags, names []string) error {
 	for i, name := range f.engine.names {
 		var done func()
 		var err error
-		if engines[i], done, err = f.engine.open(name); err != nil {
+		if engines[i], done, err = f.engine.open(name, ""); err != nil {
 			return err
 		}
 		defer done()
@@ -128,6 +131,7 @@ func (e *env) bench(ctx context.Context, f *benchFlags, names []string) error {
 			if err := f.load(ctx, c); err != nil {
 				return inFile(in.name, err)
 			}
+			c.items = samples(c.model, c.in)
 			defer c.session.Close()
 			e.remarks(in.name, c.session)
 			all = append(all, c)
@@ -142,12 +146,12 @@ func (e *env) bench(ctx context.Context, f *benchFlags, names []string) error {
 		return err
 	}
 	show.clear()
-	r := benched{Threads: f.resources.count(), Concurrency: f.concurrency, Batch: max(1, f.batch), Rounds: len(all[0].walls)}
+	r := benched{Threads: f.resources.count(), Concurrency: f.concurrency, Rounds: len(all[0].walls)}
 	for _, c := range all {
-		r.Models = append(r.Models, c.timing(all[0], r))
+		r.Models = append(r.Models, c.timing(all[0], f.concurrency))
 	}
 	if f.profile || f.trace != "" {
-		if err := f.profileAll(ctx, all, &r); err != nil {
+		if err := f.profileAll(ctx, all, &r, show); err != nil {
 			return err
 		}
 	}
@@ -208,9 +212,26 @@ func (f *benchFlags) batches(m *ir.Model, wanted sizes) error {
 		open++
 	}
 	if open == 0 {
-		return fmt.Errorf("--batch %d: no input has an open first dimension", f.batch)
+		return fmt.Errorf("--batch %d: no input has an open first dimension; --size sets others", f.batch)
 	}
 	return nil
+}
+
+// samples is the size of the open first dimensions of the inputs where they agree, and otherwise 1.
+func samples(m *ir.Model, in map[string]ir.Datum) int {
+	n := int64(0)
+	for _, s := range m.Main.Inputs() {
+		t, ok := in[s.Name()].(*ir.Tensor)
+		shape := s.Type().TensorShape()
+		if !ok || t.Rank() == 0 || len(shape) == 0 || shape[0].IsStatic() {
+			continue
+		}
+		if n > 0 && n != t.Shape()[0] {
+			return 1
+		}
+		n = t.Shape()[0]
+	}
+	return max(1, int(n))
 }
 
 // leastRounds are run whatever the time.
@@ -277,16 +298,16 @@ func (c *contender) round(ctx context.Context, concurrency int, counts bool) err
 }
 
 // timing summarizes c beside the first contender.
-func (c *contender) timing(first *contender, r benched) timing {
+func (c *contender) timing(first *contender, concurrency int) timing {
 	runs := sorted(c.runs)
 	ratios := make([]float64, len(c.walls))
 	for i, w := range c.walls {
 		ratios[i] = float64(first.walls[i]) / float64(w)
 	}
 	slices.Sort(ratios)
-	return timing{File: c.file, Engine: c.engine.Name(), Inputs: c.inputs,
+	return timing{File: c.file, Engine: c.engine.Name(), Inputs: c.inputs, Items: c.items,
 		Min: runs[0], Median: quantile(runs, .5), P95: quantile(runs, .95),
-		ItemsPerSecond: 1000 * float64(r.Batch*r.Concurrency) / quantile(sorted(c.walls), .5),
+		ItemsPerSecond: 1000 * float64(c.items*concurrency) / quantile(sorted(c.walls), .5),
 		Speed:          quantile(ratios, .5), SpeedLow: quantile(ratios, .05), SpeedHigh: quantile(ratios, .95)}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/onnxopt/onnxopt/engine/ort"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 )
@@ -31,10 +32,18 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	library, missing := ortLibrary()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
+		Condition: func(name string) (bool, error) {
+			if name != "ort" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return missing == nil, nil
+		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DIGITS", digits)
+			e.Setenv("ORT", library)
 			e.Setenv("IMAGES", filepath.Join(filepath.Dir(digits), "digits-images.idx3.gz"))
 			return nil
 		},
@@ -47,6 +56,17 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
+}
+
+// ortLibrary looks for ONNX Runtime where ONNXOPT_ORT_LIB, ONNXOPT_PYTHON or the python3 of the PATH say.
+func ortLibrary() (string, error) {
+	var roots []string
+	for _, name := range []string{os.Getenv("ONNXOPT_PYTHON"), "python3"} {
+		if python, err := exec.LookPath(name); err == nil {
+			roots = append(roots, ort.PythonRoots(python)...)
+		}
+	}
+	return ort.Find(os.Getenv("ONNXOPT_ORT_LIB"), roots...)
 }
 
 // exits runs a command and checks its exit code: exits CODE COMMAND ARGUMENT...

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"fmt"
+	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -55,8 +55,9 @@ func (f *engineFlags) check(several bool) error {
 	return nil
 }
 
-// open makes the engine with the given name. What ort writes lies in a folder that done removes.
-func (f *engineFlags) open(name string) (e engine.Engine, done func(), err error) {
+// open makes the engine with the given name; a profile that ort writes begins with the path profile. What else it writes lies in a
+// folder that done removes.
+func (f *engineFlags) open(name, profile string) (e engine.Engine, done func(), err error) {
 	if name == "native" {
 		return native.New(), func() {}, nil
 	}
@@ -69,7 +70,7 @@ func (f *engineFlags) open(name string) (e engine.Engine, done func(), err error
 		return nil, nil, err
 	}
 	done = func() { os.RemoveAll(dir) }
-	o := ort.Options{TempDir: dir, CustomOps: f.customOps,
+	o := ort.Options{TempDir: dir, CustomOps: f.customOps, Profile: profile,
 		Write: func(w io.Writer, m *ir.Model) error {
 			_, err := onnxio.Write(w, m, onnxio.WriteOptions{})
 			return err
@@ -112,7 +113,24 @@ func libraryRoots() []string {
 func (e *env) remarks(file string, s engine.Session) {
 	if r, ok := s.(interface{ Remarks() []string }); ok {
 		for _, text := range r.Remarks() {
-			fmt.Fprintf(e.stderr, "%s: %s\n", file, strings.TrimSuffix(text, "."))
+			e.warn("%s: %s", file, strings.TrimSuffix(text, "."))
 		}
 	}
+}
+
+// remarking is an engine that prints what the first session of each model has to say.
+type remarking struct {
+	engine.Engine
+	env   *env
+	files map[*ir.Model]string // the models that were not loaded yet
+}
+
+// Load implements engine.Engine.
+func (r *remarking) Load(ctx context.Context, m *ir.Model, o engine.Options) (engine.Session, error) {
+	s, err := r.Engine.Load(ctx, m, o)
+	if file, ok := r.files[m]; ok && err == nil {
+		delete(r.files, m)
+		r.env.remarks(file, s)
+	}
+	return s, err
 }

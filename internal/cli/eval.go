@@ -122,13 +122,14 @@ func (e *env) eval(ctx context.Context, f *evalFlags, name string) error {
 		return err
 	}
 	defer in.close()
-	runner, done, err := f.engine.open(f.engine.names[0])
+	runner, done, err := f.engine.open(f.engine.names[0], "")
 	if err != nil {
 		return err
 	}
 	defer done()
+	files := map[*ir.Model]string{in.model: in.name}
 	q := evaluate.Request{
-		Engine: runner, Model: in.model, Batch: f.batch, Threads: f.resources.count(), MaxMemory: f.resources.maxMemory, Limit: f.data.limit,
+		Engine: &remarking{runner, e, files}, Model: in.model, Batch: f.batch, Threads: f.resources.count(), MaxMemory: f.resources.maxMemory, Limit: f.data.limit,
 	}
 	if f.reference != "" {
 		other, err := e.open(f.reference, &f.files, false)
@@ -136,7 +137,7 @@ func (e *env) eval(ctx context.Context, f *evalFlags, name string) error {
 			return err
 		}
 		defer other.close()
-		q.Reference = other.model
+		q.Reference, files[other.model] = other.model, other.name
 	}
 	outputs := dataset.Outputs(in.model)
 	for _, m := range f.metrics {

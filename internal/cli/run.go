@@ -112,11 +112,12 @@ func (e *env) runModel(ctx context.Context, f *runFlags, name string) error {
 		return err
 	}
 	defer in.close()
-	runner, done, err := f.engine.open(f.engine.names[0])
+	runner, done, err := f.engine.open(f.engine.names[0], "")
 	if err != nil {
 		return err
 	}
 	defer done()
+	runner = &remarking{runner, e, map[*ir.Model]string{in.model: in.name}}
 	var show *progress
 	if e.terminal {
 		show = startProgress(e.stderr, name)

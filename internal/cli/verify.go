@@ -13,7 +13,6 @@ import (
 
 	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/engine"
-	"github.com/onnxopt/onnxopt/engine/native"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/report"
@@ -29,7 +28,8 @@ differs is named. Inputs are --input, --data, or generated.`
 const verifyExample = `onnxopt verify a.onnx b.onnx
 onnxopt verify a.onnx b.onnx --data x.npz --tolerance 0.01
 onnxopt verify model.onnx --input x.npz --expect y.npz
-onnxopt verify model.onnx --input test_data_set_0`
+onnxopt verify model.onnx --input test_data_set_0
+onnxopt verify a.onnx b.onnx --engine ort          in ONNX Runtime`
 
 // verifyFlags are the options of verify.
 type verifyFlags struct {
@@ -40,6 +40,7 @@ type verifyFlags struct {
 	json      bool
 	seed      uint64
 	sizes     sizes
+	engine    engineFlags
 	data      dataFlags
 	files     fileFlags
 	resources resourceFlags
@@ -65,6 +66,7 @@ func (e *env) verifyVerb() *cobra.Command {
 	g.BoolVar(&f.json, "json", false, "print JSON")
 	g.Uint64Var(&f.seed, "seed", 1, "seed `N` of generated inputs")
 	g.Var(f.sizes, "size", "size of an open dimension of generated inputs: symbol=8 or input[axis]=8; may be repeated")
+	f.engine.add(g, false)
 	files := newGroup("Files and resources")
 	f.files.add(files)
 	f.resources.add(files)
@@ -86,7 +88,7 @@ func (f *verifyFlags) check(args []string) error {
 	case math.IsNaN(f.tolerance) || f.tolerance < 0:
 		return usagef("--tolerance %g: a bound is not negative", f.tolerance)
 	}
-	return nil
+	return f.engine.check(false)
 }
 
 // verified is the --json of verify.
@@ -113,11 +115,12 @@ type divergence struct {
 // comparison is a verify that runs.
 type comparison struct {
 	*env
-	f     *verifyFlags
-	show  *progress
-	a, b  *ir.Model
-	stats outputStats
-	r     verified
+	f      *verifyFlags
+	engine engine.Engine
+	show   *progress
+	a, b   *ir.Model
+	stats  outputStats
+	r      verified
 }
 
 func (e *env) verify(ctx context.Context, f *verifyFlags, args []string, given func(string) bool) error {
@@ -128,14 +131,21 @@ func (e *env) verify(ctx context.Context, f *verifyFlags, args []string, given f
 	}
 	defer in.close()
 	c.a, c.r.A, c.r.B = in.model, args[0], f.expect
+	files := map[*ir.Model]string{in.model: in.name}
 	if len(args) == 2 {
 		other, err := e.open(args[1], &f.files, false)
 		if err != nil {
 			return err
 		}
 		defer other.close()
-		c.b, c.r.B = other.model, args[1]
+		c.b, c.r.B, files[other.model] = other.model, args[1], other.name
 	}
+	runner, done, err := f.engine.open(f.engine.names[0], "")
+	if err != nil {
+		return err
+	}
+	defer done()
+	c.engine = &remarking{runner, e, files}
 	if e.terminal {
 		c.show = startProgress(e.stderr, args[0])
 		defer c.show.stop()
@@ -195,7 +205,7 @@ func (c *comparison) models(ctx context.Context, limited bool) error {
 			worst = set
 		}
 	}
-	v, err := compare.Models(ctx, native.New(), c.a, c.b, src, o)
+	v, err := compare.Models(ctx, c.engine, c.a, c.b, src, o)
 	if err != nil {
 		return err
 	}
@@ -242,7 +252,7 @@ func (c *comparison) diverge(ctx context.Context, set compare.Set) {
 	if c.f.tolerance > 0 {
 		bound = func(*ir.Value, compare.Diff) compare.Tolerance { return compare.Tolerance{Rel: c.f.tolerance} }
 	}
-	d, err := compare.FirstDivergence(ctx, native.New(), c.a, c.b, set, o, bound)
+	d, err := compare.FirstDivergence(ctx, c.engine, c.a, c.b, set, o, bound)
 	if err != nil || d == nil {
 		return
 	}
@@ -262,7 +272,7 @@ func (c *comparison) recorded(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := native.New().Load(ctx, c.a, engine.Options{Threads: c.f.resources.count(), MaxMemory: c.f.resources.maxMemory})
+	s, err := c.engine.Load(ctx, c.a, engine.Options{Threads: c.f.resources.count(), MaxMemory: c.f.resources.maxMemory})
 	if err != nil {
 		return err
 	}
