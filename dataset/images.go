@@ -35,7 +35,7 @@ var errNoSettings = errors.New(`pictures need to be told how the model takes the
     mean: [0.485, 0.456, 0.406]
     std: [0.229, 0.224, 0.225]
 
-or name a preset`)
+or name a preset (--preset imagenet-torch) or the keys (--resize 256) on the command line`)
 
 func (s *Set) openImages(dir string, files []imageFile) (source, error) {
 	if !s.hasSpec {
@@ -50,22 +50,22 @@ func (s *Set) openImages(dir string, files []imageFile) (source, error) {
 	return &imageSource{files}, nil
 }
 
-// openImageFolder lists the pictures of a folder: those of labels.csv, or of a folder a class, or all without labels. labels.csv of the
-// folder above counts if it names files of this one.
+// openImageFolder lists the pictures of a folder: those of labels.csv, or those right in the folder, without labels, or else those of a
+// folder a class. labels.csv of the folder above counts if it names files of this one.
 func (s *Set) openImageFolder() (source, error) {
 	files, err := s.tabled(s.path, "")
 	if err == nil && files == nil {
 		files, err = s.tabled(filepath.Dir(filepath.Clean(s.path)), filepath.Base(s.path))
 	}
 	if err == nil && files == nil {
-		files, err = s.classFolders()
-	}
-	if err == nil && len(files) == 0 {
 		var list []string
 		list, err = pictures(s.path)
 		for _, p := range list {
 			files = append(files, imageFile{p, math.NaN()})
 		}
+	}
+	if err == nil && files == nil {
+		files, err = s.classFolders()
 	}
 	if err != nil {
 		return nil, err

@@ -358,3 +358,21 @@ func checkedRun(s engine.Session, from, n int) error {
 	}
 	return nil
 }
+
+func TestProfileIsWrittenOnClose(t *testing.T) {
+	prefix := filepath.Join(t.TempDir(), "run")
+	e := open(t, ort.Options{Profile: prefix})
+	m, _, _, _ := chain()
+	s, err := e.Load(background, m, engine.Options{})
+	require.NoError(t, err)
+	_, err = s.Run(background, feeds{"x": ir.TensorOf([]float32{-1, 2}, 2)})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	files, err := filepath.Glob(prefix + "*.json")
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	b, err := os.ReadFile(files[0])
+	require.NoError(t, err)
+	assert.Contains(t, string(b), `"model_run"`)
+	assert.Contains(t, string(b), `_kernel_time"`)
+}

@@ -52,6 +52,7 @@ func TestScripts(t *testing.T) {
 			"exits":   exits,
 			"onefile": oneFile,
 			"picture": pictureFile,
+			"pixel":   pixel,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -111,6 +112,20 @@ func pictureFile(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Check(png.Encode(f, m))
 	ts.Check(f.Close())
+}
+
+// pixel checks the size and the first pixel of a PNG file: pixel FILE WIDTHxHEIGHT RED,GREEN,BLUE.
+func pixel(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer f.Close()
+	m, err := png.Decode(f)
+	ts.Check(err)
+	c := color.NRGBAModel.Convert(m.At(0, 0)).(color.NRGBA)
+	got := fmt.Sprintf("%dx%d %d,%d,%d", m.Bounds().Dx(), m.Bounds().Dy(), c.R, c.G, c.B)
+	if got != args[1]+" "+args[2] {
+		ts.Fatalf("%s is %s", args[0], got)
+	}
 }
 
 // each calls edit for every node of an operator, as rewrites of one rule.

@@ -19,17 +19,52 @@ MACs and FLOPs (2 x MACs), peak activation memory, sparsity, opsets, interface,
 functions and external data.
 
 Sizes that the model leaves open count as --size says, by symbol or by input and axis; a
-first axis (the batch) is 1 unless given. Where sizes stay open, numbers are lower bounds, marked with "≥".`
+first axis (the batch) is 1 unless given. Where sizes stay open, numbers are lower bounds, marked with "≥".
+
+With --data, it says instead what the model is fed: the statistics of each input over
+all samples, after the preprocessing. --save-sample draws the first sample as the model
+gets it, from its smallest element in black to its largest in white; where the model
+takes blue first, blue and red are swapped.`
 
 const inspectExample = `onnxopt inspect model.onnx
 onnxopt inspect model.onnx --size N=8 --size 'image[2]=320'
-onnxopt inspect --json model.onnx | jq .macs`
+onnxopt inspect --json model.onnx | jq .macs
+onnxopt inspect model.onnx --data x.npz
+onnxopt inspect model.onnx --data photos/ --preset imagenet-torch --save-sample one.png`
 
 // inspectFlags are the options of inspect.
 type inspectFlags struct {
-	json  bool
-	sizes sizes
-	files fileFlags
+	json       bool
+	sizes      sizes
+	saveSample string
+	data       dataFlags
+	files      fileFlags
+}
+
+// check finds wrong usage before any file is read.
+func (f *inspectFlags) check(args []string, given func(string) bool) error {
+	switch {
+	case len(args) == 0 && f.data.data != "":
+		return usagef("which model are the data for? onnxopt inspect model.onnx --data %s", f.data.data)
+	case len(args) != 1:
+		return usagef("inspect takes one model, not %d", len(args))
+	case f.data.data != "" && len(f.sizes) > 0:
+		return usagef("--size is for inspecting the model, not its data")
+	case f.data.data != "":
+		return checkPicture(f.saveSample)
+	case f.saveSample != "":
+		return usagef("--save-sample needs --data PATH")
+	}
+	unused := ""
+	new(dataFlags).group("").VisitAll(func(o *pflag.Flag) {
+		if unused == "" && given(o.Name) {
+			unused = o.Name
+		}
+	})
+	if unused != "" {
+		return usagef("--%s needs --data PATH", unused)
+	}
+	return nil
 }
 
 // sizes is --size: symbolic dimensions and their sizes.
@@ -54,19 +89,16 @@ func (e *env) inspectVerb() *cobra.Command {
 	f := &inspectFlags{sizes: sizes{}}
 	cmd := &cobra.Command{
 		Use: "inspect", Short: "say what a model holds, computes and needs", Long: inspectLong, Example: inspectExample,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usagef("inspect takes one model, not %d", len(args))
-			}
-			return nil
-		},
+		Args: func(cmd *cobra.Command, args []string) error { return f.check(args, cmd.Flags().Changed) },
 		RunE: func(cmd *cobra.Command, args []string) error { return e.inspect(cmd.Context(), f, args[0]) },
 	}
 	g := newGroup("Options")
 	g.BoolVar(&f.json, "json", false, "print JSON")
 	g.Var(f.sizes, "size", "size of an open dimension of the inputs: symbol=8 or input[axis]=8; may be repeated")
 	f.files.add(g)
-	setHelp(cmd, "onnxopt inspect [options] model.onnx", g)
+	data := f.data.group("Data")
+	data.StringVar(&f.saveSample, "save-sample", "", "draw the first sample as the model gets it to `FILE`, .png")
+	setHelp(cmd, "onnxopt inspect [options] model.onnx\nonnxopt inspect [options] model.onnx --data PATH", g, data)
 	return cmd
 }
 
@@ -83,6 +115,9 @@ func (e *env) inspect(ctx context.Context, f *inspectFlags, name string) error {
 		return err
 	}
 	defer in.close()
+	if f.data.data != "" {
+		return e.inspectData(ctx, f, in)
+	}
 	r := inspected{File: in.name, Bytes: in.size}
 	err = onnxio.Guard(func() (err error) {
 		r.Inspection, err = report.Inspect(in.model, report.Options{Sizes: f.sizes})
