@@ -24,7 +24,10 @@ first dimension of each input has that size where it is open. Items are samples:
 size that the open first dimensions of all inputs have.
 
 --profile and --trace run each model ten times more, and more slowly. Nodes of subgraphs
-count with the node that has them. ONNX Runtime's nodes are those of its own graph.`
+count with the node that has them. ONNX Runtime's nodes are those of its own graph.
+
+With several engines and threads, the idle threads of one may slow the other down for
+some milliseconds; the column min and --threads 1 show the engines by themselves.`
 
 const benchExample = `onnxopt bench model.onnx
 onnxopt bench model.onnx small.onnx --threads 1

@@ -253,8 +253,11 @@ func writeArrays(name string, values []named) error {
 	})
 }
 
-// shownValues elements of a value are printed; of a larger one its range.
-const shownValues = 16
+// shownValues elements of a value are printed, rowValues on a line; of a larger one its range.
+const (
+	shownValues = 64
+	rowValues   = 10
+)
 
 // shownValue describes a value.
 type shownValue struct {
@@ -266,6 +269,8 @@ type shownValue struct {
 	Mean   *float64 `json:"mean,omitempty"`
 	NaNs   int      `json:"nan,omitempty"`
 	Infs   int      `json:"inf,omitempty"`
+
+	row int // elements on a line
 }
 
 func showValues(values []named) ([]shownValue, error) {
@@ -283,6 +288,10 @@ func showValues(values []named) ([]shownValue, error) {
 }
 
 func (s *shownValue) tensor(t *ir.Tensor) error {
+	s.row = rowValues
+	if shape := t.Shape(); len(shape) > 0 && shape[len(shape)-1] > 0 {
+		s.row = int(min(shape[len(shape)-1], rowValues))
+	}
 	switch d := t.DType(); {
 	case d == ir.Complex64 || d == ir.Complex128:
 		return nil
@@ -339,7 +348,11 @@ func (s *shownValue) summarize(v []float64) {
 func (r *ran) write(w io.Writer) {
 	t := table{}
 	for _, v := range append(r.Outputs, r.Values...) {
-		t.row(v.Name, v.Type, v.text())
+		lines := v.lines()
+		t.row(v.Name, v.Type, lines[0])
+		for _, line := range lines[1:] {
+			t.row("", "", line)
+		}
 	}
 	t.write(w, "")
 	fmt.Fprintf(w, "\n%.3g ms, inputs: %s\n", r.Millis, r.Inputs)
@@ -348,14 +361,30 @@ func (r *ran) write(w io.Writer) {
 	}
 }
 
-func (v *shownValue) text() string {
-	var parts []string
-	if len(v.Values) > 0 {
-		for _, x := range v.Values {
-			parts = append(parts, fmt.Sprint(x))
-		}
-		return strings.Join(parts, " ")
+// lines are the elements, a row of the last axis on a line, or the range.
+func (v *shownValue) lines() []string {
+	if len(v.Values) == 0 {
+		return []string{v.span()}
 	}
+	t := table{}
+	for c := range v.row {
+		t.right = append(t.right, c)
+	}
+	for row := range slices.Chunk(v.Values, v.row) {
+		var cells []string
+		for _, x := range row {
+			cells = append(cells, fmt.Sprint(x))
+		}
+		t.row(cells...)
+	}
+	var b strings.Builder
+	t.write(&b, "")
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+}
+
+// span is the range, the mean, and what is not finite.
+func (v *shownValue) span() string {
+	var parts []string
 	if v.Min != nil {
 		parts = append(parts, fmt.Sprintf("%.6g to %.6g, mean %.6g", *v.Min, *v.Max, *v.Mean))
 	}
