@@ -23,6 +23,8 @@ func Lookup(op ir.OpID, opset int64) Func {
 		t = onnxTable[:]
 	case "ai.onnx.ml":
 		t = mlTable[:]
+	case "ai.onnx.preview":
+		t = previewTable[:]
 	case "ai.onnx.preview.training":
 		t = trainingTable[:]
 	}
@@ -71,6 +73,7 @@ var onnxTable = [...]row{
 	{"BlackmanWindow", blackmanWindowOp},
 	{"Cast", castOp},
 	{"CastLike", castLikeOp},
+	{"CausalConvWithState", causalConvWithStateOp},
 	{"Ceil", ceilOp},
 	{"Celu", celuOp},
 	{"CenterCropPad", centerCropPadOp},
@@ -134,6 +137,7 @@ var onnxTable = [...]row{
 	{"LeakyRelu", leakyReluOp},
 	{"Less", lessOp},
 	{"LessOrEqual", lessOrEqualOp},
+	{"LinearAttention", linearAttentionOp},
 	{"Log", logOp},
 	{"LogSoftmax", logSoftmaxOp},
 	{"Loop", loopOp},
@@ -152,6 +156,7 @@ var onnxTable = [...]row{
 	{"Mish", mishOp},
 	{"Mod", modOp},
 	{"Mul", mulOp},
+	{"Multinomial", multinomialOp},
 	{"Neg", negOp},
 	{"NegativeLogLikelihoodLoss", negativeLogLikelihoodLossOp},
 	{"NonMaxSuppression", nonMaxSuppressionOp},
@@ -170,6 +175,9 @@ var onnxTable = [...]row{
 	{"QuantizeLinear", quantizeLinearOp},
 	{"RMSNormalization", rmsNormalizationOp},
 	{"RNN", rnnOp},
+	{"RandomNormal", randomNormalOp},
+	{"RandomNormalLike", randomNormalLikeOp},
+	{"RandomUniform", randomUniformOp},
 	{"Range", rangeOp},
 	{"Reciprocal", reciprocalOp},
 	{"ReduceL1", reduceL1Op},
@@ -248,6 +256,12 @@ var mlTable = [...]row{
 	{"ArrayFeatureExtractor", arrayFeatureExtractorOp},
 	{"Binarizer", binarizerOp},
 	{"LabelEncoder", labelEncoderOp},
+	{"TreeEnsemble", treeEnsembleOp},
+}
+
+// previewTable holds those of ai.onnx.preview.
+var previewTable = [...]row{
+	{"FlexAttention", flexAttentionOp},
 }
 
 // trainingTable holds those of ai.onnx.preview.training. Gradient is a transformation of graphs, not a kernel.
