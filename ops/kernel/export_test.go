@@ -9,3 +9,11 @@ func Numbers(t *ir.Tensor) ([]float64, error) {
 	}
 	return floats(t)
 }
+
+// ContribOperators are the types of contribTable.
+func ContribOperators() (r []string) {
+	for _, row := range contribTable {
+		r = append(r, row.typ)
+	}
+	return r
+}

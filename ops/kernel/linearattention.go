@@ -38,11 +38,11 @@ func causalConvWithStateOp(c *Call) ([]ir.Datum, error) {
 	if err != nil {
 		return nil, err
 	}
-	bias, err := c.optionalSized(2, []int64{int64(channels)})
+	bias, err := c.sized(2, []int64{int64(channels)})
 	if err != nil {
 		return nil, err
 	}
-	past, err := c.optionalSized(3, stateShape)
+	past, err := c.sized(3, stateShape)
 	if err != nil {
 		return nil, err
 	}
@@ -101,15 +101,6 @@ func (c *Call) floatResults(d ir.DType, list ...floatResult) ([]ir.Datum, error)
 		r = append(r, t)
 	}
 	return r, nil
-}
-
-// optionalSized reads operand i, which has the given shape; nil if it is omitted.
-func (c *Call) optionalSized(i int, shape []int64) ([]float64, error) {
-	t, err := c.Tensor(i)
-	if t == nil || err != nil {
-		return nil, err
-	}
-	return c.sized(i, shape)
 }
 
 // roundFloat rounds to a float type and back.

@@ -3,6 +3,7 @@ package kernel_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -14,10 +15,11 @@ import (
 	"github.com/onnxopt/onnxopt/ops/kernel"
 )
 
-// TestMutants evaluates the operators of the node tests on broken operands and attributes: a kernel may fail, but it must not
+// TestMutants evaluates the operators of the node tests, and those of com.microsoft, on broken operands and attributes: a kernel may fail, but it must not
 // panic, exceed its limit or run on after its context has ended.
 func TestMutants(t *testing.T) {
 	tests := readArchive(t, nodeTests)
+	maps.Copy(tests, readArchive(t, contribCases))
 	names := make([]string, 0, len(tests))
 	for n := range tests {
 		names = append(names, n)

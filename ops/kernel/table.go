@@ -23,6 +23,8 @@ func Lookup(op ir.OpID, opset int64) Func {
 		t = onnxTable[:]
 	case "ai.onnx.ml":
 		t = mlTable[:]
+	case "com.microsoft":
+		t = contribTable[:]
 	case "ai.onnx.preview":
 		t = previewTable[:]
 	case "ai.onnx.preview.training":
@@ -215,6 +217,7 @@ var onnxTable = [...]row{
 	{"Shrink", shrinkOp},
 	{"Sigmoid", sigmoidOp},
 	{"Sign", signOp},
+	{"SimplifiedLayerNormalization", simplifiedLayerNormalizationOp}, // of ONNX Runtime, not of the standard
 	{"Sin", sinOp},
 	{"Sinh", sinhOp},
 	{"Size", sizeOp},

@@ -1,0 +1,38 @@
+package kernel
+
+// contribTable holds operators of domain com.microsoft, which ONNX Runtime's optimizers and quantizers write. Their schemas are in
+// docs/ContribOperators.md of github.com/microsoft/onnxruntime; what it leaves open is as in ONNX Runtime 1.32 on a CPU.
+var contribTable = [...]row{
+	{"Attention", contribAttentionOp},
+	{"BiasGelu", biasGeluOp},
+	{"DequantizeLinear", dequantizeLinearOp},
+	{"DynamicQuantizeLSTM", dynamicQuantizeLSTMOp},
+	{"DynamicQuantizeMatMul", dynamicQuantizeMatMulOp},
+	{"EmbedLayerNormalization", embedLayerNormalizationOp},
+	{"FastGelu", fastGeluOp},
+	{"FusedConv", fusedConvOp},
+	{"FusedGemm", fusedGemmOp},
+	{"FusedMatMul", fusedMatMulOp},
+	{"GatherBlockQuantized", gatherBlockQuantizedOp},
+	{"Gelu", geluOp},
+	{"GroupQueryAttention", groupQueryAttentionOp},
+	{"MatMulIntegerToFloat", matMulIntegerToFloatOp},
+	{"MatMulNBits", matMulNBitsOp},
+	{"MultiHeadAttention", multiHeadAttentionOp},
+	{"QGemm", qGemmOp},
+	{"QLinearAdd", qLinearAddOp},
+	{"QLinearAveragePool", qLinearAveragePoolOp},
+	{"QLinearConcat", qLinearConcatOp},
+	{"QLinearGlobalAveragePool", qLinearGlobalAveragePoolOp},
+	{"QLinearLeakyRelu", qLinearLeakyReluOp},
+	{"QLinearMul", qLinearMulOp},
+	{"QLinearReduceMean", qLinearReduceMeanOp},
+	{"QLinearSigmoid", qLinearSigmoidOp},
+	{"QLinearSoftmax", qLinearSoftmaxOp},
+	{"QLinearWhere", qLinearWhereOp},
+	{"QuantizeLinear", quantizeLinearOp},
+	{"QuickGelu", quickGeluOp},
+	{"RotaryEmbedding", contribRotaryEmbeddingOp},
+	{"SkipLayerNormalization", skipLayerNormalizationOp},
+	{"SkipSimplifiedLayerNormalization", skipSimplifiedLayerNormalizationOp},
+}
