@@ -176,6 +176,10 @@ func (a *analysis) operator(n *ir.Node, in []*info) []*info {
 		c.schema = schema.Lookup(op, c.opset)
 	}
 	if c.schema == nil {
+		if !(a.generic && n.HasRefs()) {
+			c.contrib()
+		}
+		c.finish()
 		return c.out
 	}
 	c.resultTypes()
