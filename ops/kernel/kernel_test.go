@@ -48,7 +48,7 @@ func fails(t *testing.T, want, op string, opset int64, attrs []*ir.Attr, in ...i
 }
 
 func TestTablesAreSorted(t *testing.T) {
-	for _, table := range [][]row{onnxTable[:], mlTable[:]} {
+	for _, table := range [][]row{onnxTable[:], mlTable[:], contribTable[:], previewTable[:], trainingTable[:]} {
 		if !sort.SliceIsSorted(table, func(i, j int) bool { return table[i].typ < table[j].typ }) {
 			t.Error("a table is not sorted: Lookup searches it")
 		}
