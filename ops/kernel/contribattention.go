@@ -61,7 +61,7 @@ func (a *contribHeads) weights(p []float64, b, h, i int) {
 	n, row, seen := a.k.length, a.q.row(b, h, i), false
 	p[n] = math.Inf(-1)
 	for j := range n {
-		p[j] = a.scale * dot(row, a.k.row(b, h*a.k.heads/a.q.heads, j))
+		p[j] = float64(a.scale * dot(row, a.k.row(b, h*a.k.heads/a.q.heads, j)))
 		if a.softcap > 0 {
 			p[j] = float64(fmath.Tanh(p[j]/a.softcap) * a.softcap)
 		}
