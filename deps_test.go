@@ -66,6 +66,7 @@ var external = map[string]string{
 	"internal/linalg": "gonum.org/v1/gonum",
 	"passes/passtest": "github.com/rogpeppe/go-internal",
 	"internal/check":  "github.com/rogpeppe/go-internal",
+	"ops/kernel":      "golang.org/x/image", // BMP, TIFF and WebP of ImageDecoder
 	"engine/ort":      "github.com/ebitengine/purego",
 }
 

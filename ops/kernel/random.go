@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -76,12 +77,15 @@ func randomNormalOp(c *Call) ([]ir.Datum, error) {
 	return c.draw(c.Attr("shape").Ints(), ir.Float32, true)
 }
 
-func randomNormalLikeOp(c *Call) ([]ir.Datum, error) {
+func randomUniformLikeOp(c *Call) ([]ir.Datum, error) { return c.drawLike(false) }
+func randomNormalLikeOp(c *Call) ([]ir.Datum, error)  { return c.drawLike(true) }
+
+func (c *Call) drawLike(normal bool) ([]ir.Datum, error) {
 	x, err := c.Need(0)
 	if err != nil {
 		return nil, err
 	}
-	return c.draw(x.Shape(), x.DType(), true)
+	return c.draw(x.Shape(), x.DType(), normal)
 }
 
 // draw makes a tensor of random numbers: mean + scale*normal, or evenly from low to high.
@@ -111,6 +115,27 @@ func (c *Call) draw(shape []int64, d ir.DType, normal bool) ([]ir.Datum, error) 
 		}
 	}
 	return one(convertFloats(c, d, shape, r))
+}
+
+// bernoulliOp is 1 with the probability that each element gives, else 0.
+func bernoulliOp(c *Call) ([]ir.Datum, error) {
+	x, err := c.Need(0)
+	if err != nil {
+		return nil, err
+	}
+	p, err := floats(x)
+	if err != nil {
+		return nil, err
+	}
+	r, err := alloc[int64](c, x.Shape())
+	if err != nil {
+		return nil, err
+	}
+	t := generator(c)
+	for i := range r {
+		r[i] = int64(truth(t.uniform() < p[i]))
+	}
+	return one(convertInts(c, ir.DType(c.int("dtype", int64(x.DType()))), x.Shape(), r))
 }
 
 // multinomialOp draws sample_size classes for each row of logarithms of probabilities [batch, classes].
@@ -152,4 +177,39 @@ func multinomialOp(c *Call) ([]ir.Datum, error) {
 		}
 	}
 	return one(convertInts(c, ir.DType(c.int("dtype", int64(ir.Int32))), shape, r))
+}
+
+// dropped is Dropout in training mode: elements are zero with probability ratio, and the others divided by 1-ratio. It needs a
+// seed: without one its results would be those of another run.
+func dropped(c *Call, x *ir.Tensor, ratio float64) ([]ir.Datum, error) {
+	seed := c.Attr("seed")
+	if seed == nil {
+		return nil, errors.New("Dropout in training mode without a seed is random")
+	}
+	if !(ratio >= 0 && ratio < 1) {
+		return nil, fmt.Errorf("a ratio of %g", ratio)
+	}
+	v, err := floats(x)
+	if err != nil {
+		return nil, err
+	}
+	r, err := alloc[float64](c, x.Shape())
+	if err != nil {
+		return nil, err
+	}
+	mask, err := alloc[uint8](c, x.Shape())
+	if err != nil {
+		return nil, err
+	}
+	t, scale := newTwister(uint32(seed.Int())), 1/(1-ratio)
+	for i, e := range v {
+		if t.uniform() >= ratio {
+			r[i], mask[i] = float64(e*scale), 1
+		}
+	}
+	y, err := convertFloats(c, x.DType(), x.Shape(), r)
+	if err != nil || len(c.Out) < 2 {
+		return one(y, err)
+	}
+	return []ir.Datum{y, boolTensor(x.Shape(), mask)}, nil
 }

@@ -183,7 +183,7 @@ func unsqueezeOp(c *Call) ([]ir.Datum, error) {
 }
 
 // dropoutOp passes its operand through: evaluation is never training, except where the training_mode operand (opset 12) or
-// is_test=0 (below opset 7) asks for it with a ratio that is not zero, which needs randomness and is an error.
+// is_test=0 (below opset 7) asks for it with a ratio that is not zero; see dropped.
 func dropoutOp(c *Call) ([]ir.Datum, error) {
 	x, err := c.Need(0)
 	if err != nil {
@@ -204,7 +204,7 @@ func dropoutOp(c *Call) ([]ir.Datum, error) {
 		}
 	}
 	if training && ratio != 0 {
-		return nil, errors.New("Dropout in training mode is random")
+		return dropped(c, x, ratio)
 	}
 	r := []ir.Datum{x}
 	if c.wants(1) {

@@ -37,7 +37,7 @@ func Lookup(op ir.OpID, opset int64) Func {
 }
 
 // Random reports whether an operator draws random numbers when it is evaluated, so that it must not be folded. (Dropout is
-// random in training mode only; its kernel refuses that.)
+// random in training mode only; its kernel refuses that without a seed.)
 func Random(op ir.OpID) bool {
 	if op.Domain != "" || op.Overload != "" {
 		return false
@@ -66,6 +66,7 @@ var onnxTable = [...]row{
 	{"Attention", attentionOp},
 	{"AveragePool", averagePoolOp},
 	{"BatchNormalization", batchNormalizationOp},
+	{"Bernoulli", bernoulliOp},
 	{"BitCast", bitCastOp},
 	{"BitShift", bitShiftOp},
 	{"BitwiseAnd", bitwiseAndOp},
@@ -130,6 +131,7 @@ var onnxTable = [...]row{
 	{"Hardmax", hardmaxOp},
 	{"Identity", identityOp},
 	{"If", ifOp},
+	{"ImageDecoder", imageDecoderOp},
 	{"InstanceNormalization", instanceNormalizationOp},
 	{"IsInf", isInfOp},
 	{"IsNaN", isNaNOp},
@@ -180,6 +182,7 @@ var onnxTable = [...]row{
 	{"RandomNormal", randomNormalOp},
 	{"RandomNormalLike", randomNormalLikeOp},
 	{"RandomUniform", randomUniformOp},
+	{"RandomUniformLike", randomUniformLikeOp},
 	{"Range", rangeOp},
 	{"Reciprocal", reciprocalOp},
 	{"ReduceL1", reduceL1Op},
