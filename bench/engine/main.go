@@ -44,7 +44,7 @@ func serve(model, inputs, outputs, threads string, profile []string) error {
 	}
 	defer f.Close()
 	ctx := context.Background()
-	s, err := native.New().Load(ctx, f.Model, engine.Options{Threads: n})
+	s, err := native.Merging().Load(ctx, f.Model, engine.Options{Threads: n})
 	if err != nil {
 		return err
 	}

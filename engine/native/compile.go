@@ -18,6 +18,7 @@ type program struct {
 	steps    []step
 	outputs  []operand
 	taps     []operand // main graph only
+	chains   int
 }
 
 // capture copies a value of the enclosing frame into a slot when a frame is entered.
@@ -49,6 +50,9 @@ type step struct {
 	out     []int // slot of each result, -1 where it is omitted or nobody wants it
 	free    []int // slots that nothing needs after this step
 	bodies  map[*ir.Graph]*program
+
+	chain    *chain // that the node is part of, or nil
+	deferred bool   // it runs only if a chain behind it does not apply
 }
 
 // wants reports whether somebody reads result i.
@@ -81,6 +85,8 @@ type scope struct {
 	now   int   // the step under translation
 	tap   map[*ir.Value]bool
 	known map[*ir.Value]*ir.Tensor // results computed ahead
+
+	chains *chains
 }
 
 func (c *compiler) newScope(g *ir.Graph, outer *scope) *scope {
@@ -119,6 +125,8 @@ func (s *scope) translate() (*program, error) {
 	for _, in := range p.graph.Inputs() {
 		p.inputs = append(p.inputs, s.define(in.Value()))
 	}
+	s.findChains()
+	p.chains = s.chains.count
 	for n := range p.graph.Nodes() {
 		if err := s.c.ctx.Err(); err != nil {
 			return nil, err
@@ -224,6 +232,9 @@ func (s *scope) step(n *ir.Node) (step, error) {
 	if err := s.subgraphs(&st); err != nil {
 		return st, err
 	}
+	if err := s.enter(&st); err != nil {
+		return st, err
+	}
 	s.accelerate(&st)
 	return st, nil
 }
@@ -236,6 +247,9 @@ func (s *scope) results(st *step) {
 		if v.NumUses() > 0 || s.tap[v] {
 			st.out[i] = s.define(v)
 		}
+	}
+	if c := st.chain; c != nil && st.node == c.nodes[len(c.nodes)-1] {
+		c.out = st.out[0]
 	}
 }
 

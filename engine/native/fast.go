@@ -23,6 +23,7 @@ type prepare func(s *site) executor
 type accelerators struct {
 	one     map[string]prepare
 	several map[string]func(*site) severalExecutor
+	chains  map[string]matcher // nil: nodes stay separate
 }
 
 // site is a node under compilation.
@@ -76,6 +77,9 @@ func (s *scope) accelerate(st *step) {
 	if s.c.fast == nil || op.Domain != "" || op.Overload != "" || st.fn != nil || n.HasRefs() || n.NumResults() == 0 ||
 		st.opset < 7 { // before, broadcasting and several attributes were others
 		return
+	}
+	if st.chain != nil && st.chain.weights && n == st.chain.nodes[0] {
+		return // its weights are not arranged twice
 	}
 	if p := s.c.fast.several[op.Type]; p != nil {
 		st.several = p(&site{Node: n, opset: st.opset, in: st.in, tap: s.tap})

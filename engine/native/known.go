@@ -13,7 +13,7 @@ const knownBytes = 1 << 30
 // the step stays and every run deals with it.
 func (s *scope) ahead(st *step) bool {
 	n := st.node
-	if st.fast != nil || st.several != nil || st.fn != nil || st.kernel == nil || st.bodies != nil || n.HasRefs() || kernel.Random(n.Op()) || len(st.in) == 0 {
+	if st.deferred || st.chain != nil || st.fast != nil || st.several != nil || st.fn != nil || st.kernel == nil || st.bodies != nil || n.HasRefs() || kernel.Random(n.Op()) || len(st.in) == 0 {
 		return false
 	}
 	in := make([]ir.Datum, len(st.in))

@@ -1,6 +1,10 @@
 // Package native is the embedded engine: pure Go and assembly, no libraries. Load compiles each graph into steps over numbered
 // slots. A step evaluates its node with an executor (fast.go) where one fits, which means vectorised float32 within 1e-5 of
-// the kernel, or else with the kernel of ops/kernel. Nodes are never merged in a way that changes their bits.
+// the kernel, or else with the kernel of ops/kernel.
+//
+// The engine of [New] never merges nodes in a way that changes their bits, so that models which exact passes made of one another
+// give the same bits. That of [Merging] does so in one case: what lies between DequantizeLinear and QuantizeLinear is computed in
+// integers where it can be, within one quantization step of the separate nodes (qdq.go).
 package native
 
 import (
@@ -25,6 +29,15 @@ type native struct {
 
 // New returns the engine. It has no state: one serves the whole process.
 func New() engine.Engine { return native{kernel.Lookup, executors()} }
+
+// Merging returns the engine for running quantized models fast. Its results may differ from those of [New] by one step wherever
+// the model quantizes, depending on which nodes surround which, so it is not for comparing a model with what an exact pass made of
+// it. On models without QuantizeLinear it is the same engine.
+func Merging() engine.Engine {
+	e := executors()
+	e.chains = matchers()
+	return native{kernel.Lookup, e}
+}
 
 // Portable returns the engine that uses the kernels of ops/kernel only: slower, and the same bits on every machine. It is what
 // constant folding computes, and the oracle of the executors.

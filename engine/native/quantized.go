@@ -120,7 +120,7 @@ func prepareQuantizeLinear(s *site) executor {
 	}
 }
 
-func quantizeTo[T gemm.Integer](t *task, dtype ir.DType, lo, hi float32) (*ir.Tensor, bool) {
+func quantizeTo[T gemm.Integer](t *task, dtype ir.DType, lo, hi T) (*ir.Tensor, bool) {
 	x, v, ok := t.single(0)
 	scale, okS := t.scalarFloat(1)
 	zero, okZ := zeroPoint[T](t, 2, dtype)
@@ -131,27 +131,8 @@ func quantizeTo[T gemm.Integer](t *task, dtype ir.DType, lo, hi float32) (*ir.Te
 	if !ok {
 		return nil, false
 	}
-	t.split(len(v), func(from, to int) { quantize(r[from:to], v[from:to], scale, float32(zero), lo, hi) })
+	t.split(len(v), func(from, to int) { gemm.Quantize(r[from:to], v[from:to], scale, zero, lo, hi) })
 	return ir.NewTensor(dtype, x.Shape(), ir.AsBytes(r)), true
-}
-
-// quantize sets dst to src/scale, to the nearest integer with ties to even, plus zero, saturated to lo..hi. NaN becomes 0.
-func quantize[T gemm.Integer](dst []T, src []float32, scale, zero, lo, hi float32) {
-	const magic = 3 << 22 // added to a small float32, it leaves the nearest integer in the low bits
-	low, high := lo-zero, hi-zero
-	z := int32(zero)
-	for i, e := range src[:len(dst)] {
-		q := e / scale
-		switch {
-		case q < low:
-			q = low
-		case q > high:
-			q = high
-		case q != q:
-			q = -zero
-		}
-		dst[i] = T(int32(math.Float32bits(q+magic)) - int32(math.Float32bits(magic)) + z)
-	}
 }
 
 // prepareDequantizeLinear covers 8 bits to float32, with one scale or one for each index of an axis. Constants are left to what
@@ -194,9 +175,7 @@ func dequantizeFrom[T gemm.Integer](t *task, x *ir.Tensor, axis int64) (*ir.Tens
 		if axis < 0 || axis >= int64(x.Rank()) || scale.Rank() != 1 || int64(len(scales)) != x.Shape()[axis] {
 			return nil, false
 		}
-		if run = int(ir.NumElements(x.Shape()[axis+1:])); run < 256 {
-			return nil, false // a table of 256 values would not pay
-		}
+		run = int(ir.NumElements(x.Shape()[axis+1:]))
 	}
 	r, ok := t.alloc(x.Shape())
 	if !ok {
@@ -204,16 +183,8 @@ func dequantizeFrom[T gemm.Integer](t *task, x *ir.Tensor, axis int64) (*ir.Tens
 	}
 	for i := 0; i < len(v); i += run {
 		k := i / run % len(scales)
-		var table [256]float32
-		for b := range table {
-			table[b] = float32(int32(T(b))-int32(zeros[k])) * scales[k]
-		}
 		dst, src := r[i:][:run], v[i:][:run]
-		t.split(run, func(from, to int) {
-			for j, e := range src[from:to] {
-				dst[from+j] = table[uint8(e)]
-			}
-		})
+		t.split(run, func(from, to int) { gemm.Dequantize(dst[from:to], src[from:to], scales[k], zeros[k]) })
 	}
 	return result(r, x.Shape())
 }
@@ -243,13 +214,13 @@ func prepareDynamicQuantizeLinear(*site) severalExecutor {
 		if math.IsInf(float64(scale), 0) {
 			return nil, false
 		}
-		zero := float32(max(0, min(255, math.RoundToEven(float64((0-lo)/scale)))))
+		zero := uint8(max(0, min(255, math.RoundToEven(float64((0-lo)/scale)))))
 		r, ok := lendBytes[uint8](t, x.Shape())
 		if !ok {
 			return nil, false
 		}
-		t.split(len(v), func(from, to int) { quantize(r[from:to], v[from:to], scale, zero, 0, 255) })
-		return []ir.Datum{ir.NewTensor(ir.Uint8, x.Shape(), r), ir.ScalarOf(scale), ir.ScalarOf(uint8(zero))}, true
+		t.split(len(v), func(from, to int) { gemm.Quantize(r[from:to], v[from:to], scale, zero, 0, 255) })
+		return []ir.Datum{ir.NewTensor(ir.Uint8, x.Shape(), r), ir.ScalarOf(scale), ir.ScalarOf(zero)}, true
 	}
 }
 

@@ -49,9 +49,11 @@ func prepareIntProduct(s *site, b, za, zb int, q scaling) executor {
 			return nil, false
 		}
 		if x.DType() == ir.Int8 {
-			ok = multiplyInts[int8](t, sums, x, za, packed, int(k), n)
+			z, okZ := zeroPoint[int8](t, za, ir.Int8)
+			ok = okZ && multiplyInts(t, sums, x, z, packed, int(k), n)
 		} else {
-			ok = multiplyInts[uint8](t, sums, x, za, packed, int(k), n)
+			z, okZ := zeroPoint[uint8](t, za, ir.Uint8)
+			ok = okZ && multiplyInts(t, sums, x, z, packed, int(k), n)
 		}
 		if !ok {
 			t.doneInts(sums)
@@ -70,10 +72,9 @@ func packInts[T gemm.Integer](s *site, w *ir.Tensor, zb int) *gemm.PackedIntB {
 	return gemm.PackIntB(gemm.RowMajor(v, int(w.Shape()[0]), int(w.Shape()[1])), zero)
 }
 
-func multiplyInts[T gemm.Integer](t *task, sums []int32, x *ir.Tensor, za int, packed *gemm.PackedIntB, k, n int) bool {
-	zero, ok := zeroPoint[T](t, za, x.DType())
+func multiplyInts[T gemm.Integer](t *task, sums []int32, x *ir.Tensor, zero T, packed *gemm.PackedIntB, k, n int) bool {
 	v := elements[T](x)
-	if !ok || v == nil {
+	if v == nil {
 		return false
 	}
 	m := len(v) / k
@@ -172,9 +173,11 @@ func (c *intConv) run(t *task) (*ir.Tensor, bool) {
 		return nil, false
 	}
 	if x.DType() == ir.Int8 {
-		ok = convolveInts[int8](t, ready, sums, x, c.zero, f)
+		z, okZ := zeroPoint[int8](t, c.zero, ir.Int8)
+		ok = okZ && convolveInts(t, ready, sums, x, z, f)
 	} else {
-		ok = convolveInts[uint8](t, ready, sums, x, c.zero, f)
+		z, okZ := zeroPoint[uint8](t, c.zero, ir.Uint8)
+		ok = okZ && convolveInts(t, ready, sums, x, z, f)
 	}
 	if !ok {
 		t.doneInts(sums)
@@ -184,17 +187,16 @@ func (c *intConv) run(t *task) (*ir.Tensor, bool) {
 	return t.scaled(sums, f.shape, c.scaling, func(scales int) (int, int) { return len(sums) / int(f.shape[0]) / maps, maps })
 }
 
-func convolveInts[T gemm.Integer](t *task, ready *gemm.IntConv, sums []int32, x *ir.Tensor, zero int, f fitted) bool {
-	z, ok := zeroPoint[T](t, zero, x.DType())
+func convolveInts[T gemm.Integer](t *task, ready *gemm.IntConv, sums []int32, x *ir.Tensor, zero T, f fitted) bool {
 	v := elements[T](x)
-	if !ok || v == nil {
+	if v == nil {
 		return false
 	}
 	scratch, ok := t.scratch(ready.Scratch(f.height, f.width, t.pool.Workers()))
 	if !ok {
 		return false
 	}
-	gemm.RunIntConv(ready, sums, v, z, int(f.shape[0]), f.height, f.width, viewAs[int32](scratch, len(scratch)), t.pool)
+	gemm.RunIntConv(ready, sums, v, zero, int(f.shape[0]), f.height, f.width, viewAs[int32](scratch, len(scratch)), t.pool)
 	t.done(scratch)
 	return true
 }

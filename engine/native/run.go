@@ -34,6 +34,7 @@ type frame struct {
 	arena *arena           // of the run; nil where results come from the heap, outside the main graph
 	// limited holds the slots whose value the step before has already limited as the node that reads it asks: see fuse.go.
 	limited map[int]bool
+	chained []bool // the chains that gave their result; nil if none has
 }
 
 // bound is an attribute given to a function. Graphs in it belong to the step that calls the function and may look into that
@@ -129,19 +130,12 @@ func (f *frame) step(s *step) error {
 	if err := f.run.ctx.Err(); err != nil {
 		return err
 	}
-	in := make([]ir.Datum, len(s.in))
-	for i, o := range s.in {
-		in[i] = f.get(o)
-	}
-	res, err := f.apply(s, in)
-	if err == nil {
-		err = f.store(s, res)
+	done, err := f.skip(s)
+	if err == nil && !done {
+		err = f.evaluate(s)
 	}
 	if err != nil {
-		if end := f.run.ctx.Err(); end != nil {
-			return end
-		}
-		return &engine.NodeError{Name: s.node.Name(), Op: s.node.Op(), Err: err}
+		return err
 	}
 	for _, i := range s.free {
 		f.clear(i)

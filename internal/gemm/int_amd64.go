@@ -22,8 +22,24 @@ func interleave2(dst *byte, src *byte, n int, stride int, flip uint32)
 //go:noescape
 func flipBytes(dst *byte, src *byte, vectors int, flip uint64, unsign uint64) uint64
 
-// requantize8 sets bytes, 8 a vector, to the nearest integer of src*scale, ties to even, plus zero, within lo..hi, which are
-// bounds of the result less zero. All are integers but scale.
+// requantize8 sets bytes, 8 a vector, to the nearest integer of src*scale+offset, ties to even, plus zero, within lo..hi, which are
+// bounds of the result less zero. Scale and offset are of 8 elements, step bytes from those of the next vector.
 //
 //go:noescape
-func requantize8(dst *byte, src *int32, vectors int, scale float32, zero float32, lo float32, hi float32)
+func requantize8(dst *byte, src *int32, vectors int, scale *float32, offset *float32, step int, zero float32, lo float32, hi float32)
+
+// quantize8 sets bytes, 8 a vector, to the nearest integer of src/scale, ties to even, plus zero, within lo..hi, which are bounds
+// of the result less zero; to 0 for NaN.
+//
+//go:noescape
+func quantize8(dst *byte, src *float32, vectors int, scale float32, zero float32, lo float32, hi float32)
+
+// dequantize8 sets dst, 8 a vector, to the bytes of src with the given bits flipped, less zero, times scale.
+//
+//go:noescape
+func dequantize8(dst *float32, src *byte, vectors int, flip uint32, zero float32, scale float32)
+
+// addBytes8 sets bytes, 8 a vector, to those that quantize8 makes of the sum of what dequantize8 makes of a and b.
+//
+//go:noescape
+func addBytes8(dst *byte, a *byte, b *byte, vectors int, flipA uint32, flipB uint32, zeroA float32, zeroB float32, scaleA float32, scaleB float32, scale float32, zero float32, lo float32, hi float32)

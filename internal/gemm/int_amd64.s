@@ -120,9 +120,49 @@ flipBytes_vector:
 	VZEROUPPER
 	RET
 
-// func requantize8(dst *byte, src *int32, vectors int, scale float32, zero float32, lo float32, hi float32)
+DATA lowBytes<>+0(SB)/8, $0x00ff00ff00ff00ff
+DATA lowBytes<>+8(SB)/8, $0x00ff00ff00ff00ff
+GLOBL lowBytes<>(SB), RODATA|NOPTR, $16
+
+// func requantize8(dst *byte, src *int32, vectors int, scale *float32, offset *float32, step int, zero float32, lo float32, hi float32)
 // Requires: AVX, AVX2
-TEXT ·requantize8(SB), NOSPLIT, $0-40
+TEXT ·requantize8(SB), NOSPLIT, $0-60
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         vectors+16(FP), DX
+	MOVQ         scale+24(FP), BX
+	MOVQ         offset+32(FP), SI
+	MOVQ         step+40(FP), DI
+	VBROADCASTSS zero+48(FP), Y0
+	VBROADCASTSS lo+52(FP), Y1
+	VBROADCASTSS hi+56(FP), Y2
+	VCVTPS2DQ    Y0, Y0
+
+requantize8_vector:
+	VCVTDQ2PS    (CX), Y3
+	VMULPS       (BX), Y3, Y3
+	VADDPS       (SI), Y3, Y3
+	VMAXPS       Y1, Y3, Y3
+	VMINPS       Y2, Y3, Y3
+	VCVTPS2DQ    Y3, Y3
+	VPADDD       Y0, Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X4
+	VPACKSSDW    X4, X3, X3
+	VPAND        lowBytes<>+0(SB), X3, X3
+	VPACKUSWB    X3, X3, X3
+	VMOVQ        X3, (AX)
+	ADDQ         $0x20, CX
+	ADDQ         $0x08, AX
+	ADDQ         DI, BX
+	ADDQ         DI, SI
+	DECQ         DX
+	JNE          requantize8_vector
+	VZEROUPPER
+	RET
+
+// func quantize8(dst *byte, src *float32, vectors int, scale float32, zero float32, lo float32, hi float32)
+// Requires: AVX, AVX2
+TEXT ·quantize8(SB), NOSPLIT, $0-40
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), CX
 	MOVQ         vectors+16(FP), DX
@@ -132,25 +172,95 @@ TEXT ·requantize8(SB), NOSPLIT, $0-40
 	VBROADCASTSS hi+36(FP), Y3
 	VCVTPS2DQ    Y1, Y1
 
-requantize8_vector:
-	VCVTDQ2PS    (CX), Y4
-	VMULPS       Y0, Y4, Y4
-	VMAXPS       Y2, Y4, Y4
-	VMINPS       Y3, Y4, Y4
-	VCVTPS2DQ    Y4, Y4
-	VPADDD       Y1, Y4, Y4
-	VEXTRACTI128 $0x01, Y4, X5
-	VPACKSSDW    X5, X4, X4
-	VPAND        lowBytes<>+0(SB), X4, X4
-	VPACKUSWB    X4, X4, X4
-	VMOVQ        X4, (AX)
+quantize8_vector:
+	VMOVUPS      (CX), Y5
+	VDIVPS       Y0, Y5, Y5
+	VCMPPS       $0x03, Y5, Y5, Y4
+	VMAXPS       Y2, Y5, Y5
+	VMINPS       Y3, Y5, Y5
+	VCVTPS2DQ    Y5, Y5
+	VPADDD       Y1, Y5, Y5
+	VPANDN       Y5, Y4, Y5
+	VEXTRACTI128 $0x01, Y5, X4
+	VPACKSSDW    X4, X5, X5
+	VPAND        lowBytes<>+0(SB), X5, X5
+	VPACKUSWB    X5, X5, X5
+	VMOVQ        X5, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x08, AX
 	DECQ         DX
-	JNE          requantize8_vector
+	JNE          quantize8_vector
 	VZEROUPPER
 	RET
 
-DATA lowBytes<>+0(SB)/8, $0x00ff00ff00ff00ff
-DATA lowBytes<>+8(SB)/8, $0x00ff00ff00ff00ff
-GLOBL lowBytes<>(SB), RODATA|NOPTR, $16
+// func dequantize8(dst *float32, src *byte, vectors int, flip uint32, zero float32, scale float32)
+// Requires: AVX, AVX2
+TEXT ·dequantize8(SB), NOSPLIT, $0-36
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         vectors+16(FP), DX
+	VBROADCASTSS flip+24(FP), Y0
+	VBROADCASTSS zero+28(FP), Y1
+	VBROADCASTSS scale+32(FP), Y2
+
+dequantize8_vector:
+	VPMOVZXBD (CX), Y3
+	VPXOR     Y0, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VSUBPS    Y1, Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, (AX)
+	ADDQ      $0x08, CX
+	ADDQ      $0x20, AX
+	DECQ      DX
+	JNE       dequantize8_vector
+	VZEROUPPER
+	RET
+
+// func addBytes8(dst *byte, a *byte, b *byte, vectors int, flipA uint32, flipB uint32, zeroA float32, zeroB float32, scaleA float32, scaleB float32, scale float32, zero float32, lo float32, hi float32)
+// Requires: AVX, AVX2
+TEXT ·addBytes8(SB), NOSPLIT, $0-72
+	MOVQ         dst+0(FP), AX
+	MOVQ         a+8(FP), CX
+	MOVQ         b+16(FP), DX
+	MOVQ         vectors+24(FP), BX
+	VBROADCASTSS flipA+32(FP), Y0
+	VBROADCASTSS flipB+36(FP), Y1
+	VBROADCASTSS zeroA+40(FP), Y2
+	VBROADCASTSS zeroB+44(FP), Y3
+	VBROADCASTSS scaleA+48(FP), Y4
+	VBROADCASTSS scaleB+52(FP), Y5
+	VBROADCASTSS scale+56(FP), Y6
+	VBROADCASTSS zero+60(FP), Y7
+	VBROADCASTSS lo+64(FP), Y8
+	VBROADCASTSS hi+68(FP), Y9
+	VCVTPS2DQ    Y7, Y7
+	XORQ         SI, SI
+
+addBytes8_vector:
+	VPMOVZXBD    (CX)(SI*8), Y10
+	VPXOR        Y0, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VSUBPS       Y2, Y10, Y10
+	VMULPS       Y4, Y10, Y10
+	VPMOVZXBD    (DX)(SI*8), Y11
+	VPXOR        Y1, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VSUBPS       Y3, Y11, Y11
+	VMULPS       Y5, Y11, Y11
+	VADDPS       Y11, Y10, Y10
+	VDIVPS       Y6, Y10, Y10
+	VMAXPS       Y8, Y10, Y10
+	VMINPS       Y9, Y10, Y10
+	VCVTPS2DQ    Y10, Y10
+	VPADDD       Y7, Y10, Y10
+	VEXTRACTI128 $0x01, Y10, X11
+	VPACKSSDW    X11, X10, X10
+	VPAND        lowBytes<>+0(SB), X10, X10
+	VPACKUSWB    X10, X10, X10
+	VMOVQ        X10, (AX)(SI*8)
+	INCQ         SI
+	CMPQ         SI, BX
+	JLT          addBytes8_vector
+	VZEROUPPER
+	RET

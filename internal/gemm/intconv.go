@@ -156,20 +156,3 @@ func interleave[T Integer](kernel *microkernel, dst []int32, src []T, n, count i
 		}
 	}
 }
-
-// Requantize sets dst to the nearest integer of src times scale, ties to even, plus zero, saturated to T and then to lo..hi. Scale
-// is positive and finite. The product is rounded to float32 as ONNX Runtime does.
-func Requantize[T Integer](dst []T, src []int32, scale float32, zero, lo, hi T) {
-	if len(dst) < len(src) {
-		panic(fmt.Sprintf("gemm: requantize %d elements into %d", len(src), len(dst)))
-	}
-	if len(src) == 0 {
-		return
-	}
-	z := float32(zero)
-	low, high := float32(lo)-z, float32(hi)-z
-	for i := requantizeFast(unsafe.Pointer(&dst[0]), src, scale, z, low, high); i < len(src); i++ {
-		v := clamp(float32(src[i])*scale, low, high)
-		dst[i] = T(int32(math.RoundToEven(float64(v))) + int32(zero))
-	}
-}

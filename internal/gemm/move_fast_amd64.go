@@ -99,12 +99,3 @@ func interleaveFast(kernel *microkernel, dst []int32, src unsafe.Pointer, n, str
 	}
 	return true
 }
-
-// requantizeFast does as much of [Requantize] as fills vectors and returns how much.
-func requantizeFast(dst unsafe.Pointer, src []int32, scale, zero, lo, hi float32) int {
-	if !hasAVX2() || len(src) < 8 {
-		return 0
-	}
-	requantize8((*byte)(dst), &src[0], len(src)/8, scale, zero, lo, hi)
-	return len(src) &^ 7
-}

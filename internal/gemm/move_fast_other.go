@@ -22,5 +22,3 @@ func splitPlane[T float32 | int32](_ *microkernel, dst, src []T, rows, width, ds
 func encodeFast(*microkernel, []int32, unsafe.Pointer, int, uint8) (done int, sum int32) { return 0, 0 }
 
 func interleaveFast(*microkernel, []int32, unsafe.Pointer, int, int, uint32) bool { return false }
-
-func requantizeFast(unsafe.Pointer, []int32, float32, float32, float32, float32) int { return 0 }

@@ -14,6 +14,9 @@ func integers() {
 	interleave(2)
 	flipBytes()
 	requantize()
+	quantize()
+	dequantize()
+	addBytes()
 }
 
 // interleave joins the bytes of rows into 32-bit groups.
@@ -113,58 +116,4 @@ func flipBytes() {
 	Store(r, ReturnIndex(0))
 	VZEROUPPER()
 	RET()
-}
-
-// requantize scales, rounds to nearest even and narrows.
-func requantize() {
-	const name = "requantize8"
-	TEXT(name, NOSPLIT, "func(dst *byte, src *int32, vectors int, scale float32, zero, lo, hi float32)")
-	Pragma("noescape")
-	Doc(name+" sets bytes, 8 a vector, to the nearest integer of src*scale, ties to even, plus zero, within lo..hi, which are",
-		"bounds of the result less zero. All are integers but scale.")
-	dst := Load(Param("dst"), GP64())
-	src := Load(Param("src"), GP64())
-	vectors := Load(Param("vectors"), GP64())
-	var c [4]reg.VecVirtual
-	for i, p := range []string{"scale", "zero", "lo", "hi"} {
-		a, err := Param(p).Resolve()
-		if err != nil {
-			panic(err)
-		}
-		c[i] = YMM()
-		VBROADCASTSS(a.Addr, c[i])
-	}
-	zero := YMM()
-	VCVTPS2DQ(c[1], zero)
-	v := YMM()
-	x := v.AsX()
-	h := XMM()
-	Label(name + "_vector")
-	VCVTDQ2PS(Mem{Base: src}, v)
-	VMULPS(c[0], v, v)
-	VMAXPS(c[2], v, v)
-	VMINPS(c[3], v, v)
-	VCVTPS2DQ(v, v)
-	VPADDD(zero, v, v)
-	VEXTRACTI128(Imm(1), v, h)
-	VPACKSSDW(h, x, x)
-	// Keep the low byte of each: whether it is signed has been settled by the bounds.
-	VPAND(lowBytes(), x, x)
-	VPACKUSWB(x, x, x)
-	VMOVQ(x, Mem{Base: dst})
-	ADDQ(Imm(32), src)
-	ADDQ(Imm(8), dst)
-	DECQ(vectors)
-	JNE(LabelRef(name + "_vector"))
-	VZEROUPPER()
-	RET()
-}
-
-// lowBytes returns a constant with the low byte of each 16 bits set.
-func lowBytes() Mem {
-	m := GLOBL("lowBytes", RODATA|NOPTR)
-	for i := range 2 {
-		DATA(8*i, U64(0x00ff00ff00ff00ff))
-	}
-	return m
 }
