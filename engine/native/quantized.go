@@ -2,6 +2,7 @@ package native
 
 import (
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/onnxopt/onnxopt/internal/gemm"
@@ -56,6 +57,11 @@ func (t *task) tensor(i int) *ir.Tensor {
 	return x
 }
 
+// allKnown reports whether all operands are constants.
+func (s *site) allKnown() bool {
+	return !slices.ContainsFunc(s.in, func(o operand) bool { return o.slot >= 0 })
+}
+
 // is8 reports whether x has 8-bit integers.
 func is8(x *ir.Tensor) bool { return x != nil && (x.DType() == ir.Int8 || x.DType() == ir.Uint8) }
 
@@ -97,8 +103,11 @@ func (t *task) scalarFloat(i int) (float32, bool) {
 	return v[0], true
 }
 
-// prepareQuantizeLinear covers float32 to 8 bits, with one scale.
+// prepareQuantizeLinear covers float32 to 8 bits, with one scale. Constants are left to what Load computes ahead.
 func prepareQuantizeLinear(s *site) executor {
+	if s.allKnown() {
+		return nil
+	}
 	if p := ir.DType(s.Int("precision", 0)); p != 0 && p != ir.Float32 || s.Int("block_size", 0) != 0 {
 		return nil
 	}
@@ -138,7 +147,7 @@ func quantizeTo[T gemm.Integer](t *task, dtype ir.DType, lo, hi T) (*ir.Tensor, 
 // prepareDequantizeLinear covers 8 bits to float32, with one scale or one for each index of an axis. Constants are left to what
 // Load computes ahead.
 func prepareDequantizeLinear(s *site) executor {
-	if to := ir.DType(s.Int("output_dtype", 0)); to != 0 && to != ir.Float32 || s.Int("block_size", 0) != 0 || s.in[0].tensor != nil {
+	if to := ir.DType(s.Int("output_dtype", 0)); to != 0 && to != ir.Float32 || s.Int("block_size", 0) != 0 || s.allKnown() {
 		return nil
 	}
 	axis := s.Int("axis", 1)

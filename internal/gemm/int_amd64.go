@@ -43,3 +43,8 @@ func dequantize8(dst *float32, src *byte, vectors int, flip uint32, zero float32
 //
 //go:noescape
 func addBytes8(dst *byte, a *byte, b *byte, vectors int, flipA uint32, flipB uint32, zeroA float32, zeroB float32, scaleA float32, scaleB float32, scale float32, zero float32, lo float32, hi float32)
+
+// floatsToInts8 replaces integral float32, 8 a vector, by int32 of the same values.
+//
+//go:noescape
+func floatsToInts8(v *float32, vectors int)

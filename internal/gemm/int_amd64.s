@@ -264,3 +264,18 @@ addBytes8_vector:
 	JLT          addBytes8_vector
 	VZEROUPPER
 	RET
+
+// func floatsToInts8(v *float32, vectors int)
+// Requires: AVX
+TEXT ·floatsToInts8(SB), NOSPLIT, $0-16
+	MOVQ v+0(FP), AX
+	MOVQ vectors+8(FP), CX
+
+floatsToInts8_vector:
+	VCVTPS2DQ (AX), Y0
+	VMOVDQU   Y0, (AX)
+	ADDQ      $0x20, AX
+	DECQ      CX
+	JNE       floatsToInts8_vector
+	VZEROUPPER
+	RET

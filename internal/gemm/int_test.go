@@ -104,7 +104,7 @@ func intConvCase[X, W Integer](t *testing.T, r *rand.Rand, kernel *microkernel) 
 	if r.IntN(2) == 0 {
 		bias = make([]int32, p.Out)
 		for i := range bias {
-			bias[i] = int32(r.Uint32())
+			bias[i] = int32(r.Uint32()) >> r.IntN(31)
 		}
 	}
 	c, err := newIntConv(kernel, p, weights, zw, bias)

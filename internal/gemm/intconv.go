@@ -14,6 +14,8 @@ type IntConv struct {
 	convCore[int32]
 	in   int     // input channels
 	sums []int32 // of the weights of each output channel
+
+	floats *Conv // instead of all that, or nil
 }
 
 // NewIntConv prepares a convolution. Weights are [Out][In/Groups][kernel height][kernel width]; their zero points are none
@@ -31,6 +33,10 @@ func newIntConv[T Integer](kernel *microkernel, p ConvParams, weights, zero []T,
 		return nil, fmt.Errorf("gemm: convolution with %d weights, %d biases and %d zero points for %d x %d", len(weights), len(bias), len(zero), p.Out, k*taps)
 	}
 	zero = checkZero(zero, p.Out, "weights")
+	difference := func(o, i int) int { return int(weights[o*k*taps+i]) - int(zero[o%len(zero)]) }
+	if f := depthwiseFloats(kernel, p, difference, bias); f != nil {
+		return &IntConv{in: p.In, convCore: convCore[int32]{p: p}, floats: f}, nil
+	}
 	groups := (k + kernel.group - 1) / kernel.group
 	c := &IntConv{in: p.In, sums: make([]int32, p.Out)}
 	p.Clamp, p.In = false, p.Groups*groups
@@ -42,7 +48,6 @@ func newIntConv[T Integer](kernel *microkernel, p ConvParams, weights, zero []T,
 	if kernel.group == 2 {
 		limit = math.MaxInt16
 	}
-	difference := func(o, i int) int { return int(weights[o*k*taps+i]) - int(zero[o%len(zero)]) }
 	for o := range p.Out {
 		for i := range k * taps {
 			d := difference(o, i)
@@ -77,6 +82,9 @@ func (c *IntConv) Scratch(h, w, workers int) int {
 	if oh, ow := c.OutputSize(h, w); oh == 0 || ow == 0 {
 		return 0
 	}
+	if c.floats != nil {
+		return c.in*h*w + c.floats.Scratch(h, w, workers)
+	}
 	pl := c.plan(h, w)
 	return len(c.bias) + c.p.In*pl.channel + pl.slack + workers*(pl.outLen+h*w)
 }
@@ -94,6 +102,10 @@ func RunIntConv[T Integer](c *IntConv, dst []int32, src []T, zero T, n, h, w int
 	}
 	if need := c.Scratch(h, w, pool.Workers()); len(scratch) < need {
 		scratch = make([]int32, need)
+	}
+	if c.floats != nil {
+		runFloats(c, dst, src, zero, n, h, w, scratch, pool)
+		return
 	}
 	pl := c.plan(h, w)
 	flip, z := unsigned(zero)

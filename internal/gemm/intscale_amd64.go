@@ -37,3 +37,11 @@ func addBytesFast(dst, a, b unsafe.Pointer, vectors int, flipA, flipB uint8, zer
 	addBytes8((*byte)(dst), (*byte)(a), (*byte)(b), vectors, uint32(flipA), uint32(flipB), zeroA, zeroB, scaleA, scaleB, scale, zero, lo, hi)
 	return true
 }
+
+func floatsToIntsFast(v []float32) int {
+	if !hasAVX2() || len(v) < 8 {
+		return 0
+	}
+	floatsToInts8(&v[0], len(v)/8)
+	return len(v) &^ 7
+}

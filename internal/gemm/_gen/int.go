@@ -17,6 +17,7 @@ func integers() {
 	quantize()
 	dequantize()
 	addBytes()
+	floatsToInts()
 }
 
 // interleave joins the bytes of rows into 32-bit groups.

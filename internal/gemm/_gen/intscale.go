@@ -165,3 +165,21 @@ func addBytes() {
 	VZEROUPPER()
 	RET()
 }
+
+func floatsToInts() {
+	const name = "floatsToInts8"
+	TEXT(name, NOSPLIT, "func(v *float32, vectors int)")
+	Pragma("noescape")
+	Doc(name + " replaces integral float32, 8 a vector, by int32 of the same values.")
+	v := Load(Param("v"), GP64())
+	vectors := Load(Param("vectors"), GP64())
+	y := YMM()
+	Label(name + "_vector")
+	VCVTPS2DQ(Mem{Base: v}, y)
+	VMOVDQU(y, Mem{Base: v})
+	ADDQ(Imm(32), v)
+	DECQ(vectors)
+	JNE(LabelRef(name + "_vector"))
+	VZEROUPPER()
+	RET()
+}
