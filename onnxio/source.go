@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/onnxopt/onnxopt/internal/par"
 )
 
 // source is a file, or memory, that a model was read from. Slices of data are valid until close.
@@ -101,7 +103,7 @@ func (s *source) close() error {
 }
 
 // Guard runs f so that a fault on mapped memory, such as reading a file that somebody truncated, is an error instead of the end
-// of the program. It covers the calling goroutine only. Whoever reads the weights of an opened model does so inside Guard.
+// of the program. It covers the calling goroutine and the loops of internal/par that it runs. Whoever reads the weights of an opened model does so inside Guard.
 func Guard(f func() error) (err error) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
@@ -110,11 +112,8 @@ func Guard(f func() error) (err error) {
 		if r == nil {
 			return
 		}
-		if e, ok := r.(interface {
-			error
-			Addr() uintptr
-		}); ok {
-			err = fmt.Errorf("a file changed or was closed while it was read: %w", e)
+		if par.IsFault(r) {
+			err = errors.New("a file changed or was closed while it was read")
 			return
 		}
 		panic(r)

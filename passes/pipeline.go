@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
 )
 
@@ -282,10 +283,12 @@ func (r *runner) hooked(c *Context) error {
 	return err
 }
 
-// call runs the pass and turns panics into errors.
+// call runs the pass and turns panics into errors, but not faults on memory: those are of mapped files, and the caller's.
 func (r *runner) call(c *Context) (err error) {
 	defer func() {
-		if p := recover(); p != nil {
+		if p := recover(); par.IsFault(p) {
+			panic(p)
+		} else if p != nil {
 			e := &InternalError{Step: c.path, Cause: p, Stack: debug.Stack()}
 			if r.tx != nil {
 				e.Rule, e.Node = r.tx.rule, r.tx.place

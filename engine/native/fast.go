@@ -49,6 +49,7 @@ func (s *site) constant(i int) *ir.Tensor {
 // given reports whether the node has operand i.
 func (s *site) given(i int) bool { return i < len(s.in) && s.in[i] != omitted }
 
+// executors returns what is prepared for the nodes of the default domain. Nodes stay separate.
 func executors() *accelerators {
 	m := map[string]prepare{
 		"Conv": prepareConv, "MatMul": prepareMatMul, "Gemm": prepareGemm,

@@ -46,3 +46,28 @@ func TestHalfConversions(t *testing.T) {
 		}
 	}
 }
+
+// Lengths that fill no vector, and a NaN at every place.
+func TestHalfTails(t *testing.T) {
+	for n := range 40 {
+		for nan := range n + 1 {
+			v := make([]float32, n)
+			for i := range v {
+				v[i] = float32(i) - 7.5
+			}
+			if nan < n {
+				v[nan] = float32(math.NaN())
+			}
+			x, err := narrow(ir.TensorOf(v, int64(n)))
+			require.NoError(t, err)
+			back, err := widen(make([]float32, n), x)
+			require.NoError(t, err)
+			got, err := ir.Elements[float32](back)
+			require.NoError(t, err)
+			require.Len(t, got, n)
+			for i, e := range v {
+				require.True(t, got[i] == e || e != e && got[i] != got[i], "%d of %d is %v", i, n, got[i])
+			}
+		}
+	}
+}

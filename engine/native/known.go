@@ -65,10 +65,6 @@ func (s *scope) ahead(st *step) bool {
 
 // evaluate calls a kernel; a panic is an error.
 func evaluate(f kernel.Func, c *kernel.Call) (res []ir.Datum, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = &InternalError{Panic: r}
-		}
-	}()
+	defer recovered(&err)
 	return f(c)
 }

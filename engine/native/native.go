@@ -30,9 +30,9 @@ type native struct {
 // New returns the engine. It has no state: one serves the whole process.
 func New() engine.Engine { return native{kernel.Lookup, executors()} }
 
-// Merging returns the engine for running quantized models fast. Its results may differ from those of [New] by one step wherever
-// the model quantizes, depending on which nodes surround which, so it is not for comparing a model with what an exact pass made of
-// it. On models without QuantizeLinear it is the same engine.
+// Merging returns the engine for running quantized models fast. What lies between two quantizers is within one step of what [New]
+// makes of the same operands, so that a deep model's outputs may differ by more, and which nodes surround which has a part in it: it
+// is not for comparing a model with what an exact pass made of it. On models without QuantizeLinear it is the same engine.
 func Merging() engine.Engine {
 	e := executors()
 	e.chains = matchers()

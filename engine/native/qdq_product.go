@@ -11,6 +11,10 @@ import (
 // rescaling takes sums of products to the integers of the result, by channel: sum*scale + offset.
 type rescaling struct{ scale, offset []float32 }
 
+// mostOffset bounds a bias in steps of the result. A result is at most 255 steps, so that the scaled sum is then as small, and rounding
+// both to float32 moves the result by an eighth of a step at most.
+const mostOffset = 1 << 20
+
 // rescaling is that of sums with scales x and w and a bias, nil if it does not suit float32.
 func (m *match) rescaling(x, w quantization, bias []float32, n int) *rescaling {
 	r := &rescaling{make([]float32, n), make([]float32, n)}
@@ -21,7 +25,7 @@ func (m *match) rescaling(x, w quantization, bias []float32, n int) *rescaling {
 		if bias != nil {
 			r.offset[i] = float32(float64(bias[i]) / y)
 		}
-		if !(r.scale[i] > 1e-30 && s < 1e30 && math.Abs(float64(r.offset[i])) < 1e30) {
+		if !(r.scale[i] > 1e-30 && s < 1e30 && math.Abs(float64(r.offset[i])) <= mostOffset) {
 			return nil
 		}
 	}
@@ -83,19 +87,11 @@ func matchConv(s *scope, m *match) executor {
 		if ready == nil {
 			return nil, false
 		}
-		sums, ok := t.lendInts(f.shape)
+		sums, ok := t.convolveInts(ready, in, x.zeros, f)
 		if !ok {
 			return nil, false
 		}
 		defer t.doneInts(sums)
-		if in.DType() == ir.Int8 {
-			ok = convolveInts(t, ready, sums, in, zeroOf[int8](x), f)
-		} else {
-			ok = convolveInts(t, ready, sums, in, zeroOf[uint8](x), f)
-		}
-		if !ok {
-			return nil, false
-		}
 		plane := len(sums) / maps / int(f.shape[0])
 		if m.dtype == ir.Int8 {
 			return rescalePlanes[int8](t, m, r, sums, f.shape, plane)
@@ -170,19 +166,11 @@ func matchProduct(s *scope, m *match, transposed bool) executor {
 			return nil, false
 		}
 		shape := append(slices.Clone(in.Shape()[:in.Rank()-1]), int64(n))
-		sums, ok := t.lendInts(shape)
+		sums, ok := t.multiplyInts(packed, in, x.zeros, shape, k, n)
 		if !ok {
 			return nil, false
 		}
 		defer t.doneInts(sums)
-		if in.DType() == ir.Int8 {
-			ok = multiplyInts(t, sums, in, zeroOf[int8](x), packed, k, n)
-		} else {
-			ok = multiplyInts(t, sums, in, zeroOf[uint8](x), packed, k, n)
-		}
-		if !ok {
-			return nil, false
-		}
 		if m.dtype == ir.Int8 {
 			return rescaleRows[int8](t, m, r, sums, shape)
 		}

@@ -1,8 +1,6 @@
 package native
 
 import (
-	"runtime/debug"
-
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -78,11 +76,7 @@ func (f *frame) try(s *step, c *chain) (bool, error) {
 
 // attempt runs the executor of a chain. A panic becomes an InternalError.
 func (f *frame) attempt(c *chain, t *task) (r *ir.Tensor, ok bool, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &InternalError{p, debug.Stack()}
-		}
-	}()
+	defer recovered(&err)
 	r, ok = c.run(t)
 	return r, ok, nil
 }

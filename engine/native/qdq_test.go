@@ -251,6 +251,12 @@ func TestQuantizedNearMisses(t *testing.T) {
 		q.end(q.node("MatMul", []*ir.Value{q.input(4, 30), q.input(30, 8)}), 0.2)
 		q.check(t, 0, 0)
 	})
+	// A bias of so many steps leaves float32 no digits for one.
+	eachQDQ(t, 10, func(q *qdq) {
+		bias := q.Const(ir.TensorOf([]float32{1, 3e6}, 2))
+		q.end(q.node("Gemm", []*ir.Value{q.input(4, 30), q.constant(1, 30, 2), bias}), 0.2)
+		q.check(t, 0, 0)
+	})
 }
 
 // TestQuantizedShared has a dequantized tensor that two chains and an output read.

@@ -74,11 +74,16 @@ func elements[T ir.Scalar](x *ir.Tensor) []T {
 	return v
 }
 
-// zeroPoint is the only element of operand i with the type of like, 0 if the operand is omitted.
-func zeroPoint[T gemm.Integer](t *task, i int, like ir.DType) (z T, ok bool) {
+// optional is operand i, nil if it is omitted; false if it is no tensor.
+func (t *task) optional(i int) (*ir.Tensor, bool) {
 	x := t.tensor(i)
+	return x, x != nil || i >= len(t.in) || t.in[i] == nil
+}
+
+// zeroPoint is the only element of x, which has the type like; 0 if x is nil.
+func zeroPoint[T gemm.Integer](x *ir.Tensor, like ir.DType) (z T, ok bool) {
 	if x == nil {
-		return 0, i >= len(t.in) || t.in[i] == nil
+		return 0, true
 	}
 	if x.DType() != like || x.Len() != 1 {
 		return 0, false
@@ -132,8 +137,9 @@ func prepareQuantizeLinear(s *site) executor {
 func quantizeTo[T gemm.Integer](t *task, dtype ir.DType, lo, hi T) (*ir.Tensor, bool) {
 	x, v, ok := t.single(0)
 	scale, okS := t.scalarFloat(1)
-	zero, okZ := zeroPoint[T](t, 2, dtype)
-	if !ok || !okS || !okZ || len(v) == 0 {
+	z, okT := t.optional(2)
+	zero, okZ := zeroPoint[T](z, dtype)
+	if !ok || !okS || !okT || !okZ || len(v) == 0 {
 		return nil, false
 	}
 	r, ok := lendBytes[T](t, x.Shape())

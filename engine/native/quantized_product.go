@@ -44,19 +44,12 @@ func prepareIntProduct(s *site, b, za, zb int, q scaling) executor {
 			return nil, false
 		}
 		shape := append(slices.Clone(x.Shape()[:x.Rank()-1]), int64(n))
-		sums, ok := t.lendInts(shape)
+		zero, ok := t.optional(za)
 		if !ok {
 			return nil, false
 		}
-		if x.DType() == ir.Int8 {
-			z, okZ := zeroPoint[int8](t, za, ir.Int8)
-			ok = okZ && multiplyInts(t, sums, x, z, packed, int(k), n)
-		} else {
-			z, okZ := zeroPoint[uint8](t, za, ir.Uint8)
-			ok = okZ && multiplyInts(t, sums, x, z, packed, int(k), n)
-		}
+		sums, ok := t.multiplyInts(packed, x, zero, shape, int(k), n)
 		if !ok {
-			t.doneInts(sums)
 			return nil, false
 		}
 		return t.scaled(sums, shape, q, func(int) (int, int) { return 0, 1 })
@@ -72,9 +65,27 @@ func packInts[T gemm.Integer](s *site, w *ir.Tensor, zb int) *gemm.PackedIntB {
 	return gemm.PackIntB(gemm.RowMajor(v, int(w.Shape()[0]), int(w.Shape()[1])), zero)
 }
 
-func multiplyInts[T gemm.Integer](t *task, sums []int32, x *ir.Tensor, zero T, packed *gemm.PackedIntB, k, n int) bool {
+// multiplyInts lends the sums of the products of x, less a zero point that may be nil, with n columns of k integers.
+func (t *task) multiplyInts(packed *gemm.PackedIntB, x, zero *ir.Tensor, shape []int64, k, n int) ([]int32, bool) {
+	sums, ok := t.lendInts(shape)
+	if !ok {
+		return nil, false
+	}
+	if x.DType() == ir.Int8 {
+		ok = multiplyInts[int8](t, sums, x, zero, packed, k, n)
+	} else {
+		ok = multiplyInts[uint8](t, sums, x, zero, packed, k, n)
+	}
+	if !ok {
+		t.doneInts(sums)
+	}
+	return sums, ok
+}
+
+func multiplyInts[T gemm.Integer](t *task, sums []int32, x, zero *ir.Tensor, packed *gemm.PackedIntB, k, n int) bool {
 	v := elements[T](x)
-	if v == nil {
+	z, ok := zeroPoint[T](zero, x.DType())
+	if v == nil || !ok {
 		return false
 	}
 	m := len(v) / k
@@ -82,7 +93,7 @@ func multiplyInts[T gemm.Integer](t *task, sums []int32, x *ir.Tensor, zero T, p
 	if !ok {
 		return false
 	}
-	gemm.GemmInt(gemm.RowMajor(sums, m, n), gemm.RowMajor(v, m, k), []T{zero}, packed, nil, viewAs[int32](scratch, len(scratch)), t.pool)
+	gemm.GemmInt(gemm.RowMajor(sums, m, n), gemm.RowMajor(v, m, k), []T{z}, packed, nil, viewAs[int32](scratch, len(scratch)), t.pool)
 	t.done(scratch)
 	return true
 }
@@ -168,35 +179,46 @@ func (c *intConv) run(t *task) (*ir.Tensor, bool) {
 	if ready == nil {
 		return nil, false
 	}
-	sums, ok := t.lendInts(f.shape)
+	zero, ok := t.optional(c.zero)
 	if !ok {
 		return nil, false
 	}
-	if x.DType() == ir.Int8 {
-		z, okZ := zeroPoint[int8](t, c.zero, ir.Int8)
-		ok = okZ && convolveInts(t, ready, sums, x, z, f)
-	} else {
-		z, okZ := zeroPoint[uint8](t, c.zero, ir.Uint8)
-		ok = okZ && convolveInts(t, ready, sums, x, z, f)
-	}
+	sums, ok := t.convolveInts(ready, x, zero, f)
 	if !ok {
-		t.doneInts(sums)
 		return nil, false
 	}
 	maps := int(f.shape[1])
 	return t.scaled(sums, f.shape, c.scaling, func(scales int) (int, int) { return len(sums) / int(f.shape[0]) / maps, maps })
 }
 
-func convolveInts[T gemm.Integer](t *task, ready *gemm.IntConv, sums []int32, x *ir.Tensor, zero T, f fitted) bool {
+// convolveInts lends the sums of the convolution of x less a zero point, which may be nil.
+func (t *task) convolveInts(ready *gemm.IntConv, x, zero *ir.Tensor, f fitted) ([]int32, bool) {
+	sums, ok := t.lendInts(f.shape)
+	if !ok {
+		return nil, false
+	}
+	if x.DType() == ir.Int8 {
+		ok = convolveInts[int8](t, ready, sums, x, zero, f)
+	} else {
+		ok = convolveInts[uint8](t, ready, sums, x, zero, f)
+	}
+	if !ok {
+		t.doneInts(sums)
+	}
+	return sums, ok
+}
+
+func convolveInts[T gemm.Integer](t *task, ready *gemm.IntConv, sums []int32, x, zero *ir.Tensor, f fitted) bool {
 	v := elements[T](x)
-	if v == nil {
+	z, ok := zeroPoint[T](zero, x.DType())
+	if v == nil || !ok {
 		return false
 	}
 	scratch, ok := t.scratch(ready.Scratch(f.height, f.width, t.pool.Workers()))
 	if !ok {
 		return false
 	}
-	gemm.RunIntConv(ready, sums, v, zero, int(f.shape[0]), f.height, f.width, viewAs[int32](scratch, len(scratch)), t.pool)
+	gemm.RunIntConv(ready, sums, v, z, int(f.shape[0]), f.height, f.width, viewAs[int32](scratch, len(scratch)), t.pool)
 	t.done(scratch)
 	return true
 }
@@ -222,7 +244,7 @@ func requantize[T gemm.Integer](t *task, sums []int32, shape []int64, q scaling,
 	a, okA := t.scalarFloat(q.a)
 	y, okY := t.scalarFloat(q.y)
 	dtype := t.tensor(q.y + 1).DType()
-	zero, okZ := zeroPoint[T](t, q.y+1, dtype)
+	zero, okZ := zeroPoint[T](t.tensor(q.y+1), dtype)
 	b := t.tensor(q.b)
 	if !okA || !okY || !okZ || b == nil || b.DType() != ir.Float32 || b.Len() < 1 {
 		return nil, false

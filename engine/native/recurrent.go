@@ -50,7 +50,11 @@ func prepareRecurrent(s *site, gates int, activations ...string) severalExecutor
 	if s.Attr("clip") != nil {
 		return nil
 	}
-	for i, a := range s.Attr("activations").Strs() {
+	given := s.Attr("activations").Strs()
+	if len(given) > 0 && len(given) < len(n.reverse)*len(activations) {
+		return nil
+	}
+	for i, a := range given {
 		if !strings.EqualFold(a, activations[i%len(activations)]) {
 			return nil
 		}

@@ -46,7 +46,7 @@ func TestRecurrent(t *testing.T) {
 				s.in[5+i] = r.small(state...)
 			}
 		}
-		switch s.in = s.in[:5+states]; r.IntN(12) {
+		switch s.in = s.in[:5+states]; r.IntN(13) {
 		case 0:
 			s.attrs = append(s.attrs, ir.FloatAttr("clip", 0.5))
 		case 1:
@@ -57,6 +57,8 @@ func TestRecurrent(t *testing.T) {
 			s.in[3] = r.small(dirs, gates*hidden) // an error
 		case 3:
 			s.attrs = append(s.attrs, ir.StringsAttr("activations", activationsFor(gates, dirs, either(r, "Tanh", "Relu"))))
+		case 4:
+			s.attrs = append(s.attrs, ir.StringsAttr("activations", []string{"Sigmoid"})) // too few, an error
 		}
 		s.out = int(r.size(0, int64(states)))
 		return s

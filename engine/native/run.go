@@ -53,6 +53,18 @@ type InternalError struct {
 
 func (e *InternalError) Error() string { return fmt.Sprintf("internal: %v", e.Panic) }
 
+// recovered, deferred, makes a panic an InternalError. A fault on memory goes on: it is no fault of this program, but of whoever
+// changed a mapped file, and the caller who asked for panics on faults knows what to do.
+func recovered(err *error) {
+	switch r := recover(); {
+	case r == nil:
+	case par.IsFault(r):
+		panic(r)
+	default:
+		*err = &InternalError{r, debug.Stack()}
+	}
+}
+
 // eval enters the frame with the given inputs and runs it to the end. Taps can be read afterwards.
 func (f *frame) eval(args []ir.Datum) ([]ir.Datum, error) {
 	p := f.prog
@@ -160,11 +172,7 @@ func (f *frame) store(s *step, res []ir.Datum) error {
 
 // apply runs the kernel or the function of s. A panic becomes an InternalError.
 func (f *frame) apply(s *step, in []ir.Datum) (res []ir.Datum, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			res, err = nil, &InternalError{r, debug.Stack()}
-		}
-	}()
+	defer recovered(&err)
 	if err := f.checkRefs(s.node); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/engine/native"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/onnxio"
 )
 
 const benchLong = `bench times models side by side: after a warm-up, every round runs each model in each
@@ -138,7 +139,7 @@ func (e *env) bench(ctx context.Context, f *benchFlags, names []string) error {
 		defer in.close()
 		for _, g := range engines {
 			c := &contender{file: in.name, engine: g, model: in.model}
-			if err := f.load(ctx, c); err != nil {
+			if err := onnxio.Guard(func() error { return f.load(ctx, c) }); err != nil {
 				return inFile(in.name, err)
 			}
 			c.items = samples(c.model, c.in)
@@ -285,7 +286,10 @@ func (c *contender) round(ctx context.Context, concurrency int, counts bool) err
 	for i := range concurrency {
 		run := func() {
 			from := time.Now()
-			_, errs[i] = c.session.Run(ctx, c.in)
+			errs[i] = onnxio.Guard(func() error { // weights are mapped
+				_, err := c.session.Run(ctx, c.in)
+				return err
+			})
 			runs[i] = time.Since(from)
 		}
 		if i == concurrency-1 {

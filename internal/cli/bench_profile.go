@@ -14,6 +14,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/onnxio"
 )
 
 // profile says where the time of a model goes: nodes of the main graph, which include their subgraphs, and operators.
@@ -71,12 +72,16 @@ const profileRuns = 10
 func (f *benchFlags) profileAll(ctx context.Context, all []*contender, r *benched, show *progress) error {
 	for _, c := range all {
 		show.doing("profiling " + base(c.file))
-		runs, err := f.profileNative, error(nil)
+		runs := f.profileNative
 		if c.engine.Name() == "ort" {
 			runs = f.profileORT
 		}
 		var events [][]nodeTime
-		if events, err = runs(ctx, c); err != nil {
+		err := onnxio.Guard(func() (err error) {
+			events, err = runs(ctx, c)
+			return err
+		})
+		if err != nil {
 			return inFile(c.file, err)
 		}
 		p := summarize(events)

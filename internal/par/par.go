@@ -32,6 +32,19 @@ type Panic struct {
 	Stack []byte
 }
 
+// IsFault reports whether a recovered value is a fault on memory, which debug.SetPanicOnFault makes a panic: on the caller's
+// goroutine or, in a [*Panic], on another.
+func IsFault(v any) bool {
+	if p, ok := v.(*Panic); ok {
+		v = p.Value
+	}
+	_, ok := v.(interface {
+		error
+		Addr() uintptr
+	})
+	return ok
+}
+
 func (p *Panic) Error() string { return fmt.Sprintf("par: %v\n%s", p.Value, p.Stack) }
 
 // For calls f on consecutive ranges [lo, hi) that together cover [0, n), each of grain iterations but the last, which may be
@@ -40,7 +53,8 @@ func (p *Panic) Error() string { return fmt.Sprintf("par: %v\n%s", p.Value, p.St
 // [Pool.Workers] and below the number of ranges: no two concurrent calls have the same one, so it may index scratch memory.
 //
 // With one worker, or one range, f is called on the caller's goroutine, and a panic passes through untouched. A panic on
-// another goroutine makes For panic with a [*Panic] once the running calls have ended; ranges not yet begun are skipped.
+// another goroutine makes For panic with a [*Panic] once the running calls have ended; ranges not yet begun are skipped. The
+// caller's debug.SetPanicOnFault holds for the other goroutines, too.
 func (p *Pool) For(n, grain int, f func(worker, lo, hi int)) {
 	grain = max(grain, 1)
 	if n <= 0 {
@@ -76,8 +90,13 @@ func (p *Pool) For(n, grain int, f func(worker, lo, hi int)) {
 			f(worker, lo, lo+min(grain, n-lo))
 		}
 	}
+	onFault := debug.SetPanicOnFault(false)
+	debug.SetPanicOnFault(onFault)
 	for w := 1; w < workers; w++ {
-		wg.Go(func() { work(w) })
+		wg.Go(func() {
+			debug.SetPanicOnFault(onFault)
+			work(w)
+		})
 	}
 	work(0)
 	wg.Wait()

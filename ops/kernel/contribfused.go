@@ -38,7 +38,10 @@ func fusedConvOp(c *Call) ([]ir.Datum, error) {
 		if err != nil {
 			return nil, err
 		}
-		sums := make([]float64, len(v))
+		sums, err := alloc[float64](c, y.Shape())
+		if err != nil {
+			return nil, err
+		}
 		for i := range v {
 			sums[i] = roundFloat(y.DType(), v[i]+zv[i])
 		}
@@ -49,7 +52,10 @@ func fusedConvOp(c *Call) ([]ir.Datum, error) {
 
 // activate makes a tensor like y of act(v).
 func activate(c *Call, y *ir.Tensor, v []float64, act func(float64) float64) (*ir.Tensor, error) {
-	r := make([]float64, len(v))
+	r, err := alloc[float64](c, y.Shape())
+	if err != nil {
+		return nil, err
+	}
 	for i, x := range v {
 		if r[i] = act(x); i%1024 == 0 {
 			if err := c.tick(1024 * 16); err != nil {
@@ -164,15 +170,7 @@ func fusedTranspose(c *Call, t *ir.Tensor, batch, last bool) (*ir.Tensor, error)
 }
 
 func scaledMatMul[T float](c *Call, a, b *ir.Tensor) ([]ir.Datum, error) {
-	x, err := load[T](a)
-	if err != nil {
-		return nil, err
-	}
-	y, err := load[T](b)
-	if err != nil {
-		return nil, err
-	}
-	r, shape, err := matMul(c, x, y, a.Shape(), b.Shape())
+	r, shape, err := multiplied[T](c, a, b)
 	if err != nil {
 		return nil, err
 	}
@@ -190,16 +188,7 @@ func biasGeluOp(c *Call) ([]ir.Datum, error) { return biased(c, fmath.Gelu) }
 func fastGeluOp(c *Call) ([]ir.Datum, error) { return biased(c, fmath.GeluTanh) }
 
 // quickGeluOp is x * sigmoid(alpha*x).
-func quickGeluOp(c *Call) ([]ir.Datum, error) {
-	alpha := float64(c.float("alpha", 1.702))
-	return mapFloat(c, func(x float64) float64 {
-		s := fmath.Sigmoid(float64(alpha * x))
-		if s == 0 {
-			return 0
-		}
-		return x * s
-	})
-}
+func quickGeluOp(c *Call) ([]ir.Datum, error) { return swish(c, float64(c.float("alpha", 1.702))) }
 
 // biased is f(operand 0 + operand 1), the second a vector that may be omitted.
 func biased(c *Call, f func(float64) float64) ([]ir.Datum, error) {

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -68,24 +67,13 @@ func newQuantizedLSTM(c *Call) (n *recurrent, w, r *quantizedMatrix, err error) 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	n = &recurrent{dtype: x.DType(), gates: 4, clip: math.Inf(1), hidden: int(c.int("hidden_size", 0))}
-	if a := c.Attr("clip"); a != nil {
-		n.clip = float64(a.Float())
-	}
-	switch d := c.str("direction", "forward"); d {
-	case "forward":
-		n.reverse = []bool{false}
-	case "reverse":
-		n.reverse = []bool{true}
-	case "bidirectional":
-		n.reverse = []bool{false, true}
-	default:
-		return nil, nil, nil, fmt.Errorf("unknown direction %q", d)
+	n = &recurrent{dtype: x.DType(), gates: 4, hidden: int(c.int("hidden_size", 0))}
+	if err := n.readDirections(c); err != nil {
+		return nil, nil, nil, err
 	}
 	if x.Rank() != 3 || x.DType() != ir.Float32 || n.hidden < 1 || n.hidden > 1<<30 {
 		return nil, nil, nil, c.badOperand(0, x)
 	}
-	n.dirs = len(n.reverse)
 	n.seq, n.batch, n.inputs = int(x.Shape()[0]), int(x.Shape()[1]), int(x.Shape()[2])
 	if n.x, err = floats(x); err != nil {
 		return nil, nil, nil, err

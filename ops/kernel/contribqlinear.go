@@ -51,6 +51,15 @@ func (c *Call) qResult(s, z int, d ir.DType) (*quantizer, error) {
 	return q, q.of(d, c)
 }
 
+// qUnary reads what most operators of one operand have: X with scale and zero point, and those of a result of the same type.
+func (c *Call) qUnary() (x *qTensor, to *quantizer, err error) {
+	if x, err = c.qOperand(0, 1, 2); err != nil {
+		return nil, nil, err
+	}
+	to, err = c.qResult(3, 4, x.dtype)
+	return x, to, err
+}
+
 func qLinearAddOp(c *Call) ([]ir.Datum, error) {
 	return qLinearBinary(c, func(a, b, to *quantizer) func(x, y int64) int64 {
 		p, q := a.scale/to.scale, b.scale/to.scale
@@ -110,11 +119,7 @@ func qLinearLeakyReluOp(c *Call) ([]ir.Datum, error) {
 }
 
 func qLinearUnary(c *Call, f func(float64) float64) ([]ir.Datum, error) {
-	x, err := c.qOperand(0, 1, 2)
-	if err != nil {
-		return nil, err
-	}
-	to, err := c.qResult(3, 4, x.dtype)
+	x, to, err := c.qUnary()
 	if err != nil {
 		return nil, err
 	}
@@ -248,11 +253,7 @@ func qLinearConcatOp(c *Call) ([]ir.Datum, error) {
 
 // qLinearSoftmaxOp is Softmax along axis, or, below attribute opset 13, over all axes from it on.
 func qLinearSoftmaxOp(c *Call) ([]ir.Datum, error) {
-	x, err := c.qOperand(0, 1, 2)
-	if err != nil {
-		return nil, err
-	}
-	to, err := c.qResult(3, 4, x.dtype)
+	x, to, err := c.qUnary()
 	if err != nil {
 		return nil, err
 	}
@@ -335,11 +336,7 @@ func qLinearGlobalAveragePoolOp(c *Call) ([]ir.Datum, error) {
 }
 
 func qLinearPool(c *Call, pool func(x *ir.Tensor) ([]ir.Datum, error)) ([]ir.Datum, error) {
-	x, err := c.qOperand(0, 1, 2)
-	if err != nil {
-		return nil, err
-	}
-	to, err := c.qResult(3, 4, x.dtype)
+	x, to, err := c.qUnary()
 	if err != nil {
 		return nil, err
 	}
@@ -392,11 +389,7 @@ func moveChannels(c *Call, t *ir.Tensor, front bool) (*ir.Tensor, error) {
 
 // qLinearReduceMeanOp is the mean over attribute axes.
 func qLinearReduceMeanOp(c *Call) ([]ir.Datum, error) {
-	x, err := c.qOperand(0, 1, 2)
-	if err != nil {
-		return nil, err
-	}
-	to, err := c.qResult(3, 4, x.dtype)
+	x, to, err := c.qUnary()
 	if err != nil {
 		return nil, err
 	}

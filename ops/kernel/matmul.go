@@ -40,19 +40,24 @@ func matMulOp(c *Call) ([]ir.Datum, error) {
 }
 
 func matMulAs[T number](c *Call, a, b *ir.Tensor) ([]ir.Datum, error) {
-	x, err := load[T](a)
-	if err != nil {
-		return nil, err
-	}
-	y, err := load[T](b)
-	if err != nil {
-		return nil, err
-	}
-	r, shape, err := matMul(c, x, y, a.Shape(), b.Shape())
+	r, shape, err := multiplied[T](c, a, b)
 	if err != nil {
 		return nil, err
 	}
 	return one(pack(a.DType(), shape, r), nil)
+}
+
+// multiplied is [matMul] of the elements of tensors.
+func multiplied[T number](c *Call, a, b *ir.Tensor) ([]T, []int64, error) {
+	x, err := load[T](a)
+	if err != nil {
+		return nil, nil, err
+	}
+	y, err := load[T](b)
+	if err != nil {
+		return nil, nil, err
+	}
+	return matMul(c, x, y, a.Shape(), b.Shape())
 }
 
 // matMul multiplies stacks of matrices and gives the shape of the result.

@@ -38,24 +38,13 @@ func newRecurrent(c *Call, gates int, defaults ...string) (*recurrent, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &recurrent{dtype: x.DType(), gates: gates, batchFirst: c.int("layout", 0) != 0, clip: math.Inf(1)}
-	if a := c.Attr("clip"); a != nil {
-		n.clip = float64(a.Float())
-	}
+	n := &recurrent{dtype: x.DType(), gates: gates, batchFirst: c.int("layout", 0) != 0}
 	if !x.DType().IsFloat() || x.Rank() != 3 || w.Rank() != 3 || r.Rank() != 3 {
 		return nil, fmt.Errorf("operands %s, %s and %s", x.Type(), w.Type(), r.Type())
 	}
-	switch d := c.str("direction", "forward"); d {
-	case "forward":
-		n.reverse = []bool{false}
-	case "reverse":
-		n.reverse = []bool{true}
-	case "bidirectional":
-		n.reverse = []bool{false, true}
-	default:
-		return nil, fmt.Errorf("unknown direction %q", d)
+	if err := n.readDirections(c); err != nil {
+		return nil, err
 	}
-	n.dirs = len(n.reverse)
 	n.hidden = int(c.int("hidden_size", r.Shape()[2]))
 	n.seq, n.batch, n.inputs = int(x.Shape()[0]), int(x.Shape()[1]), int(x.Shape()[2])
 	if n.batchFirst {
@@ -78,6 +67,26 @@ func newRecurrent(c *Call, gates int, defaults ...string) (*recurrent, error) {
 		return nil, err
 	}
 	return n, n.readActivations(c, defaults)
+}
+
+// readDirections reads the attributes direction and clip.
+func (n *recurrent) readDirections(c *Call) error {
+	n.clip = math.Inf(1)
+	if a := c.Attr("clip"); a != nil {
+		n.clip = float64(a.Float())
+	}
+	switch d := c.str("direction", "forward"); d {
+	case "forward":
+		n.reverse = []bool{false}
+	case "reverse":
+		n.reverse = []bool{true}
+	case "bidirectional":
+		n.reverse = []bool{false, true}
+	default:
+		return fmt.Errorf("unknown direction %q", d)
+	}
+	n.dirs = len(n.reverse)
+	return nil
 }
 
 func (n *recurrent) readLens(c *Call) error {

@@ -99,8 +99,9 @@ func mishOp(c *Call) ([]ir.Datum, error) {
 }
 
 // swishOp is x * sigmoid(alpha*x).
-func swishOp(c *Call) ([]ir.Datum, error) {
-	alpha := float64(c.float("alpha", 1))
+func swishOp(c *Call) ([]ir.Datum, error) { return swish(c, float64(c.float("alpha", 1))) }
+
+func swish(c *Call, alpha float64) ([]ir.Datum, error) {
 	return mapFloat(c, func(x float64) float64 {
 		s := fmath.Sigmoid(float64(alpha * x))
 		if s == 0 {
