@@ -103,7 +103,7 @@ func (c *graphWriter) unbound() {
 		return
 	}
 	for _, i := range k.Unbound() {
-		if v, _ := c.names.Named(c.g, i.Name); v != nil {
+		if c.names.Owned(c.g, i.Name) {
 			continue
 		}
 		if i.Type != nil || i.Meta != nil || i.Quant == nil {

@@ -52,6 +52,13 @@ func (n *Names) Named(g *ir.Graph, name string) (v *ir.Value, ok bool) {
 	return v, ok
 }
 
+// Owned reports whether a value of g itself has the name, so that what a file says of it is said of that value. A name that g only
+// captures may have an entry of its own in g.
+func (n *Names) Owned(g *ir.Graph, name string) bool {
+	v := n.taken[g][name]
+	return v != nil && v.Graph() == g
+}
+
 // Assign names every value of m. Inputs and outputs of top-level graphs have the names of their slots; everything else keeps
 // its own name unless it is empty, taken, or would hide a name of an enclosing graph that the file does not hide, which
 // checkers refuse. New names occur nowhere else in the model. The result can be used even if there is an error, which says that

@@ -61,7 +61,7 @@ type namer interface {
 	Value(*ir.Value) string
 	Slot(*ir.Slot) string
 	Nodes(*ir.Graph) iter.Seq2[*ir.Node, *naming.Identity]
-	Named(g *ir.Graph, name string) (*ir.Value, bool)
+	Owned(g *ir.Graph, name string) bool
 	Annotation(*ir.Value) []ir.Prop
 }
 

@@ -191,3 +191,25 @@ func TestLooks(t *testing.T) {
 		require.False(t, text.Looks([]byte(s)), s)
 	}
 }
+
+// What a subgraph says of a value that it captures stays said, in text and in bytes.
+func TestInfoOfCapture(t *testing.T) {
+	src := `<
+   ir_version: 8,
+   opset_import: ["" : 17]
+>
+g (float[2] x, bool c) => (float[2] y) {
+   y = If (c) <else_branch: graph = b () => (float[2] r) {
+      r = Neg (x)
+   }, then_branch: graph = b () => (float[2] r) 
+      <float[2] x>
+{
+      r = Abs (x)
+   }>
+}
+`
+	m, err := text.Parse([]byte(src))
+	require.NoError(t, err)
+	require.Equal(t, src, printed(t, m))
+	require.Empty(t, difference(m, fixpoint(t, m)))
+}

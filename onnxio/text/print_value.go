@@ -83,8 +83,8 @@ func (p *printer) values(g *ir.Graph) []decl {
 	}
 	if u, ok := g.Extra.(keep.Unbound); ok {
 		for _, i := range u.Unbound() {
-			if v, _ := p.names.Named(g, i.Name); v != nil {
-				continue // somebody has the name now
+			if p.names.Owned(g, i.Name) {
+				continue
 			}
 			infos = append(infos, decl{name: i.Name, typ: i.Type, meta: i.Meta, q: i.Quant})
 		}
