@@ -145,6 +145,21 @@ func TestVerifyFinds(t *testing.T) {
 	})
 }
 
+// TestCallCycle finds a circle of calls, also through a subgraph, and none where two functions call a third.
+func TestCallCycle(t *testing.T) {
+	m := ir.NewModel(10, 1)
+	op := func(name string) ir.OpID { return ir.OpID{Domain: "local", Type: name} }
+	f, g, h := m.NewFunction(op("F")), m.NewFunction(op("G")), m.NewFunction(op("H"))
+	f.Graph.New(nil, g.ID(), nil)
+	f.Graph.New(nil, h.ID(), nil)
+	g.Graph.New(nil, h.ID(), nil)
+	require.Nil(t, m.CallCycle())
+	branch := h.Graph.NewSubgraph("then")
+	branch.New(nil, g.ID(), nil)
+	h.Graph.New(nil, ir.Op("If"), nil, ir.GraphAttr("then_branch", branch))
+	require.Equal(t, []*ir.Function{g, h}, m.CallCycle())
+}
+
 func TestCloneIsDeep(t *testing.T) {
 	m, cond, _ := captured(t)
 	c, values := m.CloneMap()

@@ -288,49 +288,12 @@ func (v *verifier) functions() error {
 		}
 		seen[f.ID()] = true
 	}
-	const onStack, done = 1, 2
-	state := map[*Function]int{}
-	var path []string
-	var visit func(f *Function) error
-	var walk func(g *Graph) error
-	walk = func(g *Graph) error {
-		for _, n := range g.nodes {
-			if n.dead {
-				continue
-			}
-			if c := v.bodies[n.op]; c != nil {
-				if err := visit(c); err != nil {
-					return err
-				}
-			}
-			for _, s := range n.Subgraphs() {
-				if err := walk(s); err != nil {
-					return err
-				}
-			}
+	if c := v.m.CallCycle(); c != nil {
+		names := make([]string, len(c))
+		for i, f := range c {
+			names[i] = f.Name
 		}
-		return nil
-	}
-	visit = func(f *Function) error {
-		switch state[f] {
-		case done:
-			return nil
-		case onStack:
-			return broken(9, f.Graph, "it calls itself: %s", strings.Join(append(path, f.Name), " > "))
-		}
-		state[f] = onStack
-		path = append(path, f.Name)
-		if err := walk(f.Graph); err != nil {
-			return err
-		}
-		path = path[:len(path)-1]
-		state[f] = done
-		return nil
-	}
-	for _, f := range v.m.Functions {
-		if err := visit(f); err != nil {
-			return err
-		}
+		return broken(9, c[0].Graph, "it calls itself: %s > %s", strings.Join(names, " > "), c[0].Name)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package text
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/internal/keep"
 	"github.com/onnxopt/onnxopt/internal/naming"
@@ -72,6 +73,9 @@ func (f *File) Model(o ReadOptions) (*ir.Model, error) {
 	main := b.graph(b.m.Main, nil, "", f.Graph)
 	for i, d := range f.Functions {
 		b.function(bodies[i], d)
+	}
+	if c := b.m.CallCycle(); c != nil {
+		b.fail(f.Functions[slices.Index(bodies, c[0])].Name.Pos, "function %s calls itself", clip(c[0].ID().String()))
 	}
 	for _, d := range f.Training {
 		b.training(main, d)

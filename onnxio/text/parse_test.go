@@ -56,6 +56,7 @@ func TestErrors(t *testing.T) {
 		{`<opset_import: ["" : 0]> g (x) => (x) { }`, `1:17: domain "" has version 0`},
 		{`<opset_import: ["" : 20, "ai.onnx" : 21]> g (x) => (x) { }`, `1:26: domain "ai.onnx" is imported in versions 20 and 21`},
 		{"g (x) => (x) { } F (a) => (a) { } F (a) => (a) { }", "1:35: function F is defined twice"},
+		{"g (x) => (x) { } F (a) => (b) { b = G (a) } G (a) => (b) { b = F (a) }", "1:18: function F calls itself"},
 		{"g (x) => (x) {\n}\n#! doc \"late\"\n", "3:1: nothing follows this note"},
 		{"g #! doc \"x\"\n (x) => (x) { }", "1:3: this note stands before '(', which cannot carry it"},
 		{"#! dok \"x\"\ng (x) => (x) { }", `1:1: unknown note dok "x"`},
