@@ -65,10 +65,16 @@ func (p *pooling) span(o, n, i int) (start, from, to int) {
 	return start, min(from, to), to
 }
 
-// planeFunc reduces the windows of a plane of h rows and w columns. Scratch holds twice the columns that a row of windows covers.
-type planeFunc func(scratch, dst, src []float32, h, w, oh, ow int)
+// A reduction combines the elements of each window: fold combines vectors element by element, and finish, if not nil, completes
+// rows of results, of which the first is row y.
+type reduction struct {
+	neutral float32
+	fold    func(dst, a, b []float32)
+	finish  func(rows []float32, y int)
+}
 
-func (p *pooling) executor(f planeFunc) executor {
+// executor reduces windows; reduce returns the reduction for pictures of a height and width.
+func (p *pooling) executor(reduce func(h, w, oh, ow int) reduction) executor {
 	return func(t *task) (*ir.Tensor, bool) {
 		x, v, ok := t.float(0)
 		if !ok || x.Rank() != 4 || len(v) == 0 {
@@ -85,13 +91,14 @@ func (p *pooling) executor(f planeFunc) executor {
 		if !ok {
 			return nil, false
 		}
+		r := reduce(h, w, oh, ow)
 		t.pool.For(int(s[0]*s[1]), max(1, grain/(h*w)), func(_, from, to int) {
-			scratch := make([]float32, 2*p.paddedWidth(ow))
+			scratch := p.newScratch(r, w, oh, ow)
 			for i := from; i < to; i++ {
 				if t.frame.run.ctx.Err() != nil {
 					return // the step reports it
 				}
-				f(scratch, dst[i*oh*ow:][:oh*ow], v[i*h*w:][:h*w], h, w, oh, ow)
+				p.plane(r, scratch, dst[i*oh*ow:][:oh*ow], v[i*h*w:][:h*w], h, w, oh, ow)
 			}
 		})
 		return result(dst, shape)
@@ -103,52 +110,112 @@ func prepareMaxPool(s *site) executor {
 	if !ok {
 		return nil
 	}
-	return p.executor(p.maxPlane)
-}
-
-// maxPlane takes the greatest element of each window; NaN wins, and a window of padding alone gives -Inf. The rows of a window
-// are folded into one, over which the columns are then folded: at every place, of which the stride picks some.
-func (p *pooling) maxPlane(scratch, dst, src []float32, h, w, oh, ow int) {
-	places := (ow-1)*p.stride[1] + 1
-	padded, folded := scratch[:p.paddedWidth(ow)], scratch[p.paddedWidth(ow):][:places]
-	for i := range padded {
-		padded[i] = float32(math.Inf(-1))
-	}
-	pad := min(p.pad[1], len(padded))
-	inner := padded[pad:]
-	inner = inner[:min(len(inner), w)]
-	for y := range oh {
-		start, from, to := p.span(y, h, 0)
-		row := func(k int) []float32 { return src[(start+k*p.dilation[0])*w:][:w] }
-		if from >= to {
-			for i := range inner {
-				inner[i] = float32(math.Inf(-1))
-			}
-		} else {
-			copy(inner, row(from))
-		}
-		for k := from + 1; k < to; k++ {
-			gemm.Maximum(inner, inner, row(k))
-		}
-		out := dst[y*ow:][:ow]
-		if p.stride[1] == 1 {
-			folded = out
-		}
-		copy(folded, padded)
-		for k := 1; k < p.kernel[1]; k++ {
-			gemm.Maximum(folded, folded, padded[k*p.dilation[1]:])
-		}
-		if s := p.stride[1]; s > 1 {
-			for i := range out {
-				out[i] = folded[i*s]
-			}
-		}
-	}
+	// NaN wins, and a window of padding alone gives -Inf.
+	return p.executor(func(_, _, _, _ int) reduction {
+		return reduction{neutral: float32(math.Inf(-1)), fold: gemm.Maximum}
+	})
 }
 
 // paddedWidth is the number of columns, padding included, that the windows of a row of ow cover.
 func (p *pooling) paddedWidth(ow int) int {
 	return (ow-1)*p.stride[1] + (p.kernel[1]-1)*p.dilation[1] + 1
+}
+
+// band is how many rows of results are computed at a time: so many that calls are long, so few that they stay in the cache.
+func (p *pooling) band(w, oh, ow int) int { return min(oh, max(1, 4096/max(w, p.paddedWidth(ow)))) }
+
+// newScratch makes three buffers for [pooling.plane], of which the second is full of neutral: its padding stays that.
+func (p *pooling) newScratch(r reduction, w, oh, ow int) []float32 {
+	each := p.band(w, oh, ow) * max(w, p.paddedWidth(ow))
+	scratch := make([]float32, 3*each)
+	fill(scratch[each:2*each], r.neutral)
+	return scratch
+}
+
+// plane reduces the windows of a plane of h rows and w columns, in bands of rows: the rows of the windows are folded into one
+// each, and over these the columns are, at every place, of which the stride picks some.
+func (p *pooling) plane(r reduction, scratch, dst, src []float32, h, w, oh, ow int) {
+	band, wide := p.band(w, oh, ow), p.paddedWidth(ow)
+	each := len(scratch) / 3
+	lines, folded := scratch[each:][:each], scratch[2*each:]
+	pad := min(p.pad[1], wide)
+	inner := min(wide-pad, w)
+	for y := 0; y < oh; y += band {
+		n := min(band, oh-y)
+		rows := scratch[:n*w]
+		p.foldRows(r, rows, src, y, h, w)
+		for i := range n {
+			copy(lines[i*wide+pad:][:inner], rows[i*w:])
+		}
+		all := lines
+		if d := p.dilation[1]; p.kernel[1] > 1 {
+			all = folded[:(n-1)*wide+(ow-1)*p.stride[1]+1]
+			r.fold(all, lines, lines[d:])
+			for k := 2; k < p.kernel[1]; k++ {
+				r.fold(all, all, lines[k*d:])
+			}
+		}
+		out := dst[y*ow:][:n*ow]
+		for i := range n {
+			row, from := out[i*ow:][:ow], all[i*wide:]
+			if p.stride[1] == 1 {
+				copy(row, from)
+				continue
+			}
+			for j := range row {
+				row[j] = from[j*p.stride[1]]
+			}
+		}
+		if r.finish != nil {
+			r.finish(out, y)
+		}
+	}
+}
+
+// foldRows folds the rows of src in the windows of rows y, y+1, ... of results into the rows of dst, each w wide.
+func (p *pooling) foldRows(r reduction, dst, src []float32, y, h, w int) {
+	n := len(dst) / w
+	if p.stride[0] > 1 {
+		for i := range n {
+			start, from, to := p.span(y+i, h, 0)
+			row := func(k int) []float32 { return src[(start+k*p.dilation[0])*w:][:w] }
+			out := dst[i*w:][:w]
+			switch {
+			case from >= to:
+				fill(out, r.neutral)
+			case from+1 == to:
+				copy(out, row(from))
+			default:
+				r.fold(out, row(from), row(from+1))
+			}
+			for k := from + 2; k < to; k++ {
+				r.fold(out, out, row(k))
+			}
+		}
+		return
+	}
+	// Row k of the window of result row y+i is row shift(k)+i of src. One that is inside for all of them comes first.
+	shift := func(k int) int { return y - p.pad[0] + k*p.dilation[0] }
+	done := min(p.kernel[0]-1, max(0, (p.pad[0]-y+p.dilation[0]-1)/p.dilation[0]))
+	if first := shift(done); first >= 0 && first+n <= h {
+		copy(dst, src[first*w:])
+	} else {
+		fill(dst, r.neutral)
+		done = -1
+	}
+	for k := range p.kernel[0] {
+		first := shift(k)
+		if from, to := max(0, -first), min(n, h-first); from < to && k != done {
+			out := dst[from*w : to*w]
+			r.fold(out, out, src[(first+from)*w:])
+		}
+	}
+}
+
+func fill(x []float32, v float32) {
+	for i := range x {
+		x[i] = v
+	}
 }
 
 func prepareAveragePool(s *site) executor {
@@ -157,34 +224,30 @@ func prepareAveragePool(s *site) executor {
 		return nil
 	}
 	withPad := s.Int("count_include_pad", 0) != 0
-	return p.executor(func(_, dst, src []float32, h, w, oh, ow int) { p.averagePlane(dst, src, h, w, oh, ow, withPad) })
+	return p.executor(func(h, w, oh, ow int) reduction {
+		counts := p.counts(h, w, oh, ow, withPad)
+		return reduction{fold: gemm.Add, finish: func(rows []float32, y int) { gemm.Div(rows, rows, counts[y*ow:]) }}
+	})
 }
 
-// averagePlane is the mean of each window, summed in float64 in row-major order as the kernel does.
-func (p *pooling) averagePlane(dst, src []float32, h, w, oh, ow int, withPad bool) {
+// counts are how many elements the window of each result has, padding among them or not.
+func (p *pooling) counts(h, w, oh, ow int, withPad bool) []float32 {
+	counts, columns := make([]float32, oh*ow), make([]int, ow)
+	for x := range columns {
+		_, x0, x1 := p.span(x, w, 1)
+		columns[x] = max(0, x1-x0)
+	}
 	for y := range oh {
-		top, y0, y1 := p.span(y, h, 0)
-		for x := range ow {
-			left, x0, x1 := p.span(x, w, 1)
-			sum, n := 0.0, max(0, y1-y0)*max(0, x1-x0)
-			for j := y0; j < y1 && x0 < x1; j++ {
-				row := src[(top+j*p.dilation[0])*w:][:w]
-				if p.dilation[1] == 1 {
-					for _, e := range row[left+x0 : left+x1] {
-						sum += float64(e)
-					}
-					continue
-				}
-				for i := x0; i < x1; i++ {
-					sum += float64(row[left+i*p.dilation[1]])
-				}
-			}
+		_, y0, y1 := p.span(y, h, 0)
+		for x, n := range columns {
 			if withPad {
-				n = p.kernel[0] * p.kernel[1]
+				counts[y*ow+x] = float32(p.kernel[0] * p.kernel[1])
+			} else {
+				counts[y*ow+x] = float32(n * max(0, y1-y0))
 			}
-			dst[y*ow+x] = float32(sum / float64(n))
 		}
 	}
+	return counts
 }
 
 func prepareGlobalAveragePool(*site) executor {
@@ -204,13 +267,20 @@ func prepareGlobalAveragePool(*site) executor {
 		n := len(v) / len(dst)
 		t.pool.For(len(dst), max(1, grain/n), func(_, from, to int) {
 			for i := from; i < to; i++ {
-				sum := 0.0
-				for _, e := range v[i*n:][:n] {
-					sum += float64(e)
-				}
-				dst[i] = float32(sum / float64(n))
+				dst[i] = float32(total(v[i*n:][:n]) / float64(n))
 			}
 		})
 		return result(dst, shape)
 	}
+}
+
+// total is the sum, of float32 within stretches and of float64 between them, so that its error does not grow with the length.
+func total(x []float32) float64 {
+	const stretch = 1024
+	sum := 0.0
+	for len(x) > stretch {
+		sum += float64(gemm.Sum(x[:stretch]))
+		x = x[stretch:]
+	}
+	return sum + float64(gemm.Sum(x))
 }

@@ -98,7 +98,7 @@ func (c *Conv) Scratch(h, w, workers int) int {
 	if c.depthwise() {
 		return workers * pl.depthwiseLen()
 	}
-	return c.p.In*pl.channel + pl.slack + workers*pl.outLen
+	return c.scratch(pl, workers)
 }
 
 // Run computes dst = clamp(conv(src) + bias) for n images of height h and width w. Src is [n][In][h][w], dst is
@@ -140,13 +140,8 @@ func (c *Conv) runPointwise(dst, src []float32, n int, scratch []float32, pool *
 
 func (c *Conv) runImplicit(dst, src []float32, h, w int, scratch []float32, pool *par.Pool) {
 	pl := c.plan(h, w)
-	copied := scratch[:c.p.In*pl.channel+pl.slack]
-	pool.For(c.p.In, 1, func(_, lo, hi int) {
-		for i := lo; i < hi; i++ {
-			channel := copied[i*pl.channel:][:pl.channel]
-			clear(channel)
-			split(pl, c.kernel, channel, src[i*h*w:][:h*w])
-		}
+	c.run(pl, c.bias, dst, scratch, pool, func(_ int, ch *convChunk, channel int, copied []float32) {
+		pad(pl, ch, copied, 0)
+		split(pl, ch, c.kernel, copied, src[channel*h*w:][ch.from*w:ch.to*w])
 	})
-	c.multiply(pl, c.bias, dst, copied, scratch[len(copied):], pool)
 }

@@ -96,35 +96,61 @@ func TestConv(t *testing.T) {
 				if len(src) > 0 && r.IntN(8) == 0 {
 					src[r.IntN(len(src))] = float32(math.NaN())
 				}
-				want := convNaive(&p, weights, bias, src, n, h, w)
-				c, err := newConv(kernel, p, weights, bias)
-				if err != nil {
-					t.Fatal(err)
-				}
-				var first []float32
-				for workers := 1; workers <= 3; workers++ {
-					scratch, checkScratch := guarded[float32](t, c.Scratch(h, w, workers))
-					for i := range scratch {
-						scratch[i] = float32(math.NaN()) // what a previous user left
-					}
-					dst, check := guarded[float32](t, len(want))
-					c.Run(dst, src, n, h, w, scratch, par.New(workers))
-					check()
-					checkScratch()
-					for i := range want {
-						if !near(dst[i], want[i], len(weights)/p.Out) {
-							t.Fatalf("%+v, %d of %dx%d, %d workers: element %d is %v, want %v", p, n, h, w, workers, i, dst[i], want[i])
-						}
-						if workers > 1 && math.Float32bits(dst[i]) != math.Float32bits(first[i]) {
-							t.Fatalf("%+v: element %d is %v with %d workers, %v with one", p, i, dst[i], workers, first[i])
-						}
-					}
-					if workers == 1 {
-						first = append([]float32(nil), dst...)
-					}
-				}
+				checkConv(t, kernel, p, weights, bias, src, n, h, w)
 			}
 		})
+	}
+}
+
+// checkConv compares with the definition, and the numbers of workers with each other.
+func checkConv(t *testing.T, kernel *microkernel, p ConvParams, weights, bias, src []float32, n, h, w int) {
+	t.Helper()
+	want := convNaive(&p, weights, bias, src, n, h, w)
+	c, err := newConv(kernel, p, weights, bias)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first []float32
+	for workers := 1; workers <= 3; workers++ {
+		scratch, checkScratch := guarded[float32](t, c.Scratch(h, w, workers))
+		for i := range scratch {
+			scratch[i] = float32(math.NaN()) // what a previous user left
+		}
+		dst, check := guarded[float32](t, len(want))
+		c.Run(dst, src, n, h, w, scratch, par.New(workers))
+		check()
+		checkScratch()
+		for i := range want {
+			if !near(dst[i], want[i], len(weights)/p.Out) {
+				t.Fatalf("%+v, %d of %dx%d, %d workers: element %d is %v, want %v", p, n, h, w, workers, i, dst[i], want[i])
+			}
+			if workers > 1 && math.Float32bits(dst[i]) != math.Float32bits(first[i]) {
+				t.Fatalf("%+v: element %d is %v with %d workers, %v with one", p, i, dst[i], workers, first[i])
+			}
+		}
+		if workers == 1 {
+			first = append([]float32(nil), dst...)
+		}
+	}
+}
+
+// TestConvChunks has copies that are too large to be made at once.
+func TestConvChunks(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	kernel := float32Best
+	for range 12 {
+		p := ConvParams{In: 160, Out: 3, Groups: 1, Kernel: [2]int{1 + r.IntN(5), 1 + r.IntN(3)}, Stride: [2]int{1 + r.IntN(2), 1 + r.IntN(2)},
+			Dilation: [2]int{1 + r.IntN(3), 1}, Pad: [4]int{r.IntN(9), r.IntN(3), r.IntN(9), r.IntN(3)}}
+		h, w := 90+r.IntN(40), 90+r.IntN(40)
+		weights, src := fill(r, make([]float32, p.Out*p.In*p.Kernel[0]*p.Kernel[1])), fill(r, make([]float32, p.In*h*w))
+		c, err := newConv(kernel, p, weights, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(c.plan(h, w).chunks); n < 2 {
+			t.Fatalf("%+v, %dx%d: %d chunk", p, h, w, n)
+		}
+		checkConv(t, kernel, p, weights, nil, src, 1, h, w)
 	}
 }
 

@@ -7,18 +7,44 @@ import "unsafe"
 // The input is copied with padding, and split by stride: of each channel, the rows and columns whose index has the same
 // remainder by the stride form a plane of hq by wq, so that for every kernel position the inputs of consecutive outputs are
 // consecutive in one plane, whatever the stride. Output (y, x) is column y*wq+x of the product.
+//
+// A large copy is made and used in parts, each for a chunk of output rows.
 type convPlan struct {
 	h, w, oh, ow int
 	p            *ConvParams
 	hq, wq       int
-	ys, xs       []int // remainders that occur, which number the planes
+	chunkRows    int // output rows of a chunk
+	chunks       []convChunk
 	channel      int   // elements of a channel's planes
 	slack        int   // elements that kernels may read past the last plane
 	offsets      []int // bytes from an output's first input, by channel of a group and kernel position
-	band         int   // output rows of a block
+	band         int   // output rows of a block, which divide a chunk
+	together     bool  // as one run of columns
 	outRows      int   // output channels of a block
 	outLen       int   // elements of a block's buffer
 }
+
+// A convChunk is the part of the copy from which rows y to y+rows of the result are computed. It needs rows from to to of the
+// input.
+type convChunk struct {
+	y, rows  int
+	from, to int
+	planes   []convPlane
+}
+
+// A convPlane is one plane of every channel: rows y0 to y1 and columns x0 to x1 are the input's, from the element first of the
+// chunk's on, with the stride between them, and the rest is padding.
+type convPlane struct {
+	y0, y1, x0, x1 int
+	first          int
+}
+
+// A copy of more than copyBytes is made in chunks of chunkBytes, which stay in the second-level cache beside what else the product
+// uses. Smaller ones are as fast from the third level as the weights, which every chunk reads again.
+const (
+	copyBytes  = 2 << 20
+	chunkBytes = 512 << 10
+)
 
 // plan returns the plan for a size; the last one is kept.
 func (c *convCore[T]) plan(h, w int) *convPlan {
@@ -51,13 +77,41 @@ func (c *convCore[T]) newPlan(h, w int) *convPlan {
 	}
 	ys, yn, yf := along(0)
 	xs, xn, xf := along(1)
-	pl.ys, pl.xs = ys, xs
-	pl.hq, pl.wq = pl.oh+yf[len(yf)-1], pl.ow+xf[len(xf)-1]
+	below := yf[len(yf)-1] // rows of a plane that the last output row adds
+	pl.wq = pl.ow + xf[len(xf)-1]
+	nr := c.kernel.nr()
+	k := p.In / p.Groups
+	pl.chooseBlock(p.Out/p.Groups, k*p.Kernel[0]*p.Kernel[1]*c.repeat, c.kernel.mr(), nr)
+	pl.chunkRows = pl.oh
+	row := p.In * len(ys) * len(xs) * pl.wq * int(unsafe.Sizeof(float32(0)))
+	// Depthwise convolutions copy one channel at a time.
+	if most := max(2*below, chunkBytes/row-below, pl.band); k > 1 && (pl.oh+below)*row > copyBytes && most < pl.oh {
+		pl.chunkRows = most / pl.band * pl.band
+	}
+	pl.hq = pl.chunkRows + below
 	plane := pl.hq * pl.wq
 	pl.channel = len(ys) * len(xs) * plane
-	nr := c.kernel.nr()
 	pl.slack = 2 * nr
-	k := p.In / p.Groups
+	for y := 0; y < pl.oh; y += pl.chunkRows {
+		ch := convChunk{y: y, rows: min(pl.chunkRows, pl.oh-y)}
+		top := y*p.Stride[0] - p.Pad[0]
+		ch.from = min(h, max(0, top))
+		ch.to = max(ch.from, min(h, top+(ch.rows-1)*p.Stride[0]+(p.Kernel[0]-1)*p.Dilation[0]+1))
+		for _, ry := range ys {
+			for _, rx := range xs {
+				var q convPlane
+				q.y0, q.y1 = inside(ch.rows+below, ch.to, top+ry, p.Stride[0])
+				q.x0, q.x1 = inside(pl.wq, w, rx-p.Pad[1], p.Stride[1])
+				if q.y0 == q.y1 || q.x0 == q.x1 {
+					q = convPlane{}
+				} else {
+					q.first = (top+ry+q.y0*p.Stride[0]-ch.from)*w + q.x0*p.Stride[1] + rx - p.Pad[1]
+				}
+				ch.planes = append(ch.planes, q)
+			}
+		}
+		pl.chunks = append(pl.chunks, ch)
+	}
 	pl.offsets = make([]int, 0, k*p.Kernel[0]*p.Kernel[1])
 	for ch := range k {
 		for ky := range p.Kernel[0] {
@@ -71,55 +125,98 @@ func (c *convCore[T]) newPlan(h, w int) *convPlan {
 	for range c.repeat - 1 {
 		pl.offsets = append(pl.offsets, pl.offsets[:once]...)
 	}
-	pl.chooseBlock(p.Out/p.Groups, c.kernel.mr(), nr)
 	return pl
 }
 
-// chooseBlock picks the band of output rows that wastes the fewest columns in tiles, among those of about blockN columns, and
-// as many channels as keep a block of weights and one of results in the second-level cache.
-func (pl *convPlan) chooseBlock(m, mr, nr int) {
-	most := min(pl.oh, max(1, (blockN+blockN/4)/pl.wq))
-	least := max(1, min(most, blockN/2/pl.wq))
-	best := -1
-	for band := least; band <= most; band++ {
-		tiles := func(rows int) int {
-			if rows == 0 {
-				return 0
-			}
-			return roundUp((rows-1)*pl.wq+pl.ow, nr/2)
+// copyLen returns the elements of a chunk's copy.
+func (pl *convPlan) copyLen() int { return pl.p.In*pl.channel + pl.slack }
+
+// chooseBlock picks the band of output rows, of about blockN columns, that costs least, and as many channels as keep a block of
+// weights and one of results in the second-level cache. A band is either one run of columns, of which those between two output
+// rows are dropped afterwards, or a run for each output row. Costs are in multiplications of vectors: columns wasted in tiles
+// count, and so does dropping.
+func (pl *convPlan) chooseBlock(m, k, mr, nr int) {
+	const (
+		perTile   = 2  // beside the multiplications of a vector of a tile
+		perVector = 6  // for a vector that is moved
+		perBand   = 24 // beside reading the weights
+		perWeight = 8  // share of a multiplication
+	)
+	lanes := nr / 2
+	vectors := func(n int) int { return roundUp(n, lanes) / lanes }
+	tiles := func(n int) int { // a tile of one vector takes three quarters of one of two
+		v := vectors(n)
+		return (2*v + v%2) * (k + perTile) / 2
+	}
+	cost := func(rows int, together bool) int {
+		c := k/perWeight + perBand
+		switch {
+		case rows == 0:
+			return 0
+		case !together:
+			return c + rows*tiles(pl.ow)
+		case pl.wq == pl.ow:
+			return c + tiles(rows*pl.ow)
 		}
-		cost := pl.oh/band*tiles(band) + tiles(pl.oh%band)
-		if best < 0 || cost <= best {
-			best, pl.band = cost, band
+		return c + tiles((rows-1)*pl.wq+pl.ow) + rows*vectors(pl.ow)*perVector
+	}
+	most := min(pl.oh, max(1, (blockN+blockN/4)/pl.wq))
+	best := -1
+	for band := max(1, min(most, blockN/2/pl.wq)); band <= most; band++ {
+		for _, together := range []bool{false, true} {
+			if c := pl.oh/band*cost(band, together) + cost(pl.oh%band, together); best < 0 || c <= best {
+				best, pl.band, pl.together = c, band, together
+			}
 		}
 	}
 	pl.outRows = min(roundUp(m, mr), roundUp(192, mr))
 	pl.outLen = 0
-	if pl.wq != pl.ow {
+	if pl.buffered() {
 		pl.outLen = pl.outRows*roundUp(pl.band*pl.wq, 8) + 8
 	}
 }
 
-// whole reports whether a channel's planes are the channel as it is.
+// buffered reports whether a band is computed with columns between output rows, to be dropped.
+func (pl *convPlan) buffered() bool { return pl.together && pl.wq != pl.ow }
+
+// whole reports whether a channel's planes are consecutive rows of the channel.
 func (pl *convPlan) whole() bool {
-	return pl.hq == pl.h && pl.wq == pl.w && pl.p.Stride == [2]int{1, 1} && pl.p.Pad == [4]int{}
+	return pl.wq == pl.w && pl.p.Stride == [2]int{1, 1} && pl.p.Pad == [4]int{}
 }
 
-// split copies one channel into its planes, whose padding is set already.
-func split[T float32 | int32](pl *convPlan, kernel *microkernel, dst, src []T) {
+// split copies the chunk's rows of one channel into its planes, whose padding is set already.
+func split[T float32 | int32](pl *convPlan, ch *convChunk, kernel *microkernel, dst, src []T) {
 	sy, sx := pl.p.Stride[0], pl.p.Stride[1]
-	for _, ry := range pl.ys {
-		y0, y1 := inside(pl.hq, pl.h, ry-pl.p.Pad[0], sy)
-		for _, rx := range pl.xs {
-			plane := dst[:pl.hq*pl.wq]
-			dst = dst[len(plane):]
-			x0, x1 := inside(pl.wq, pl.w, rx-pl.p.Pad[1], sx)
-			if y0 == y1 || x0 == x1 {
-				continue
-			}
-			first := (y0*sy+ry-pl.p.Pad[0])*pl.w + x0*sx + rx - pl.p.Pad[1]
-			splitPlane(kernel, plane[y0*pl.wq+x0:], src[first:], y1-y0, x1-x0, pl.wq, sy*pl.w, sx)
+	size := pl.hq * pl.wq
+	for i := range ch.planes {
+		if q := &ch.planes[i]; q.y0 < q.y1 {
+			splitPlane(kernel, dst[i*size+q.y0*pl.wq+q.x0:], src[q.first:], q.y1-q.y0, q.x1-q.x0, pl.wq, sy*pl.w, sx)
 		}
+	}
+}
+
+// pad sets the padding of one channel's planes.
+func pad[T float32 | int32](pl *convPlan, ch *convChunk, dst []T, v T) {
+	size := pl.hq * pl.wq
+	for i := range ch.planes {
+		q, plane := &ch.planes[i], dst[i*size:][:size]
+		if q.y0 == q.y1 {
+			setAll(plane, v)
+			continue
+		}
+		setAll(plane[:q.y0*pl.wq+q.x0], v)
+		if between := pl.wq - (q.x1 - q.x0); between > 0 { // from the end of a row to the beginning of the next
+			for y := q.y0; y < q.y1-1; y++ {
+				setAll(plane[y*pl.wq+q.x1:][:between], v)
+			}
+		}
+		setAll(plane[(q.y1-1)*pl.wq+q.x1:], v)
+	}
+}
+
+func setAll[T any](dst []T, v T) {
+	for i := range dst {
+		dst[i] = v
 	}
 }
 

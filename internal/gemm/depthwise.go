@@ -34,15 +34,15 @@ func (c *Conv) runDepthwise(dst, src []float32, h, w int, scratch []float32, poo
 	if !c.p.Clamp {
 		lo, hi = negativeInf, positiveInf
 	}
-	each := pl.depthwiseLen()
+	each, all := pl.depthwiseLen(), &pl.chunks[0]
 	grain := max(1, c.p.In/(4*pool.Workers()))
 	pool.For(c.p.In, grain, func(worker, from, to int) {
 		mine := scratch[worker*each:][:each]
 		row := mine[pl.channel+pl.slack:]
 		a := &depthwiseArgs{src: unsafe.Pointer(&mine[0]), srcStride: 4 * pl.wq, dstStride: 4 * pl.ow, offsets: &pl.offsets[0], taps: taps, lo: lo, hi: hi}
-		clear(mine[:pl.channel]) // the padding stays zero from one channel to the next
+		pad(pl, all, mine[:pl.channel], 0) // stays from one channel to the next
 		for ch := from; ch < to; ch++ {
-			split(pl, c.kernel, mine[:pl.channel], src[ch*h*w:][:h*w])
+			split(pl, all, c.kernel, mine[:pl.channel], src[ch*h*w:][all.from*w:all.to*w])
 			for o := ch * multiplier; o < (ch+1)*multiplier; o++ {
 				a.weights = &c.taps[o*taps]
 				a.bias = c.bias[o/multiplier*c.biasLen+o%multiplier]

@@ -30,17 +30,54 @@ func (c *convCore[T]) setBias(bias []T) {
 	}
 }
 
-// multiply computes all output channels of one image from the copy; outs is scratch for each worker.
-func (c *convCore[T]) multiply(pl *convPlan, bias, dst, copied, outs []T, pool *par.Pool) {
+// scratch returns the elements that run needs.
+func (c *convCore[T]) scratch(pl *convPlan, workers int) int {
+	copies := 1
+	if pl.apart(workers) {
+		copies = workers
+	}
+	return copies*pl.copyLen() + workers*pl.outLen
+}
+
+// apart reports whether each of several workers takes chunks of its own, or all work on one chunk.
+func (pl *convPlan) apart(workers int) bool { return workers > 1 && len(pl.chunks) >= 2*workers }
+
+// run computes all output channels of one image. Load copies one channel of a chunk.
+func (c *convCore[T]) run(pl *convPlan, bias, dst, scratch []T, pool *par.Pool, load func(worker int, ch *convChunk, channel int, copied []T)) {
+	workers, size := pool.Workers(), pl.copyLen()
+	chunk := func(worker int, ch *convChunk, copied, outs []T, pool *par.Pool) {
+		pool.For(c.p.In, 1, func(w, lo, hi int) {
+			for i := lo; i < hi; i++ {
+				load(worker+w, ch, i, copied[i*pl.channel:][:pl.channel])
+			}
+		})
+		c.multiply(pl, ch, bias, dst, copied, outs, pool)
+	}
+	if !pl.apart(workers) {
+		for i := range pl.chunks {
+			chunk(0, &pl.chunks[i], scratch[:size], scratch[size:], pool)
+		}
+		return
+	}
+	outs := scratch[workers*size:]
+	pool.For(len(pl.chunks), 1, func(w, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			chunk(w, &pl.chunks[i], scratch[w*size:][:size], outs[w*pl.outLen:], nil)
+		}
+	})
+}
+
+// multiply computes a chunk's rows of all output channels from the copy; outs is scratch for each worker.
+func (c *convCore[T]) multiply(pl *convPlan, ch *convChunk, bias, dst, copied, outs []T, pool *par.Pool) {
 	m, k := c.p.Out/c.p.Groups, c.p.In/c.p.Groups
-	down, across := (m+pl.outRows-1)/pl.outRows, (pl.oh+pl.band-1)/pl.band
+	down, across := (m+pl.outRows-1)/pl.outRows, (ch.rows+pl.band-1)/pl.band
 	pool.For(c.p.Groups*across*down, 1, func(worker, lo, hi int) {
 		t := &tile{single: m == 1}
 		setClamp(t, T(c.p.Lo), T(c.p.Hi))
 		for x := lo; x < hi; x++ {
 			g, y, i := x/(across*down), x/down%across*pl.band, x%down*pl.outRows
 			rows := min(pl.outRows, m-i)
-			b := convBlock[T]{conv: c, bias: bias[g*c.biasLen:], plan: pl, group: g, y: y, height: min(pl.band, pl.oh-y), row: i, rows: rows}
+			b := convBlock[T]{conv: c, bias: bias[g*c.biasLen:], plan: pl, group: g, y: ch.y + y, height: min(pl.band, ch.rows-y), row: i, rows: rows}
 			b.in = copied[g*k*pl.channel+y*pl.wq:]
 			b.run(t, dst[(g*m+i)*pl.oh*pl.ow:][:rows*pl.oh*pl.ow], outs[worker*pl.outLen:][:pl.outLen])
 		}
@@ -59,29 +96,33 @@ type convBlock[T float32 | int32] struct {
 }
 
 // run computes the block into dst, which begins with the block's first channel. Where the copy's rows are wider than the
-// result's, it computes the columns between them, too, into buffer, and drops them.
+// result's and the band is computed together, the columns between output rows are computed, too, into buffer, and dropped.
 func (b *convBlock[T]) run(t *tile, dst, buffer []T) {
 	pl := b.plan
-	cols := (b.height-1)*pl.wq + pl.ow
 	plane := pl.oh * pl.ow
-	if pl.wq == pl.ow {
-		b.product(t, dst[b.y*pl.ow:], plane, cols)
+	if !pl.buffered() {
+		b.product(t, dst[b.y*pl.ow:], plane)
 		return
 	}
-	stride := roundUp(cols, 8)
-	b.product(t, buffer, stride, cols)
+	stride := roundUp((b.height-1)*pl.wq+pl.ow, 8)
+	b.product(t, buffer, stride)
 	for r := range b.rows {
 		compact(b.conv.kernel, dst[r*plane+b.y*pl.ow:][:b.height*pl.ow], buffer[r*stride:], b.height, pl.ow, pl.wq)
 	}
 }
 
-func (b *convBlock[T]) product(t *tile, out []T, stride, cols int) {
-	kernel, a := b.conv.kernel, b.conv.weights[b.group]
+// product computes the block's channels, which are stride apart in out.
+func (b *convBlock[T]) product(t *tile, out []T, stride int) {
+	pl, kernel, a := b.plan, b.conv.kernel, b.conv.weights[b.group]
 	mr, nr := kernel.mr(), kernel.nr()
+	runs, cols := b.height, pl.ow
+	if pl.together {
+		runs, cols = 1, (b.height-1)*pl.wq+pl.ow
+	}
 	t.aRow, t.aStep, t.cRow = 4, 4*mr, 4*stride
 	for p0 := 0; p0 < a.k; p0 += blockK {
 		t.k = min(blockK, a.k-p0)
-		t.offsets = &b.plan.offsets[p0]
+		t.offsets = &pl.offsets[p0]
 		t.flags, t.rowBias = 0, nil
 		if p0 > 0 {
 			t.flags |= flagAccumulate
@@ -96,10 +137,12 @@ func (b *convBlock[T]) product(t *tile, out []T, stride, cols int) {
 			if last {
 				t.rowBias = unsafe.Pointer(&b.bias[row])
 			}
-			for q := 0; q < cols; q += nr {
-				t.b = unsafe.Pointer(&b.in[q])
-				t.c = unsafe.Pointer(&out[i*stride+q])
-				kernel.run(t, min(mr, b.rows-i), min(nr, cols-q))
+			for y := range runs {
+				for q := 0; q < cols; q += nr {
+					t.b = unsafe.Pointer(&b.in[y*pl.wq+q])
+					t.c = unsafe.Pointer(&out[i*stride+y*pl.ow+q])
+					kernel.run(t, min(mr, b.rows-i), min(nr, cols-q))
+				}
 			}
 		}
 	}

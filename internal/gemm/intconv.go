@@ -86,7 +86,7 @@ func (c *IntConv) Scratch(h, w, workers int) int {
 		return c.in*h*w + c.floats.Scratch(h, w, workers)
 	}
 	pl := c.plan(h, w)
-	return len(c.bias) + c.p.In*pl.channel + pl.slack + workers*(pl.outLen+h*w)
+	return len(c.bias) + c.scratch(pl, workers) + workers*h*w
 }
 
 // RunIntConv computes dst = conv(src - zero) + bias for n images of height h and width w, with padding that stands for zero.
@@ -115,56 +115,50 @@ func RunIntConv[T Integer](c *IntConv, dst []int32, src []T, zero T, n, h, w int
 	for o, s := range c.sums {
 		bias[o/m*c.biasLen+o%m] -= z * s
 	}
-	copied, rest := rest[:c.p.In*pl.channel+pl.slack], rest[c.p.In*pl.channel+pl.slack:]
-	planes, outs := rest[:pool.Workers()*h*w], rest[pool.Workers()*h*w:]
-	pad := make([]int32, 1)
+	planes, rest := rest[:pool.Workers()*h*w], rest[pool.Workers()*h*w:]
+	var padding int32
 	for q := range c.kernel.group {
-		putInt(&pad[0], c.kernel.group, q, int16(z))
+		putInt(&padding, c.kernel.group, q, int16(z))
 	}
 	k, groups := c.in/c.p.Groups, c.p.In/c.p.Groups
 	for i := range n {
 		s := src[i*in:][:in]
-		pool.For(c.p.In, 1, func(worker, lo, hi int) {
-			plane := planes[worker*h*w:][:h*w]
-			for x := lo; x < hi; x++ {
-				first := x % groups * c.kernel.group // channel within the group of the convolution
-				count := min(c.kernel.group, k-first)
-				channel := copied[x*pl.channel:][:pl.channel]
-				if pl.whole() {
-					interleave(c.kernel, channel, s[(x/groups*k+first)*h*w:], h*w, count, flip)
-					continue
-				}
-				for j := range channel {
-					channel[j] = pad[0]
-				}
-				if h*w > 0 {
-					interleave(c.kernel, plane, s[(x/groups*k+first)*h*w:], h*w, count, flip)
-					split(pl, c.kernel, channel, plane)
-				}
+		c.run(pl, bias, dst[i*out:][:out], rest, pool, func(worker int, ch *convChunk, channel int, copied []int32) {
+			first := channel % groups * c.kernel.group // within the group of the convolution
+			count := min(c.kernel.group, k-first)
+			from, size := s[(channel/groups*k+first)*h*w+ch.from*w:], (ch.to-ch.from)*w
+			if pl.whole() {
+				interleave(c.kernel, copied, from, h*w, size, count, flip)
+				return
+			}
+			pad(pl, ch, copied, padding)
+			if size > 0 {
+				plane := planes[worker*h*w:][:size]
+				interleave(c.kernel, plane, from, h*w, size, count, flip)
+				split(pl, ch, c.kernel, copied, plane)
 			}
 		})
-		c.multiply(pl, bias, dst[i*out:][:out], copied, outs, pool)
 	}
 }
 
-// interleave sets each of n groups to the bytes of count rows of n bytes, with some bits flipped. What it leaves in the rest of
-// a group is multiplied with zero.
-func interleave[T Integer](kernel *microkernel, dst []int32, src []T, n, count int, flip uint8) {
+// interleave sets each of n groups to the bytes of count rows that are stride bytes apart, with some bits flipped. What it leaves
+// in the rest of a group is multiplied with zero.
+func interleave[T Integer](kernel *microkernel, dst []int32, src []T, stride, n, count int, flip uint8) {
 	group := kernel.group
 	if count == group {
 		bits := uint32(flip) * 0x01010101
 		if group == 2 {
 			bits = uint32(flip) * 0x00010001
 		}
-		_ = src[count*n-1]
-		if interleaveFast(kernel, dst, unsafe.Pointer(&src[0]), n, n, bits) {
+		_ = src[(count-1)*stride+n-1]
+		if interleaveFast(kernel, dst, unsafe.Pointer(&src[0]), n, stride, bits) {
 			return
 		}
 	}
 	for j := range n {
 		dst[j] = 0
 		for q := range count {
-			putInt(&dst[j], group, q, int16(uint8(src[q*n+j])^flip))
+			putInt(&dst[j], group, q, int16(uint8(src[q*stride+j])^flip))
 		}
 	}
 }
