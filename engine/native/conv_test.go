@@ -58,3 +58,51 @@ func TestConvDeep(t *testing.T) {
 			in: []*ir.Tensor{r.tensor(false, 1, 300, 9, 11), r.tensor(false, 13, 300, k, k), r.tensor(false, 13)}}
 	})
 }
+
+func TestConvTranspose(t *testing.T) {
+	many(t, 200, func(r source) single {
+		axes := either(r, 1, 2, 2, 2, 3)
+		group := either(r, int64(1), 1, 2, 3)
+		xs, ws := []int64{r.size(1, 2), r.size(1, 5) * group}, []int64{0, r.size(1, 9)}
+		ws[0] = xs[1]
+		s := single{op: "ConvTranspose", opset: 11}
+		var strides, dilations, pads, extra, want []int64
+		for range axes {
+			xs, ws = append(xs, r.size(1, 14)), append(ws, r.size(1, 4))
+			strides, dilations = append(strides, r.size(1, 3)), append(dilations, either(r, int64(1), 1, 2))
+			extra, want = append(extra, r.size(0, 1)), append(want, r.size(1, 20))
+		}
+		if r.IntN(3) == 0 {
+			strides, dilations = ws[2:], nil
+		}
+		for range 2 * axes {
+			pads = append(pads, r.size(0, 2)*r.size(0, 1))
+		}
+		if r.IntN(4) > 0 {
+			s.attrs = append(s.attrs, ir.IntsAttr("strides", strides))
+		}
+		if r.IntN(2) == 0 && dilations != nil {
+			s.attrs = append(s.attrs, ir.IntsAttr("dilations", dilations))
+		}
+		if r.IntN(3) == 0 {
+			s.attrs = append(s.attrs, ir.IntsAttr("output_padding", extra))
+		}
+		if r.IntN(4) == 0 {
+			s.attrs = append(s.attrs, ir.IntsAttr("output_shape", want))
+		}
+		if auto := either(r, "", "", "", "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"); auto != "" {
+			s.attrs = append(s.attrs, ir.StringAttr("auto_pad", auto))
+		} else if r.IntN(2) == 0 {
+			s.attrs = append(s.attrs, ir.IntsAttr("pads", pads))
+		}
+		s.attrs = append(s.attrs, ir.IntAttr("group", group))
+		if r.IntN(20) == 0 { // does not fit
+			ws[0]++
+		}
+		s.in = []*ir.Tensor{r.tensor(r.IntN(8) == 0, xs...), r.tensor(false, ws...)}
+		if r.IntN(2) == 0 {
+			s.in = append(s.in, r.tensor(false, ws[1]*group))
+		}
+		return s
+	})
+}

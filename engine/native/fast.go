@@ -52,7 +52,7 @@ func (s *site) given(i int) bool { return i < len(s.in) && s.in[i] != omitted }
 // executors returns what is prepared for the nodes of the default domain. Nodes stay separate.
 func executors() *accelerators {
 	m := map[string]prepare{
-		"Conv": prepareConv, "MatMul": prepareMatMul, "Gemm": prepareGemm,
+		"Conv": prepareConv, "ConvTranspose": prepareConvTranspose, "MatMul": prepareMatMul, "Gemm": prepareGemm,
 		"Add": binary(add()), "Sub": binary(sub()), "Mul": binary(mul()), "Div": binary(div()),
 		"Sum":  prepareSum,
 		"Relu": prepareRelu, "Clip": prepareClip,

@@ -14,6 +14,8 @@ type array interface {
 	copy(dst int, src array, at, n int)
 	// gather moves n elements of src at at, at+step, ... to dst, dst+dstep, ...
 	gather(dst, dstep int, src array, at, step, n int)
+	// pick moves the elements of src at at+idx[0], at+idx[1], ... to dst on.
+	pick(dst int, src array, at int, idx []int)
 	// choose sets n elements from dst on: from x where cond is set, else from y.
 	choose(dst int, cond []uint8, cat, cstep int, x array, xat, xstep int, y array, yat, ystep, n int)
 	// make allocates an array of the same kind for a shape.
@@ -79,6 +81,13 @@ func (e *elems[T]) gather(dst, dstep int, src array, at, step, n int) {
 			dst += dstep
 			at += step
 		}
+	}
+}
+
+func (e *elems[T]) pick(dst int, src array, at int, idx []int) {
+	s, d := src.(*elems[T]).v[at:], e.v[dst:dst+len(idx)]
+	for i, j := range idx {
+		d[i] = s[j]
 	}
 }
 

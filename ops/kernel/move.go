@@ -344,8 +344,9 @@ func gatherAxes(c *Call, src array, shape []int64, idx [][]int, fill array) (*ir
 		return dst.tensor(out), err
 	}
 	last := len(idx) - 1
-	runs := contiguousRuns(idx[last])
-	steps, pos, at := strides(shape), make([]int, last), 0
+	runs, width := contiguousRuns(idx[last]), len(idx[last])
+	scattered := len(runs) > width/4 && slices.Min(idx[last]) >= 0
+	steps, pos, at, before := strides(shape), make([]int, last), 0, -2
 	for at < dst.size() {
 		base := 0
 		for i, p := range pos {
@@ -355,21 +356,31 @@ func gatherAxes(c *Call, src array, shape []int64, idx [][]int, fill array) (*ir
 				base += j * steps[i]
 			}
 		}
-		for _, r := range runs {
-			if base < 0 || r.from < 0 {
-				dst.gather(at, 1, fill, 0, 0, r.n)
-			} else {
-				dst.copy(at, src, base+r.from, r.n)
+		switch {
+		case base == before: // the row is that before it
+			dst.copy(at, dst, at-width, width)
+		case scattered && base >= 0:
+			dst.pick(at, src, base, idx[last])
+		default:
+			from := at
+			for _, r := range runs {
+				if base < 0 || r.from < 0 {
+					dst.gather(from, 1, fill, 0, 0, r.n)
+				} else {
+					dst.copy(from, src, base+r.from, r.n)
+				}
+				from += r.n
 			}
-			at += r.n
 		}
+		before = base
+		at += width
 		for i := last - 1; i >= 0; i-- {
 			if pos[i]++; pos[i] < len(idx[i]) {
 				break
 			}
 			pos[i] = 0
 		}
-		if err := c.tick(len(idx[last])); err != nil {
+		if err := c.tick(width); err != nil {
 			return nil, err
 		}
 	}
