@@ -5,8 +5,9 @@ import "unsafe"
 // A convPlan is what a convolution derives from the input's size.
 //
 // The input is copied with padding, and split by stride: of each channel, the rows and columns whose index has the same
-// remainder by the stride form a plane of hq by wq, so that for every kernel position the inputs of consecutive outputs are
-// consecutive in one plane, whatever the stride. Output (y, x) is column y*wq+x of the product.
+// remainder by the stride form a plane of hq rows, wq apart, so that for every kernel position the inputs of consecutive outputs
+// are consecutive in one plane, whatever the stride. Output (y, x) is column y*wq+x of the product. The padding after one row is
+// also that before the next.
 //
 // A large copy is made and used in parts, each for a chunk of output rows.
 type convPlan struct {
@@ -15,6 +16,7 @@ type convPlan struct {
 	hq, wq       int
 	chunkRows    int // output rows of a chunk
 	chunks       []convChunk
+	plane        int   // elements of a plane
 	channel      int   // elements of a channel's planes
 	slack        int   // elements that kernels may read past the last plane
 	offsets      []int // bytes from an output's first input, by channel of a group and kernel position
@@ -77,8 +79,13 @@ func (c *convCore[T]) newPlan(h, w int) *convPlan {
 	}
 	ys, yn, yf := along(0)
 	xs, xn, xf := along(1)
-	below := yf[len(yf)-1] // rows of a plane that the last output row adds
-	pl.wq = pl.ow + xf[len(xf)-1]
+	below := yf[len(yf)-1]        // rows of a plane that the last output row adds
+	wide := pl.ow + xf[len(xf)-1] // columns of a plane that a row of outputs reads
+	pl.wq = pl.ow
+	for _, rx := range xs {
+		x0, x1 := inside(wide, w, rx-p.Pad[1], p.Stride[1])
+		pl.wq = max(pl.wq, x1-x0+max(x0, wide-x1))
+	}
 	nr := c.kernel.nr()
 	k := p.In / p.Groups
 	pl.chooseBlock(p.Out/p.Groups, k*p.Kernel[0]*p.Kernel[1]*c.repeat, c.kernel.mr(), nr)
@@ -89,8 +96,8 @@ func (c *convCore[T]) newPlan(h, w int) *convPlan {
 		pl.chunkRows = most / pl.band * pl.band
 	}
 	pl.hq = pl.chunkRows + below
-	plane := pl.hq * pl.wq
-	pl.channel = len(ys) * len(xs) * plane
+	pl.plane = (pl.hq-1)*pl.wq + wide
+	pl.channel = len(ys) * len(xs) * pl.plane
 	pl.slack = 2 * nr
 	for y := 0; y < pl.oh; y += pl.chunkRows {
 		ch := convChunk{y: y, rows: min(pl.chunkRows, pl.oh-y)}
@@ -101,7 +108,7 @@ func (c *convCore[T]) newPlan(h, w int) *convPlan {
 			for _, rx := range xs {
 				var q convPlane
 				q.y0, q.y1 = inside(ch.rows+below, ch.to, top+ry, p.Stride[0])
-				q.x0, q.x1 = inside(pl.wq, w, rx-p.Pad[1], p.Stride[1])
+				q.x0, q.x1 = inside(wide, w, rx-p.Pad[1], p.Stride[1])
 				if q.y0 == q.y1 || q.x0 == q.x1 {
 					q = convPlane{}
 				} else {
@@ -116,7 +123,7 @@ func (c *convCore[T]) newPlan(h, w int) *convPlan {
 	for ch := range k {
 		for ky := range p.Kernel[0] {
 			for kx := range p.Kernel[1] {
-				o := ch*pl.channel + (yn[ky]*len(xs)+xn[kx])*plane + yf[ky]*pl.wq + xf[kx]
+				o := ch*pl.channel + (yn[ky]*len(xs)+xn[kx])*pl.plane + yf[ky]*pl.wq + xf[kx]
 				pl.offsets = append(pl.offsets, o*int(unsafe.Sizeof(float32(0))))
 			}
 		}
@@ -187,19 +194,17 @@ func (pl *convPlan) whole() bool {
 // split copies the chunk's rows of one channel into its planes, whose padding is set already.
 func split[T float32 | int32](pl *convPlan, ch *convChunk, kernel *microkernel, dst, src []T) {
 	sy, sx := pl.p.Stride[0], pl.p.Stride[1]
-	size := pl.hq * pl.wq
 	for i := range ch.planes {
 		if q := &ch.planes[i]; q.y0 < q.y1 {
-			splitPlane(kernel, dst[i*size+q.y0*pl.wq+q.x0:], src[q.first:], q.y1-q.y0, q.x1-q.x0, pl.wq, sy*pl.w, sx)
+			splitPlane(kernel, dst[i*pl.plane+q.y0*pl.wq+q.x0:], src[q.first:], q.y1-q.y0, q.x1-q.x0, pl.wq, sy*pl.w, sx)
 		}
 	}
 }
 
 // pad sets the padding of one channel's planes.
 func pad[T float32 | int32](pl *convPlan, ch *convChunk, dst []T, v T) {
-	size := pl.hq * pl.wq
 	for i := range ch.planes {
-		q, plane := &ch.planes[i], dst[i*size:][:size]
+		q, plane := &ch.planes[i], dst[i*pl.plane:][:pl.plane]
 		if q.y0 == q.y1 {
 			setAll(plane, v)
 			continue
