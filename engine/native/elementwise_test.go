@@ -1,6 +1,7 @@
 package native_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -133,9 +134,9 @@ func TestTranspose(t *testing.T) {
 
 func TestPooling(t *testing.T) {
 	many(t, 200, func(r source) single {
-		s := single{op: either(r, "MaxPool", "AveragePool", "GlobalAveragePool"), opset: 19}
+		s := single{op: either(r, "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"), opset: 19}
 		s.in = []*ir.Tensor{r.tensor(r.IntN(4) == 0, r.size(1, 2), r.size(1, 4), r.size(1, 20), r.size(1, 20))}
-		if s.op == "GlobalAveragePool" {
+		if strings.HasPrefix(s.op, "Global") {
 			return s
 		}
 		list := func(n int, least, most int64) (l []int64) {
@@ -181,12 +182,15 @@ func TestPow(t *testing.T) {
 	})
 }
 
-func TestReduceMean(t *testing.T) {
-	many(t, 80, func(r source) single {
+func TestReduce(t *testing.T) {
+	many(t, 240, func(r source) single {
 		shape := append(r.shape(), r.size(1, 40))
-		s := single{op: "ReduceMean", opset: either(r, int64(13), 18), attrs: []*ir.Attr{ir.IntAttr("keepdims", r.size(0, 1))},
+		if r.IntN(8) == 0 {
+			shape = append(shape, r.size(500, 600))
+		}
+		s := single{op: either(r, "ReduceMean", "ReduceSum", "ReduceMax"), opset: either(r, int64(12), 18), attrs: []*ir.Attr{ir.IntAttr("keepdims", r.size(0, 1))},
 			in: []*ir.Tensor{r.tensor(r.IntN(3) == 0, shape...)}}
-		axes := [][]int64{{-1}, {int64(len(shape)) - 1}, {-1, -2}, {-2, -1}, {0}, {}, {-1, -1}, {7}}[r.IntN(8)]
+		axes := [][]int64{{-1}, {int64(len(shape)) - 1}, {-1, -2}, {-2, -1}, {0}, {}, {-1, -1}, {7}, {1}, {-2}, {0, 1}, {0, 2}}[r.IntN(12)]
 		if s.opset == 18 {
 			s.in = append(s.in, ir.TensorOf(axes, int64(len(axes))))
 		} else {

@@ -56,9 +56,10 @@ func executors() *accelerators {
 		"Add": binary(add()), "Sub": binary(sub()), "Mul": binary(mul()), "Div": binary(div()),
 		"Sum":  prepareSum,
 		"Relu": prepareRelu, "Clip": prepareClip,
-		"MaxPool": prepareMaxPool, "AveragePool": prepareAveragePool, "GlobalAveragePool": prepareGlobalAveragePool,
+		"MaxPool": prepareMaxPool, "AveragePool": prepareAveragePool, "GlobalAveragePool": prepareGlobalPool(foldMean()), "GlobalMaxPool": prepareGlobalPool(foldMax()),
 		"BatchNormalization": prepareBatchNormalization, "Softmax": prepareSoftmax,
-		"Transpose": prepareTranspose, "Concat": prepareConcat, "Pow": preparePow, "ReduceMean": prepareReduceMean,
+		"Transpose": prepareTranspose, "Concat": prepareConcat, "Pow": preparePow,
+		"ReduceMean": prepareReduce(foldMean(), 18), "ReduceSum": prepareReduce(foldSum(), 13), "ReduceMax": prepareReduce(foldMax(), 18),
 	}
 	for op, f := range quantizedExecutors() {
 		m[op] = f

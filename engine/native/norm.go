@@ -2,7 +2,6 @@ package native
 
 import (
 	"math"
-	"slices"
 
 	"github.com/onnxopt/onnxopt/internal/gemm"
 	"github.com/onnxopt/onnxopt/ir"
@@ -71,58 +70,4 @@ func prepareSoftmax(s *site) executor {
 		})
 		return result(r, x.Shape())
 	}
-}
-
-// prepareReduceMean covers axes that are the last ones. It sums in float64 in row-major order, as the kernel does.
-func prepareReduceMean(s *site) executor {
-	attribute, keep, operand := s.Ints("axes"), s.Int("keepdims", 1) != 0, s.opset >= 18
-	return func(t *task) (*ir.Tensor, bool) {
-		axes := attribute
-		if operand {
-			axes = t.ints(1)
-		}
-		x, v, ok := t.float(0)
-		if !ok || len(v) == 0 || len(axes) == 0 || !lastAxes(axes, x.Rank()) {
-			return nil, false
-		}
-		outer := x.Rank() - len(axes)
-		shape := slices.Clone(x.Shape()[:outer])
-		for range axes {
-			if keep {
-				shape = append(shape, 1)
-			}
-		}
-		dst, ok := t.alloc(shape)
-		if !ok {
-			return nil, false
-		}
-		n := len(v) / len(dst)
-		t.pool.For(len(dst), max(1, grain/n), func(_, from, to int) {
-			for i := from; i < to; i++ {
-				sum := 0.0
-				for _, e := range v[i*n:][:n] {
-					sum += float64(e)
-				}
-				dst[i] = float32(sum / float64(n))
-			}
-		})
-		return result(dst, shape)
-	}
-}
-
-// lastAxes reports whether axes, in any order, are the last of a tensor of the rank.
-func lastAxes(axes []int64, rank int) bool {
-	s := slices.Clone(axes)
-	for i, a := range s {
-		if a < 0 {
-			s[i] += int64(rank)
-		}
-	}
-	slices.Sort(s)
-	for i, a := range s {
-		if a < 0 || a != int64(rank-len(s)+i) {
-			return false
-		}
-	}
-	return true
 }

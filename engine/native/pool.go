@@ -92,8 +92,12 @@ func (p *pooling) executor(reduce func(h, w, oh, ow int) reduction) executor {
 			return nil, false
 		}
 		r := reduce(h, w, oh, ow)
-		t.pool.For(int(s[0]*s[1]), max(1, grain/(h*w)), func(_, from, to int) {
-			scratch := p.newScratch(r, w, oh, ow)
+		scratches := make([][]float32, t.pool.Workers())
+		t.pool.For(int(s[0]*s[1]), max(1, grain/(h*w)), func(worker, from, to int) {
+			if scratches[worker] == nil {
+				scratches[worker] = p.newScratch(r, w, oh, ow)
+			}
+			scratch := scratches[worker]
 			for i := from; i < to; i++ {
 				if t.frame.run.ctx.Err() != nil {
 					return // the step reports it
@@ -250,37 +254,24 @@ func (p *pooling) counts(h, w, oh, ow int, withPad bool) []float32 {
 	return counts
 }
 
-func prepareGlobalAveragePool(*site) executor {
-	return func(t *task) (*ir.Tensor, bool) {
-		x, v, ok := t.float(0)
-		if !ok || x.Rank() < 3 || len(v) == 0 {
-			return nil, false
-		}
-		shape := slices.Clone(x.Shape())
-		for i := range shape[2:] {
-			shape[i+2] = 1
-		}
-		dst, ok := t.alloc(shape)
-		if !ok {
-			return nil, false
-		}
-		n := len(v) / len(dst)
-		t.pool.For(len(dst), max(1, grain/n), func(_, from, to int) {
-			for i := from; i < to; i++ {
-				dst[i] = float32(total(v[i*n:][:n]) / float64(n))
+// prepareGlobalPool folds all spatial axes.
+func prepareGlobalPool(f folding) prepare {
+	return func(*site) executor {
+		return func(t *task) (*ir.Tensor, bool) {
+			x, v, ok := t.float(0)
+			if !ok || x.Rank() < 3 || len(v) == 0 {
+				return nil, false
 			}
-		})
-		return result(dst, shape)
+			shape := slices.Clone(x.Shape())
+			for i := range shape[2:] {
+				shape[i+2] = 1
+			}
+			dst, ok := t.alloc(shape)
+			if !ok {
+				return nil, false
+			}
+			t.reduce(f, dst, v, len(v)/len(dst), 1)
+			return result(dst, shape)
+		}
 	}
-}
-
-// total is the sum, of float32 within stretches and of float64 between them, so that its error does not grow with the length.
-func total(x []float32) float64 {
-	const stretch = 1024
-	sum := 0.0
-	for len(x) > stretch {
-		sum += float64(gemm.Sum(x[:stretch]))
-		x = x[stretch:]
-	}
-	return sum + float64(gemm.Sum(x))
 }

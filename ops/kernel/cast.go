@@ -59,6 +59,26 @@ func cast(c *Call, x *ir.Tensor, to ir.DType) (*ir.Tensor, error) {
 		}
 		return convertFloats(c, to, x.Shape(), v)
 	}
+	if from.Bits() >= 8 {
+		switch computeType(from) {
+		case ir.Int8:
+			if t, err := castDirect[int8](c, x, to); t != nil || err != nil {
+				return t, err
+			}
+		case ir.Uint8:
+			if t, err := castDirect[uint8](c, x, to); t != nil || err != nil {
+				return t, err
+			}
+		case ir.Int32:
+			if t, err := castDirect[int32](c, x, to); t != nil || err != nil {
+				return t, err
+			}
+		case ir.Int64:
+			if t, err := castDirect[int64](c, x, to); t != nil || err != nil {
+				return t, err
+			}
+		}
+	}
 	v, err := ints(x)
 	if err != nil {
 		return nil, err
@@ -74,6 +94,34 @@ func cast(c *Call, x *ir.Tensor, to ir.DType) (*ir.Tensor, error) {
 		return convertFloats(c, to, x.Shape(), u)
 	}
 	return convertInts(c, to, x.Shape(), v)
+}
+
+// castDirect converts between common types in one step, and gives nil for others.
+func castDirect[S int8 | uint8 | int32 | int64](c *Call, x *ir.Tensor, to ir.DType) (*ir.Tensor, error) {
+	switch to {
+	case ir.Float32:
+		return castElements[S, float32](c, x, to)
+	case ir.Int32:
+		return castElements[S, int32](c, x, to)
+	case ir.Int64:
+		return castElements[S, int64](c, x, to)
+	}
+	return nil, nil
+}
+
+func castElements[S int8 | uint8 | int32 | int64, T float32 | int32 | int64](c *Call, x *ir.Tensor, to ir.DType) (*ir.Tensor, error) {
+	v, err := ir.Elements[S](x)
+	if err != nil {
+		return nil, err
+	}
+	r, err := alloc[T](c, x.Shape())
+	if err != nil {
+		return nil, err
+	}
+	for i, e := range v {
+		r[i] = T(e)
+	}
+	return ir.NewTensor(to, x.Shape(), ir.AsBytes(r)), nil
 }
 
 func isComplex(d ir.DType) bool { return d == ir.Complex64 || d == ir.Complex128 }
