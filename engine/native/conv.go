@@ -44,10 +44,26 @@ func prepareConv(s *site) executor {
 	if c.weights != nil && (c.bias != nil || !s.given(2)) && c.auto == "NOTSET" && len(c.weights.Shape()) > 2 {
 		// Padding is known without the input, and so is everything else.
 		if p, ok := c.geometry(nil, c.weights.Shape()); ok {
-			c.prepared(p, c.weights, c.bias)
+			ready := c.prepared(p, c.weights, c.bias)
+			if h, w, known := pictureSize(s.Operand(0).Type()); ready != nil && known {
+				ready.Prepare(h, w)
+			}
 		}
 	}
 	return c.run
+}
+
+// pictureSize is the height and width of tensors of a type, if it says them.
+func pictureSize(t *ir.Type) (h, w int, known bool) {
+	shape, ok := t.TensorShape().Ints()
+	if !ok || len(shape) < 3 || len(shape) > 4 || slices.Max(shape) >= 1<<31 {
+		return 0, 0, false
+	}
+	h = 1
+	if len(shape) == 4 {
+		h = int(shape[2])
+	}
+	return h, int(shape[len(shape)-1]), true
 }
 
 // geometry are the parameters for an input with the given spatial sizes, which count where padding depends on them.

@@ -3,6 +3,7 @@ package gemm
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/onnxopt/onnxopt/internal/par"
 )
@@ -46,10 +47,13 @@ func (p *ConvParams) OutputSize(h, w int) (oh, ow int) {
 // goroutines at once.
 type Conv struct {
 	convCore[float32]
-	taps []float32 // depthwise: weights by output channel
+	raw    []float32 // the weights as given
+	rows   sync.Once // arranges them in rows of weights
+	pixels pixelWeights
 }
 
-// NewConv prepares a convolution. Weights are [Out][In/Groups][kernel height][kernel width]; bias is nil or has Out elements.
+// NewConv prepares a convolution. Weights are [Out][In/Groups][kernel height][kernel width], and stay in use; bias is nil or has
+// Out elements.
 func NewConv(p ConvParams, weights, bias []float32) (*Conv, error) {
 	return newConv(float32Best, p, weights, bias)
 }
@@ -58,20 +62,34 @@ func newConv(kernel *microkernel, p ConvParams, weights, bias []float32) (*Conv,
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	m, k := p.Out/p.Groups, p.In/p.Groups*p.Kernel[0]*p.Kernel[1]
+	k := p.In / p.Groups * p.Kernel[0] * p.Kernel[1]
 	if len(weights) != p.Out*k || (bias != nil && len(bias) != p.Out) {
 		return nil, fmt.Errorf("gemm: convolution with %d weights and %d biases for %d x %d", len(weights), len(bias), p.Out, k)
 	}
-	c := &Conv{convCore: convCore[float32]{p: p, kernel: kernel, repeat: 1}}
+	c := &Conv{convCore: convCore[float32]{p: p, kernel: kernel, repeat: 1}, raw: weights}
 	c.setBias(bias)
-	if c.depthwise() {
-		c.taps = append([]float32(nil), weights...)
-		return c, nil
-	}
-	for g := range p.Groups {
-		c.weights = append(c.weights, packA(kernel, RowMajor(weights[g*m*k:][:m*k], m, k)))
-	}
 	return c, nil
+}
+
+// Prepare arranges the weights for images of height h and width w, which is otherwise left to the first run.
+func (c *Conv) Prepare(h, w int) {
+	oh, ow := c.OutputSize(h, w)
+	switch {
+	case c.depthwise() || oh == 0 || ow == 0:
+	case c.pointwise() && c.pointwisePixels(h*w) || !c.pointwise() && c.plan(h, w).byPixels:
+		c.pixelWeights()
+	default:
+		c.arrangeRows()
+	}
+}
+
+func (c *Conv) arrangeRows() {
+	c.rows.Do(func() {
+		m, k := c.p.Out/c.p.Groups, len(c.raw)/c.p.Out
+		for g := range c.p.Groups {
+			c.weights = append(c.weights, packA(c.kernel, RowMajor(c.raw[g*m*k:][:m*k], m, k)))
+		}
+	})
 }
 
 // depthwise reports whether each output channel reads one input channel.
@@ -92,11 +110,17 @@ func (c *Conv) Scratch(h, w, workers int) int {
 		return 0
 	}
 	if c.pointwise() && !c.depthwise() {
+		if c.pointwisePixels(h * w) {
+			return c.pointwisePixelsScratch(h*w, workers)
+		}
 		return scratchLen(c.kernel, c.p.Out/c.p.Groups, h*w, c.p.In/c.p.Groups, workers)
 	}
 	pl := c.plan(h, w)
 	if c.depthwise() {
 		return workers * pl.depthwiseLen()
+	}
+	if pl.byPixels {
+		return c.pixelsScratch(pl, workers)
 	}
 	return c.scratch(pl, workers)
 }
@@ -121,8 +145,12 @@ func (c *Conv) Run(dst, src []float32, n, h, w int, scratch []float32, pool *par
 		switch {
 		case c.depthwise():
 			c.runDepthwise(d, s, h, w, scratch, pool)
+		case c.pointwise() && c.pointwisePixels(h*w):
+			c.runPointwisePixels(d, s, h*w, scratch, pool)
 		case c.pointwise():
 			c.runPointwise(d, s, h*w, scratch, pool)
+		case c.plan(h, w).byPixels:
+			c.runPixels(c.plan(h, w), d, s, scratch, pool)
 		default:
 			c.runImplicit(d, s, h, w, scratch, pool)
 		}
@@ -131,6 +159,7 @@ func (c *Conv) Run(dst, src []float32, n, h, w int, scratch []float32, pool *par
 
 func (c *Conv) runPointwise(dst, src []float32, n int, scratch []float32, pool *par.Pool) {
 	m, k := c.p.Out/c.p.Groups, c.p.In/c.p.Groups
+	c.arrangeRows()
 	for g := range c.p.Groups {
 		product(c.kernel, RowMajor(dst[g*m*n:][:m*n], m, n), operandA[float32]{packed: c.weights[g]},
 			operandB[float32]{view: RowMajor(src[g*k*n:][:k*n], k, n)},
@@ -140,8 +169,21 @@ func (c *Conv) runPointwise(dst, src []float32, n int, scratch []float32, pool *
 
 func (c *Conv) runImplicit(dst, src []float32, h, w int, scratch []float32, pool *par.Pool) {
 	pl := c.plan(h, w)
+	c.arrangeRows()
 	c.run(pl, c.bias, dst, scratch, pool, func(_ int, ch *convChunk, channel int, copied []float32) {
-		pad(pl, ch, copied, 0)
-		split(pl, ch, c.kernel, copied, src[channel*h*w:][ch.from*w:ch.to*w])
+		c.load(pl, ch, copied, src[channel*h*w:][:h*w])
+	})
+}
+
+// load copies a chunk of one channel.
+func (c *Conv) load(pl *convPlan, ch *convChunk, copied, channel []float32) {
+	pad(pl, ch, copied, 0)
+	split(pl, ch, c.kernel, copied, channel[ch.from*pl.w:ch.to*pl.w])
+}
+
+// plan is that of the core, with the choice of what rows are.
+func (c *Conv) plan(h, w int) *convPlan {
+	return c.planWith(h, w, func(pl *convPlan) {
+		pl.byPixels = !c.depthwise() && len(pl.chunks) == 1 && c.byPixels(pl.pixels(), pl.cost)
 	})
 }

@@ -23,6 +23,8 @@ type convPlan struct {
 	band         int   // output rows of a block, which divide a chunk
 	together     bool  // as one run of columns
 	outRows      int   // output channels of a block
+	cost         int   // of an output channel, in multiplications of vectors
+	byPixels     bool  // rows of the product are pixels
 	outLen       int   // elements of a block's buffer
 }
 
@@ -49,11 +51,17 @@ const (
 )
 
 // plan returns the plan for a size; the last one is kept.
-func (c *convCore[T]) plan(h, w int) *convPlan {
+func (c *convCore[T]) plan(h, w int) *convPlan { return c.planWith(h, w, nil) }
+
+// planWith is plan with something to complete a new one.
+func (c *convCore[T]) planWith(h, w int, complete func(*convPlan)) *convPlan {
 	if pl := c.last.Load(); pl != nil && pl.h == h && pl.w == w {
 		return pl
 	}
 	pl := c.newPlan(h, w)
+	if complete != nil {
+		complete(pl)
+	}
 	c.last.Store(pl)
 	return pl
 }
@@ -138,41 +146,45 @@ func (c *convCore[T]) newPlan(h, w int) *convPlan {
 // copyLen returns the elements of a chunk's copy.
 func (pl *convPlan) copyLen() int { return pl.p.In*pl.channel + pl.slack }
 
+// Costs beside the multiplications, in multiplications of vectors.
+const (
+	perTile   = 2  // for each vector of a tile
+	perVector = 6  // for a vector that is moved
+	perBand   = 24 // beside reading the weights
+	perWeight = 8  // share of a multiplication
+)
+
+// tileCost is the cost of a row of n columns, which are sums of k products. A tile of one vector takes three quarters of one of
+// two.
+func tileCost(n, k, lanes int) int {
+	v := roundUp(n, lanes) / lanes
+	return (2*v + v%2) * (k + perTile) / 2
+}
+
 // chooseBlock picks the band of output rows, of about blockN columns, that costs least, and as many channels as keep a block of
 // weights and one of results in the second-level cache. A band is either one run of columns, of which those between two output
 // rows are dropped afterwards, or a run for each output row. Costs are in multiplications of vectors: columns wasted in tiles
 // count, and so does dropping.
 func (pl *convPlan) chooseBlock(m, k, mr, nr int) {
-	const (
-		perTile   = 2  // beside the multiplications of a vector of a tile
-		perVector = 6  // for a vector that is moved
-		perBand   = 24 // beside reading the weights
-		perWeight = 8  // share of a multiplication
-	)
 	lanes := nr / 2
-	vectors := func(n int) int { return roundUp(n, lanes) / lanes }
-	tiles := func(n int) int { // a tile of one vector takes three quarters of one of two
-		v := vectors(n)
-		return (2*v + v%2) * (k + perTile) / 2
-	}
 	cost := func(rows int, together bool) int {
 		c := k/perWeight + perBand
 		switch {
 		case rows == 0:
 			return 0
 		case !together:
-			return c + rows*tiles(pl.ow)
+			return c + rows*tileCost(pl.ow, k, lanes)
 		case pl.wq == pl.ow:
-			return c + tiles(rows*pl.ow)
+			return c + tileCost(rows*pl.ow, k, lanes)
 		}
-		return c + tiles((rows-1)*pl.wq+pl.ow) + rows*vectors(pl.ow)*perVector
+		return c + tileCost((rows-1)*pl.wq+pl.ow, k, lanes) + rows*roundUp(pl.ow, lanes)/lanes*perVector
 	}
 	most := min(pl.oh, max(1, (blockN+blockN/4)/pl.wq))
-	best := -1
+	pl.cost = -1
 	for band := max(1, min(most, blockN/2/pl.wq)); band <= most; band++ {
 		for _, together := range []bool{false, true} {
-			if c := pl.oh/band*cost(band, together) + cost(pl.oh%band, together); best < 0 || c <= best {
-				best, pl.band, pl.together = c, band, together
+			if c := pl.oh/band*cost(band, together) + cost(pl.oh%band, together); pl.cost < 0 || c <= pl.cost {
+				pl.cost, pl.band, pl.together = c, band, together
 			}
 		}
 	}

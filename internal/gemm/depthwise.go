@@ -44,7 +44,7 @@ func (c *Conv) runDepthwise(dst, src []float32, h, w int, scratch []float32, poo
 		for ch := from; ch < to; ch++ {
 			split(pl, all, c.kernel, mine[:pl.channel], src[ch*h*w:][all.from*w:all.to*w])
 			for o := ch * multiplier; o < (ch+1)*multiplier; o++ {
-				a.weights = &c.taps[o*taps]
+				a.weights = &c.raw[o*taps]
 				a.bias = c.bias[o/multiplier*c.biasLen+o%multiplier]
 				depthwisePlane(c.kernel, a, dst[o*pl.oh*pl.ow:][:pl.oh*pl.ow], mine, row, pl)
 			}

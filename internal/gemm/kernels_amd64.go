@@ -19,15 +19,17 @@ func float32Kernels() []*microkernel {
 	if hasAVX512() {
 		ks = append(ks, &microkernel{
 			name: "avx512", elem: 4, rows: []int{12, 8, 4, 1}, lanes: 16, masked: true, group: 1,
-			strided:   [][2]func(*byte){{f32AVX512r12v1, f32AVX512r12v2}, {f32AVX512r8v1, f32AVX512r8v2}, {f32AVX512r4v1, f32AVX512r4v2}, {f32AVX512r1v1, f32AVX512r1v2}},
-			tabulated: [][2]func(*byte){{f32AVX512r12v1o, f32AVX512r12v2o}, {f32AVX512r8v1o, f32AVX512r8v2o}, {f32AVX512r4v1o, f32AVX512r4v2o}, {f32AVX512r1v1o, f32AVX512r1v2o}},
+			strided:    [][2]func(*byte){{f32AVX512r12v1, f32AVX512r12v2}, {f32AVX512r8v1, f32AVX512r8v2}, {f32AVX512r4v1, f32AVX512r4v2}, {f32AVX512r1v1, f32AVX512r1v2}},
+			tabulated:  [][2]func(*byte){{f32AVX512r12v1o, f32AVX512r12v2o}, {f32AVX512r8v1o, f32AVX512r8v2o}, {f32AVX512r4v1o, f32AVX512r4v2o}, {f32AVX512r1v1o, f32AVX512r1v2o}},
+			tabulatedA: [][2]func(*byte){{f32AVX512r12v1a, f32AVX512r12v2a}, {f32AVX512r8v1a, f32AVX512r8v2a}, {f32AVX512r4v1a, f32AVX512r4v2a}, {f32AVX512r1v1a, f32AVX512r1v2a}},
 		})
 	}
 	if hasAVX2() {
 		ks = append(ks, &microkernel{
 			name: "avx2", elem: 4, rows: []int{6, 4, 1}, lanes: 8, masked: false, group: 1,
-			strided:   [][2]func(*byte){{f32AVX2r6v1, f32AVX2r6v2}, {f32AVX2r4v1, f32AVX2r4v2}, {f32AVX2r1v1, f32AVX2r1v2}},
-			tabulated: [][2]func(*byte){{f32AVX2r6v1o, f32AVX2r6v2o}, {f32AVX2r4v1o, f32AVX2r4v2o}, {f32AVX2r1v1o, f32AVX2r1v2o}},
+			strided:    [][2]func(*byte){{f32AVX2r6v1, f32AVX2r6v2}, {f32AVX2r4v1, f32AVX2r4v2}, {f32AVX2r1v1, f32AVX2r1v2}},
+			tabulated:  [][2]func(*byte){{f32AVX2r6v1o, f32AVX2r6v2o}, {f32AVX2r4v1o, f32AVX2r4v2o}, {f32AVX2r1v1o, f32AVX2r1v2o}},
+			tabulatedA: [][2]func(*byte){{f32AVX2r6v1a, f32AVX2r6v2a}, {f32AVX2r4v1a, f32AVX2r4v2a}, {f32AVX2r1v1a, f32AVX2r1v2a}},
 		})
 	}
 	return append(ks, plainKernel[float32]())

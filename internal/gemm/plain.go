@@ -16,11 +16,21 @@ func at[T any](p unsafe.Pointer, bytes int) *T { return (*T)(unsafe.Add(p, bytes
 
 // bRow returns where row p of B begins.
 func (t *tile) bRow(p int) unsafe.Pointer {
-	if t.offsets != nil {
-		return unsafe.Add(t.b, *at[int](unsafe.Pointer(t.offsets), p*int(unsafe.Sizeof(p))))
+	if t.offsets != nil && !t.onA {
+		return unsafe.Add(t.b, t.offset(p))
 	}
 	return unsafe.Add(t.b, p*t.bStep)
 }
+
+// aColumn returns where column p of A begins.
+func (t *tile) aColumn(p int) unsafe.Pointer {
+	if t.offsets != nil && t.onA {
+		return unsafe.Add(t.a, t.offset(p))
+	}
+	return unsafe.Add(t.a, p*t.aStep)
+}
+
+func (t *tile) offset(p int) int { return *at[int](unsafe.Pointer(t.offsets), p*int(unsafe.Sizeof(p))) }
 
 // plainTile sums each element's products in the order of k, with separate multiplication and addition.
 func plainTile[T float32 | float64](t *tile, rows, cols int) {
@@ -29,7 +39,7 @@ func plainTile[T float32 | float64](t *tile, rows, cols int) {
 	for i := range rows {
 		var sum [2 * plainLanes]T
 		for p := range t.k {
-			a := *at[T](t.a, i*t.aRow+p*t.aStep)
+			a := *at[T](t.aColumn(p), i*t.aRow)
 			b := (*[2 * plainLanes]T)(t.bRow(p))
 			for j := range sum {
 				sum[j] += T(a * b[j])

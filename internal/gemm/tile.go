@@ -15,7 +15,7 @@ type tile struct {
 	aRow, aStep int // from one row, and one k, to the next
 	b           unsafe.Pointer
 	bStep       int
-	offsets     *int // if not nil, row p of B begins at b plus offsets[p] bytes
+	offsets     *int // if not nil, row p of B begins at b plus offsets[p] bytes, or, with onA, column p of A at a plus that
 	c           unsafe.Pointer
 	cRow        int
 	rows        int
@@ -25,6 +25,7 @@ type tile struct {
 	flags       uint64
 	lo, hi      [8]byte // clamp bounds, of the element's type
 	single      bool    // A has one row in all
+	onA         bool    // offsets are A's
 	edge        [maxEdge]byte
 }
 
@@ -46,8 +47,8 @@ type microkernel struct {
 	masked bool  // stores part of a vector
 	group  int   // integers in an element; 1 for floating point
 
-	strided, tabulated [][2]func(*byte) // by index into rows, by vectors less one
-	plain              func(t *tile, rows, cols int)
+	strided, tabulated, tabulatedA [][2]func(*byte) // by index into rows, by vectors less one
+	plain                          func(t *tile, rows, cols int)
 }
 
 func (m *microkernel) mr() int { return m.rows[0] }
@@ -66,7 +67,10 @@ func (m *microkernel) run(t *tile, rows, cols int) {
 	}
 	vecs := (cols - 1) / m.lanes // less one
 	kernels := m.strided
-	if t.offsets != nil {
+	switch {
+	case t.offsets != nil && t.onA:
+		kernels = m.tabulatedA
+	case t.offsets != nil:
 		kernels = m.tabulated
 	}
 	f := kernels[h][vecs]

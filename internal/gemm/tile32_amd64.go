@@ -14,6 +14,11 @@ func f32AVX2r6v2(t *byte)
 //go:noescape
 func f32AVX2r6v2o(t *byte)
 
+// f32AVX2r6v2a computes up to 6 rows by 2 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX2r6v2a(t *byte)
+
 // f32AVX2r6v1 computes up to 6 rows by 1 vectors of C, rows of B at equal distances.
 //
 //go:noescape
@@ -23,6 +28,11 @@ func f32AVX2r6v1(t *byte)
 //
 //go:noescape
 func f32AVX2r6v1o(t *byte)
+
+// f32AVX2r6v1a computes up to 6 rows by 1 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX2r6v1a(t *byte)
 
 // f32AVX2r4v2 computes up to 4 rows by 2 vectors of C, rows of B at equal distances.
 //
@@ -34,6 +44,11 @@ func f32AVX2r4v2(t *byte)
 //go:noescape
 func f32AVX2r4v2o(t *byte)
 
+// f32AVX2r4v2a computes up to 4 rows by 2 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX2r4v2a(t *byte)
+
 // f32AVX2r4v1 computes up to 4 rows by 1 vectors of C, rows of B at equal distances.
 //
 //go:noescape
@@ -43,6 +58,11 @@ func f32AVX2r4v1(t *byte)
 //
 //go:noescape
 func f32AVX2r4v1o(t *byte)
+
+// f32AVX2r4v1a computes up to 4 rows by 1 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX2r4v1a(t *byte)
 
 // f32AVX2r1v2 computes up to 1 rows by 2 vectors of C, rows of B at equal distances.
 //
@@ -54,6 +74,11 @@ func f32AVX2r1v2(t *byte)
 //go:noescape
 func f32AVX2r1v2o(t *byte)
 
+// f32AVX2r1v2a computes up to 1 rows by 2 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX2r1v2a(t *byte)
+
 // f32AVX2r1v1 computes up to 1 rows by 1 vectors of C, rows of B at equal distances.
 //
 //go:noescape
@@ -63,6 +88,11 @@ func f32AVX2r1v1(t *byte)
 //
 //go:noescape
 func f32AVX2r1v1o(t *byte)
+
+// f32AVX2r1v1a computes up to 1 rows by 1 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX2r1v1a(t *byte)
 
 // f32AVX512r12v2 computes up to 12 rows by 2 vectors of C, rows of B at equal distances.
 //
@@ -74,6 +104,11 @@ func f32AVX512r12v2(t *byte)
 //go:noescape
 func f32AVX512r12v2o(t *byte)
 
+// f32AVX512r12v2a computes up to 12 rows by 2 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX512r12v2a(t *byte)
+
 // f32AVX512r12v1 computes up to 12 rows by 1 vectors of C, rows of B at equal distances.
 //
 //go:noescape
@@ -83,6 +118,11 @@ func f32AVX512r12v1(t *byte)
 //
 //go:noescape
 func f32AVX512r12v1o(t *byte)
+
+// f32AVX512r12v1a computes up to 12 rows by 1 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX512r12v1a(t *byte)
 
 // f32AVX512r8v2 computes up to 8 rows by 2 vectors of C, rows of B at equal distances.
 //
@@ -94,6 +134,11 @@ func f32AVX512r8v2(t *byte)
 //go:noescape
 func f32AVX512r8v2o(t *byte)
 
+// f32AVX512r8v2a computes up to 8 rows by 2 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX512r8v2a(t *byte)
+
 // f32AVX512r8v1 computes up to 8 rows by 1 vectors of C, rows of B at equal distances.
 //
 //go:noescape
@@ -103,6 +148,11 @@ func f32AVX512r8v1(t *byte)
 //
 //go:noescape
 func f32AVX512r8v1o(t *byte)
+
+// f32AVX512r8v1a computes up to 8 rows by 1 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX512r8v1a(t *byte)
 
 // f32AVX512r4v2 computes up to 4 rows by 2 vectors of C, rows of B at equal distances.
 //
@@ -114,6 +164,11 @@ func f32AVX512r4v2(t *byte)
 //go:noescape
 func f32AVX512r4v2o(t *byte)
 
+// f32AVX512r4v2a computes up to 4 rows by 2 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX512r4v2a(t *byte)
+
 // f32AVX512r4v1 computes up to 4 rows by 1 vectors of C, rows of B at equal distances.
 //
 //go:noescape
@@ -123,6 +178,11 @@ func f32AVX512r4v1(t *byte)
 //
 //go:noescape
 func f32AVX512r4v1o(t *byte)
+
+// f32AVX512r4v1a computes up to 4 rows by 1 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX512r4v1a(t *byte)
 
 // f32AVX512r1v2 computes up to 1 rows by 2 vectors of C, rows of B at equal distances.
 //
@@ -134,6 +194,11 @@ func f32AVX512r1v2(t *byte)
 //go:noescape
 func f32AVX512r1v2o(t *byte)
 
+// f32AVX512r1v2a computes up to 1 rows by 2 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX512r1v2a(t *byte)
+
 // f32AVX512r1v1 computes up to 1 rows by 1 vectors of C, rows of B at equal distances.
 //
 //go:noescape
@@ -143,3 +208,8 @@ func f32AVX512r1v1(t *byte)
 //
 //go:noescape
 func f32AVX512r1v1o(t *byte)
+
+// f32AVX512r1v1a computes up to 1 rows by 1 vectors of C, columns of A at tabulated offsets.
+//
+//go:noescape
+func f32AVX512r1v1a(t *byte)

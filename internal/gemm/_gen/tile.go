@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
@@ -67,27 +68,37 @@ func vpdpbusd(s, u, c reg.VecVirtual) {
 }
 
 // A tileSpec is one family of tiles: an arithmetic, a register width and the heights that exist, tallest first. Widths are one
-// and two vectors, each with strided and with tabulated rows of B.
+// and two vectors, each with strided operands and, where offsets and onA say so, with tabulated rows of B and columns of A.
 type tileSpec struct {
 	arith
 	isa     string
 	zmm     bool
 	rows    []int
 	offsets bool
+	onA     bool
 }
+
+// An access says which operand is read at tabulated offsets.
+type access int
+
+const (
+	strided access = iota
+	tabulatedB
+	tabulatedA
+)
 
 var (
 	float32Tiles = []tileSpec{
-		{float32Arith, "AVX2", false, []int{6, 4, 1}, true},
-		{float32Arith, "AVX512", true, []int{12, 8, 4, 1}, true},
+		{float32Arith, "AVX2", false, []int{6, 4, 1}, true, true},
+		{float32Arith, "AVX512", true, []int{12, 8, 4, 1}, true, true},
 	}
 	float64Tiles = []tileSpec{
-		{float64Arith, "AVX2", false, []int{6, 4, 1}, false},
-		{float64Arith, "AVX512", true, []int{12, 8, 4, 1}, false},
+		{float64Arith, "AVX2", false, []int{6, 4, 1}, false, false},
+		{float64Arith, "AVX512", true, []int{12, 8, 4, 1}, false, false},
 	}
 	intTiles = []tileSpec{
-		{pairArith, "AVX2", false, []int{6, 4, 1}, true},
-		{quadArith, "VNNI", true, []int{12, 8, 4, 1}, true},
+		{pairArith, "AVX2", false, []int{6, 4, 1}, true, false},
+		{quadArith, "VNNI", true, []int{12, 8, 4, 1}, true, false},
 	}
 )
 
@@ -95,9 +106,12 @@ func tiles(specs []tileSpec) {
 	for _, s := range specs {
 		for _, rows := range s.rows {
 			for vecs := 2; vecs >= 1; vecs-- {
-				s.generate(rows, vecs, false)
+				s.generate(rows, vecs, strided)
 				if s.offsets {
-					s.generate(rows, vecs, true)
+					s.generate(rows, vecs, tabulatedB)
+				}
+				if s.onA {
+					s.generate(rows, vecs, tabulatedA)
 				}
 			}
 		}
@@ -106,12 +120,16 @@ func tiles(specs []tileSpec) {
 
 // generate emits one micro-kernel: the inner loop of Goto and van de Geijn (2008) as an outer product that keeps rows by vecs
 // registers of C, followed by the epilogue (accumulate, biases, clamp) and the store.
-func (s tileSpec) generate(rows, vecs int, offsets bool) {
+func (s tileSpec) generate(rows, vecs int, mode access) {
 	name := fmt.Sprintf("%s%sr%dv%d", s.name, s.isa, rows, vecs)
 	from := "rows of B at equal distances"
-	if offsets {
+	switch mode {
+	case tabulatedB:
 		name += "o"
 		from = "rows of B at tabulated offsets"
+	case tabulatedA:
+		name += "a"
+		from = "columns of A at tabulated offsets"
 	}
 	TEXT(name, NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
@@ -122,7 +140,7 @@ func (s tileSpec) generate(rows, vecs int, offsets bool) {
 	}
 	g.t = Load(Param("t"), GP64()).(reg.GPVirtual)
 	g.zero()
-	g.product(offsets)
+	g.product(mode)
 	g.epilogue()
 	VZEROUPPER()
 	RET()
@@ -195,14 +213,17 @@ func (g *tileGen) rowAddresses(base, row reg.GPVirtual) (mems []Mem, bases []reg
 	return mems, bases
 }
 
-func (g *tileGen) product(offsets bool) {
+func (g *tileGen) product(mode access) {
 	k, b := g.field(fieldK), g.field(fieldB)
-	aStep := g.field(fieldAStep)
 	a, aBases := g.rowAddresses(g.field(fieldA), g.field(fieldARow))
-	var table, off, bStep reg.GPVirtual
-	if offsets {
+	var table, off, aStep, bStep reg.GPVirtual
+	if mode != strided {
 		table, off = g.field(fieldOffsets), GP64()
-	} else {
+	}
+	if mode != tabulatedA {
+		aStep = g.field(fieldAStep)
+	}
+	if mode != tabulatedB {
 		bStep = g.field(fieldBStep)
 	}
 	bv := []reg.VecVirtual{g.vec()}
@@ -217,35 +238,50 @@ func (g *tileGen) product(offsets bool) {
 		g.acc = sums[0]
 	}
 	step := func(u int) {
-		if g.rows <= 4 && !offsets { // few uses of each byte of B: memory is the limit
+		if g.rows <= 4 && mode != tabulatedB { // few uses of each byte of B: memory is the limit
 			for o := 0; o < g.vecs*g.bytes; o += 64 {
 				PREFETCHT0(Mem{Base: b, Disp: 2048 + o})
 			}
 		}
+		if mode != strided {
+			MOVQ(Mem{Base: table, Disp: 8 * u}, off)
+		}
 		for j, v := range bv {
 			m := Mem{Base: b, Disp: j * g.bytes}
-			if offsets {
-				if j == 0 {
-					MOVQ(Mem{Base: table, Disp: 8 * u}, off)
-				}
+			if mode == tabulatedB {
 				m.Index, m.Scale = off, 1
 			}
 			g.move(m, v)
+		}
+		rows := slices.Clone(a)
+		for i := range rows {
+			if mode != tabulatedA {
+				break
+			}
+			if i%4 == 0 {
+				at := GP64()
+				LEAQ(Mem{Base: aBases[i/4], Index: off, Scale: 1}, at)
+				for q := range rows[i:min(i+4, len(rows))] {
+					rows[i+q].Base = at
+				}
+			}
 		}
 		for i := range g.rows {
 			x, spare := bc[i%2], bc[1-i%2]
 			if g.spare {
 				x, spare = bc[0], bc[1]
 			}
-			g.broadcast(a[i], x)
+			g.broadcast(rows[i], x)
 			for j, v := range bv {
 				g.fma(v, x, sums[u%2][i][j], spare)
 			}
 		}
 		for _, p := range aBases {
-			ADDQ(aStep, p)
+			if mode != tabulatedA {
+				ADDQ(aStep, p)
+			}
 		}
-		if !offsets {
+		if mode != tabulatedB {
 			ADDQ(bStep, b)
 		}
 	}
@@ -257,7 +293,7 @@ func (g *tileGen) product(offsets bool) {
 	for u := range unroll {
 		step(u)
 	}
-	if offsets {
+	if mode != strided {
 		ADDQ(Imm(8*unroll), table)
 	}
 	SUBQ(Imm(unroll), k)
@@ -267,7 +303,7 @@ func (g *tileGen) product(offsets bool) {
 	JE(LabelRef(done))
 	Label(one + "_more")
 	step(0)
-	if offsets {
+	if mode != strided {
 		ADDQ(Imm(8), table)
 	}
 	DECQ(k)
