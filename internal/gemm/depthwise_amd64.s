@@ -39,15 +39,226 @@ TEXT ·depthwise9(SB), NOSPLIT, $0-8
 	MOVQ         64(DX), DX
 	ADDQ         CX, DX
 	MOVQ         (AX), CX
+	CMPQ         24(AX), $0x03
+	JG           depthwise9_rowwise
 
+depthwise9_group:
+	SUBQ         $0x02, 16(AX)
+	JL           depthwise9_fewer
+	CMPQ         24(AX), $0x01
+	JNE          depthwise9_not1
+	VBROADCASTSS 72(AX), Y10
+	VBROADCASTSS 72(AX), Y11
+	MOVQ         40(AX), R13
+	VFMADD231PS  (BX), Y0, Y10
+	VFMADD231PS  (BX)(R13*1), Y0, Y11
+	VFMADD231PS  (SI), Y1, Y10
+	VFMADD231PS  (SI)(R13*1), Y1, Y11
+	VFMADD231PS  (DI), Y2, Y10
+	VFMADD231PS  (DI)(R13*1), Y2, Y11
+	VFMADD231PS  (R8), Y3, Y10
+	VFMADD231PS  (R8)(R13*1), Y3, Y11
+	VFMADD231PS  (R9), Y4, Y10
+	VFMADD231PS  (R9)(R13*1), Y4, Y11
+	VFMADD231PS  (R10), Y5, Y10
+	VFMADD231PS  (R10)(R13*1), Y5, Y11
+	VFMADD231PS  (R11), Y6, Y10
+	VFMADD231PS  (R11)(R13*1), Y6, Y11
+	VFMADD231PS  (R12), Y7, Y10
+	VFMADD231PS  (R12)(R13*1), Y7, Y11
+	VFMADD231PS  (DX), Y8, Y10
+	VFMADD231PS  (DX)(R13*1), Y8, Y11
+	MOVQ         32(AX), R13
+	VBROADCASTSS 76(AX), Y9
+	VMAXPS       Y10, Y9, Y10
+	VMAXPS       Y11, Y9, Y11
+	VBROADCASTSS 80(AX), Y9
+	VMINPS       Y10, Y9, Y10
+	VMINPS       Y11, Y9, Y11
+	VMOVUPS      Y10, (CX)
+	VMOVUPS      Y11, (CX)(R13*1)
+	JMP          depthwise9_grouped
+
+depthwise9_not1:
+	CMPQ         24(AX), $0x02
+	JNE          depthwise9_not2
+	VBROADCASTSS 72(AX), Y10
+	VBROADCASTSS 72(AX), Y11
+	VBROADCASTSS 72(AX), Y12
+	VBROADCASTSS 72(AX), Y13
+	MOVQ         40(AX), R13
+	VFMADD231PS  (BX), Y0, Y10
+	VFMADD231PS  32(BX), Y0, Y11
+	VFMADD231PS  (BX)(R13*1), Y0, Y12
+	VFMADD231PS  32(BX)(R13*1), Y0, Y13
+	VFMADD231PS  (SI), Y1, Y10
+	VFMADD231PS  32(SI), Y1, Y11
+	VFMADD231PS  (SI)(R13*1), Y1, Y12
+	VFMADD231PS  32(SI)(R13*1), Y1, Y13
+	VFMADD231PS  (DI), Y2, Y10
+	VFMADD231PS  32(DI), Y2, Y11
+	VFMADD231PS  (DI)(R13*1), Y2, Y12
+	VFMADD231PS  32(DI)(R13*1), Y2, Y13
+	VFMADD231PS  (R8), Y3, Y10
+	VFMADD231PS  32(R8), Y3, Y11
+	VFMADD231PS  (R8)(R13*1), Y3, Y12
+	VFMADD231PS  32(R8)(R13*1), Y3, Y13
+	VFMADD231PS  (R9), Y4, Y10
+	VFMADD231PS  32(R9), Y4, Y11
+	VFMADD231PS  (R9)(R13*1), Y4, Y12
+	VFMADD231PS  32(R9)(R13*1), Y4, Y13
+	VFMADD231PS  (R10), Y5, Y10
+	VFMADD231PS  32(R10), Y5, Y11
+	VFMADD231PS  (R10)(R13*1), Y5, Y12
+	VFMADD231PS  32(R10)(R13*1), Y5, Y13
+	VFMADD231PS  (R11), Y6, Y10
+	VFMADD231PS  32(R11), Y6, Y11
+	VFMADD231PS  (R11)(R13*1), Y6, Y12
+	VFMADD231PS  32(R11)(R13*1), Y6, Y13
+	VFMADD231PS  (R12), Y7, Y10
+	VFMADD231PS  32(R12), Y7, Y11
+	VFMADD231PS  (R12)(R13*1), Y7, Y12
+	VFMADD231PS  32(R12)(R13*1), Y7, Y13
+	VFMADD231PS  (DX), Y8, Y10
+	VFMADD231PS  32(DX), Y8, Y11
+	VFMADD231PS  (DX)(R13*1), Y8, Y12
+	VFMADD231PS  32(DX)(R13*1), Y8, Y13
+	MOVQ         32(AX), R13
+	VBROADCASTSS 76(AX), Y9
+	VMAXPS       Y10, Y9, Y10
+	VMAXPS       Y11, Y9, Y11
+	VMAXPS       Y12, Y9, Y12
+	VMAXPS       Y13, Y9, Y13
+	VBROADCASTSS 80(AX), Y9
+	VMINPS       Y10, Y9, Y10
+	VMINPS       Y11, Y9, Y11
+	VMINPS       Y12, Y9, Y12
+	VMINPS       Y13, Y9, Y13
+	VMOVUPS      Y10, (CX)
+	VMOVUPS      Y11, 32(CX)
+	VMOVUPS      Y12, (CX)(R13*1)
+	VMOVUPS      Y13, 32(CX)(R13*1)
+	JMP          depthwise9_grouped
+
+depthwise9_not2:
+	VBROADCASTSS 72(AX), Y10
+	VBROADCASTSS 72(AX), Y11
+	VBROADCASTSS 72(AX), Y12
+	VBROADCASTSS 72(AX), Y13
+	VBROADCASTSS 72(AX), Y14
+	VBROADCASTSS 72(AX), Y15
+	MOVQ         40(AX), R13
+	VFMADD231PS  (BX), Y0, Y10
+	VFMADD231PS  32(BX), Y0, Y11
+	VFMADD231PS  64(BX), Y0, Y12
+	VFMADD231PS  (BX)(R13*1), Y0, Y13
+	VFMADD231PS  32(BX)(R13*1), Y0, Y14
+	VFMADD231PS  64(BX)(R13*1), Y0, Y15
+	VFMADD231PS  (SI), Y1, Y10
+	VFMADD231PS  32(SI), Y1, Y11
+	VFMADD231PS  64(SI), Y1, Y12
+	VFMADD231PS  (SI)(R13*1), Y1, Y13
+	VFMADD231PS  32(SI)(R13*1), Y1, Y14
+	VFMADD231PS  64(SI)(R13*1), Y1, Y15
+	VFMADD231PS  (DI), Y2, Y10
+	VFMADD231PS  32(DI), Y2, Y11
+	VFMADD231PS  64(DI), Y2, Y12
+	VFMADD231PS  (DI)(R13*1), Y2, Y13
+	VFMADD231PS  32(DI)(R13*1), Y2, Y14
+	VFMADD231PS  64(DI)(R13*1), Y2, Y15
+	VFMADD231PS  (R8), Y3, Y10
+	VFMADD231PS  32(R8), Y3, Y11
+	VFMADD231PS  64(R8), Y3, Y12
+	VFMADD231PS  (R8)(R13*1), Y3, Y13
+	VFMADD231PS  32(R8)(R13*1), Y3, Y14
+	VFMADD231PS  64(R8)(R13*1), Y3, Y15
+	VFMADD231PS  (R9), Y4, Y10
+	VFMADD231PS  32(R9), Y4, Y11
+	VFMADD231PS  64(R9), Y4, Y12
+	VFMADD231PS  (R9)(R13*1), Y4, Y13
+	VFMADD231PS  32(R9)(R13*1), Y4, Y14
+	VFMADD231PS  64(R9)(R13*1), Y4, Y15
+	VFMADD231PS  (R10), Y5, Y10
+	VFMADD231PS  32(R10), Y5, Y11
+	VFMADD231PS  64(R10), Y5, Y12
+	VFMADD231PS  (R10)(R13*1), Y5, Y13
+	VFMADD231PS  32(R10)(R13*1), Y5, Y14
+	VFMADD231PS  64(R10)(R13*1), Y5, Y15
+	VFMADD231PS  (R11), Y6, Y10
+	VFMADD231PS  32(R11), Y6, Y11
+	VFMADD231PS  64(R11), Y6, Y12
+	VFMADD231PS  (R11)(R13*1), Y6, Y13
+	VFMADD231PS  32(R11)(R13*1), Y6, Y14
+	VFMADD231PS  64(R11)(R13*1), Y6, Y15
+	VFMADD231PS  (R12), Y7, Y10
+	VFMADD231PS  32(R12), Y7, Y11
+	VFMADD231PS  64(R12), Y7, Y12
+	VFMADD231PS  (R12)(R13*1), Y7, Y13
+	VFMADD231PS  32(R12)(R13*1), Y7, Y14
+	VFMADD231PS  64(R12)(R13*1), Y7, Y15
+	VFMADD231PS  (DX), Y8, Y10
+	VFMADD231PS  32(DX), Y8, Y11
+	VFMADD231PS  64(DX), Y8, Y12
+	VFMADD231PS  (DX)(R13*1), Y8, Y13
+	VFMADD231PS  32(DX)(R13*1), Y8, Y14
+	VFMADD231PS  64(DX)(R13*1), Y8, Y15
+	MOVQ         32(AX), R13
+	VBROADCASTSS 76(AX), Y9
+	VMAXPS       Y10, Y9, Y10
+	VMAXPS       Y11, Y9, Y11
+	VMAXPS       Y12, Y9, Y12
+	VMAXPS       Y13, Y9, Y13
+	VMAXPS       Y14, Y9, Y14
+	VMAXPS       Y15, Y9, Y15
+	VBROADCASTSS 80(AX), Y9
+	VMINPS       Y10, Y9, Y10
+	VMINPS       Y11, Y9, Y11
+	VMINPS       Y12, Y9, Y12
+	VMINPS       Y13, Y9, Y13
+	VMINPS       Y14, Y9, Y14
+	VMINPS       Y15, Y9, Y15
+	VMOVUPS      Y10, (CX)
+	VMOVUPS      Y11, 32(CX)
+	VMOVUPS      Y12, 64(CX)
+	VMOVUPS      Y13, (CX)(R13*1)
+	VMOVUPS      Y14, 32(CX)(R13*1)
+	VMOVUPS      Y15, 64(CX)(R13*1)
+
+depthwise9_grouped:
+	ADDQ 40(AX), BX
+	ADDQ 40(AX), SI
+	ADDQ 40(AX), DI
+	ADDQ 40(AX), R8
+	ADDQ 40(AX), R9
+	ADDQ 40(AX), R10
+	ADDQ 40(AX), R11
+	ADDQ 40(AX), R12
+	ADDQ 40(AX), DX
+	ADDQ 32(AX), CX
+	ADDQ 40(AX), BX
+	ADDQ 40(AX), SI
+	ADDQ 40(AX), DI
+	ADDQ 40(AX), R8
+	ADDQ 40(AX), R9
+	ADDQ 40(AX), R10
+	ADDQ 40(AX), R11
+	ADDQ 40(AX), R12
+	ADDQ 40(AX), DX
+	ADDQ 32(AX), CX
+	JMP  depthwise9_group
+
+depthwise9_fewer:
+	ADDQ $0x02, 16(AX)
+	JE   depthwise9_done
+
+depthwise9_rowwise:
 depthwise9_row:
 	XORQ R13, R13
 	MOVQ 24(AX), R14
-	SHLQ $0x05, R14
 
-depthwise9_four:
-	SUBQ         $0x00000080, R14
-	JL           depthwise9_tail
+depthwise9_wide:
+	SUBQ         $0x04, R14
+	JL           depthwise9_rest
 	VBROADCASTSS 72(AX), Y10
 	VBROADCASTSS 72(AX), Y11
 	VBROADCASTSS 72(AX), Y12
@@ -103,13 +314,13 @@ depthwise9_four:
 	VMOVUPS      Y12, 64(CX)(R13*1)
 	VMOVUPS      Y13, 96(CX)(R13*1)
 	ADDQ         $+128, R13
-	JMP          depthwise9_four
+	JMP          depthwise9_wide
 
-depthwise9_tail:
-	ADDQ $0x00000080, R14
-	JE   depthwise9_next
-
-depthwise9_one:
+depthwise9_rest:
+	ADDQ         $0x04, R14
+	DECQ         R14
+	JL           depthwise9_next
+	JNE          depthwise9_more1
 	VBROADCASTSS 72(AX), Y10
 	VFMADD231PS  (BX)(R13*1), Y0, Y10
 	VFMADD231PS  (SI)(R13*1), Y1, Y10
@@ -125,9 +336,86 @@ depthwise9_one:
 	VBROADCASTSS 80(AX), Y9
 	VMINPS       Y10, Y9, Y10
 	VMOVUPS      Y10, (CX)(R13*1)
-	ADDQ         $+32, R13
-	SUBQ         $0x20, R14
-	JNE          depthwise9_one
+	JMP          depthwise9_next
+
+depthwise9_more1:
+	DECQ         R14
+	JL           depthwise9_next
+	JNE          depthwise9_more2
+	VBROADCASTSS 72(AX), Y10
+	VBROADCASTSS 72(AX), Y11
+	VFMADD231PS  (BX)(R13*1), Y0, Y10
+	VFMADD231PS  32(BX)(R13*1), Y0, Y11
+	VFMADD231PS  (SI)(R13*1), Y1, Y10
+	VFMADD231PS  32(SI)(R13*1), Y1, Y11
+	VFMADD231PS  (DI)(R13*1), Y2, Y10
+	VFMADD231PS  32(DI)(R13*1), Y2, Y11
+	VFMADD231PS  (R8)(R13*1), Y3, Y10
+	VFMADD231PS  32(R8)(R13*1), Y3, Y11
+	VFMADD231PS  (R9)(R13*1), Y4, Y10
+	VFMADD231PS  32(R9)(R13*1), Y4, Y11
+	VFMADD231PS  (R10)(R13*1), Y5, Y10
+	VFMADD231PS  32(R10)(R13*1), Y5, Y11
+	VFMADD231PS  (R11)(R13*1), Y6, Y10
+	VFMADD231PS  32(R11)(R13*1), Y6, Y11
+	VFMADD231PS  (R12)(R13*1), Y7, Y10
+	VFMADD231PS  32(R12)(R13*1), Y7, Y11
+	VFMADD231PS  (DX)(R13*1), Y8, Y10
+	VFMADD231PS  32(DX)(R13*1), Y8, Y11
+	VBROADCASTSS 76(AX), Y9
+	VMAXPS       Y10, Y9, Y10
+	VMAXPS       Y11, Y9, Y11
+	VBROADCASTSS 80(AX), Y9
+	VMINPS       Y10, Y9, Y10
+	VMINPS       Y11, Y9, Y11
+	VMOVUPS      Y10, (CX)(R13*1)
+	VMOVUPS      Y11, 32(CX)(R13*1)
+	JMP          depthwise9_next
+
+depthwise9_more2:
+	DECQ         R14
+	JL           depthwise9_next
+	VBROADCASTSS 72(AX), Y10
+	VBROADCASTSS 72(AX), Y11
+	VBROADCASTSS 72(AX), Y12
+	VFMADD231PS  (BX)(R13*1), Y0, Y10
+	VFMADD231PS  32(BX)(R13*1), Y0, Y11
+	VFMADD231PS  64(BX)(R13*1), Y0, Y12
+	VFMADD231PS  (SI)(R13*1), Y1, Y10
+	VFMADD231PS  32(SI)(R13*1), Y1, Y11
+	VFMADD231PS  64(SI)(R13*1), Y1, Y12
+	VFMADD231PS  (DI)(R13*1), Y2, Y10
+	VFMADD231PS  32(DI)(R13*1), Y2, Y11
+	VFMADD231PS  64(DI)(R13*1), Y2, Y12
+	VFMADD231PS  (R8)(R13*1), Y3, Y10
+	VFMADD231PS  32(R8)(R13*1), Y3, Y11
+	VFMADD231PS  64(R8)(R13*1), Y3, Y12
+	VFMADD231PS  (R9)(R13*1), Y4, Y10
+	VFMADD231PS  32(R9)(R13*1), Y4, Y11
+	VFMADD231PS  64(R9)(R13*1), Y4, Y12
+	VFMADD231PS  (R10)(R13*1), Y5, Y10
+	VFMADD231PS  32(R10)(R13*1), Y5, Y11
+	VFMADD231PS  64(R10)(R13*1), Y5, Y12
+	VFMADD231PS  (R11)(R13*1), Y6, Y10
+	VFMADD231PS  32(R11)(R13*1), Y6, Y11
+	VFMADD231PS  64(R11)(R13*1), Y6, Y12
+	VFMADD231PS  (R12)(R13*1), Y7, Y10
+	VFMADD231PS  32(R12)(R13*1), Y7, Y11
+	VFMADD231PS  64(R12)(R13*1), Y7, Y12
+	VFMADD231PS  (DX)(R13*1), Y8, Y10
+	VFMADD231PS  32(DX)(R13*1), Y8, Y11
+	VFMADD231PS  64(DX)(R13*1), Y8, Y12
+	VBROADCASTSS 76(AX), Y9
+	VMAXPS       Y10, Y9, Y10
+	VMAXPS       Y11, Y9, Y11
+	VMAXPS       Y12, Y9, Y12
+	VBROADCASTSS 80(AX), Y9
+	VMINPS       Y10, Y9, Y10
+	VMINPS       Y11, Y9, Y11
+	VMINPS       Y12, Y9, Y12
+	VMOVUPS      Y10, (CX)(R13*1)
+	VMOVUPS      Y11, 32(CX)(R13*1)
+	VMOVUPS      Y12, 64(CX)(R13*1)
 
 depthwise9_next:
 	ADDQ 40(AX), BX
@@ -142,6 +430,8 @@ depthwise9_next:
 	ADDQ 32(AX), CX
 	DECQ 16(AX)
 	JNE  depthwise9_row
+
+depthwise9_done:
 	VZEROUPPER
 	RET
 
@@ -153,14 +443,54 @@ TEXT ·depthwiseTaps(SB), NOSPLIT, $0-8
 	MOVQ (AX), DX
 	MOVQ 56(AX), BX
 	MOVQ 48(AX), SI
+	MOVQ 40(AX), R9
+	LEAQ (R9)(R9*2), R10
+	CMPQ 24(AX), $0x03
+	JG   depthwiseTaps_rowwise
 
-depthwiseTaps_row:
-	XORQ DI, DI
-	MOVQ 24(AX), R8
+depthwiseTaps_group:
+	SUBQ         $0x04, 16(AX)
+	JL           depthwiseTaps_fewer
+	CMPQ         24(AX), $0x01
+	JNE          depthwiseTaps_not1
+	VBROADCASTSS 72(AX), Y1
+	VBROADCASTSS 72(AX), Y2
+	VBROADCASTSS 72(AX), Y3
+	VBROADCASTSS 72(AX), Y4
+	XORQ         DI, DI
 
-depthwiseTaps_8:
-	SUBQ         $0x08, R8
-	JL           depthwiseTaps_end8
+depthwiseTaps_together1:
+	MOVQ         (SI)(DI*8), R8
+	ADDQ         CX, R8
+	VBROADCASTSS (BX)(DI*4), Y0
+	VFMADD231PS  (R8), Y0, Y1
+	VFMADD231PS  (R8)(R9*1), Y0, Y2
+	VFMADD231PS  (R8)(R9*2), Y0, Y3
+	VFMADD231PS  (R8)(R10*1), Y0, Y4
+	INCQ         DI
+	CMPQ         DI, 64(AX)
+	JLT          depthwiseTaps_together1
+	MOVQ         32(AX), DI
+	LEAQ         (DI)(DI*2), R8
+	VBROADCASTSS 76(AX), Y0
+	VMAXPS       Y1, Y0, Y1
+	VMAXPS       Y2, Y0, Y2
+	VMAXPS       Y3, Y0, Y3
+	VMAXPS       Y4, Y0, Y4
+	VBROADCASTSS 80(AX), Y0
+	VMINPS       Y1, Y0, Y1
+	VMINPS       Y2, Y0, Y2
+	VMINPS       Y3, Y0, Y3
+	VMINPS       Y4, Y0, Y4
+	VMOVUPS      Y1, (DX)
+	VMOVUPS      Y2, (DX)(DI*1)
+	VMOVUPS      Y3, (DX)(DI*2)
+	VMOVUPS      Y4, (DX)(R8*1)
+	JMP          depthwiseTaps_grouped
+
+depthwiseTaps_not1:
+	CMPQ         24(AX), $0x02
+	JNE          depthwiseTaps_not2
 	VBROADCASTSS 72(AX), Y1
 	VBROADCASTSS 72(AX), Y2
 	VBROADCASTSS 72(AX), Y3
@@ -169,22 +499,175 @@ depthwiseTaps_8:
 	VBROADCASTSS 72(AX), Y6
 	VBROADCASTSS 72(AX), Y7
 	VBROADCASTSS 72(AX), Y8
-	XORQ         R9, R9
+	XORQ         DI, DI
+
+depthwiseTaps_together2:
+	MOVQ         (SI)(DI*8), R8
+	ADDQ         CX, R8
+	VBROADCASTSS (BX)(DI*4), Y0
+	VFMADD231PS  (R8), Y0, Y1
+	VFMADD231PS  32(R8), Y0, Y2
+	VFMADD231PS  (R8)(R9*1), Y0, Y3
+	VFMADD231PS  32(R8)(R9*1), Y0, Y4
+	VFMADD231PS  (R8)(R9*2), Y0, Y5
+	VFMADD231PS  32(R8)(R9*2), Y0, Y6
+	VFMADD231PS  (R8)(R10*1), Y0, Y7
+	VFMADD231PS  32(R8)(R10*1), Y0, Y8
+	INCQ         DI
+	CMPQ         DI, 64(AX)
+	JLT          depthwiseTaps_together2
+	MOVQ         32(AX), DI
+	LEAQ         (DI)(DI*2), R8
+	VBROADCASTSS 76(AX), Y0
+	VMAXPS       Y1, Y0, Y1
+	VMAXPS       Y2, Y0, Y2
+	VMAXPS       Y3, Y0, Y3
+	VMAXPS       Y4, Y0, Y4
+	VMAXPS       Y5, Y0, Y5
+	VMAXPS       Y6, Y0, Y6
+	VMAXPS       Y7, Y0, Y7
+	VMAXPS       Y8, Y0, Y8
+	VBROADCASTSS 80(AX), Y0
+	VMINPS       Y1, Y0, Y1
+	VMINPS       Y2, Y0, Y2
+	VMINPS       Y3, Y0, Y3
+	VMINPS       Y4, Y0, Y4
+	VMINPS       Y5, Y0, Y5
+	VMINPS       Y6, Y0, Y6
+	VMINPS       Y7, Y0, Y7
+	VMINPS       Y8, Y0, Y8
+	VMOVUPS      Y1, (DX)
+	VMOVUPS      Y2, 32(DX)
+	VMOVUPS      Y3, (DX)(DI*1)
+	VMOVUPS      Y4, 32(DX)(DI*1)
+	VMOVUPS      Y5, (DX)(DI*2)
+	VMOVUPS      Y6, 32(DX)(DI*2)
+	VMOVUPS      Y7, (DX)(R8*1)
+	VMOVUPS      Y8, 32(DX)(R8*1)
+	JMP          depthwiseTaps_grouped
+
+depthwiseTaps_not2:
+	VBROADCASTSS 72(AX), Y1
+	VBROADCASTSS 72(AX), Y2
+	VBROADCASTSS 72(AX), Y3
+	VBROADCASTSS 72(AX), Y4
+	VBROADCASTSS 72(AX), Y5
+	VBROADCASTSS 72(AX), Y6
+	VBROADCASTSS 72(AX), Y7
+	VBROADCASTSS 72(AX), Y8
+	VBROADCASTSS 72(AX), Y9
+	VBROADCASTSS 72(AX), Y10
+	VBROADCASTSS 72(AX), Y11
+	VBROADCASTSS 72(AX), Y12
+	XORQ         DI, DI
+
+depthwiseTaps_together3:
+	MOVQ         (SI)(DI*8), R8
+	ADDQ         CX, R8
+	VBROADCASTSS (BX)(DI*4), Y0
+	VFMADD231PS  (R8), Y0, Y1
+	VFMADD231PS  32(R8), Y0, Y2
+	VFMADD231PS  64(R8), Y0, Y3
+	VFMADD231PS  (R8)(R9*1), Y0, Y4
+	VFMADD231PS  32(R8)(R9*1), Y0, Y5
+	VFMADD231PS  64(R8)(R9*1), Y0, Y6
+	VFMADD231PS  (R8)(R9*2), Y0, Y7
+	VFMADD231PS  32(R8)(R9*2), Y0, Y8
+	VFMADD231PS  64(R8)(R9*2), Y0, Y9
+	VFMADD231PS  (R8)(R10*1), Y0, Y10
+	VFMADD231PS  32(R8)(R10*1), Y0, Y11
+	VFMADD231PS  64(R8)(R10*1), Y0, Y12
+	INCQ         DI
+	CMPQ         DI, 64(AX)
+	JLT          depthwiseTaps_together3
+	MOVQ         32(AX), DI
+	LEAQ         (DI)(DI*2), R8
+	VBROADCASTSS 76(AX), Y0
+	VMAXPS       Y1, Y0, Y1
+	VMAXPS       Y2, Y0, Y2
+	VMAXPS       Y3, Y0, Y3
+	VMAXPS       Y4, Y0, Y4
+	VMAXPS       Y5, Y0, Y5
+	VMAXPS       Y6, Y0, Y6
+	VMAXPS       Y7, Y0, Y7
+	VMAXPS       Y8, Y0, Y8
+	VMAXPS       Y9, Y0, Y9
+	VMAXPS       Y10, Y0, Y10
+	VMAXPS       Y11, Y0, Y11
+	VMAXPS       Y12, Y0, Y12
+	VBROADCASTSS 80(AX), Y0
+	VMINPS       Y1, Y0, Y1
+	VMINPS       Y2, Y0, Y2
+	VMINPS       Y3, Y0, Y3
+	VMINPS       Y4, Y0, Y4
+	VMINPS       Y5, Y0, Y5
+	VMINPS       Y6, Y0, Y6
+	VMINPS       Y7, Y0, Y7
+	VMINPS       Y8, Y0, Y8
+	VMINPS       Y9, Y0, Y9
+	VMINPS       Y10, Y0, Y10
+	VMINPS       Y11, Y0, Y11
+	VMINPS       Y12, Y0, Y12
+	VMOVUPS      Y1, (DX)
+	VMOVUPS      Y2, 32(DX)
+	VMOVUPS      Y3, 64(DX)
+	VMOVUPS      Y4, (DX)(DI*1)
+	VMOVUPS      Y5, 32(DX)(DI*1)
+	VMOVUPS      Y6, 64(DX)(DI*1)
+	VMOVUPS      Y7, (DX)(DI*2)
+	VMOVUPS      Y8, 32(DX)(DI*2)
+	VMOVUPS      Y9, 64(DX)(DI*2)
+	VMOVUPS      Y10, (DX)(R8*1)
+	VMOVUPS      Y11, 32(DX)(R8*1)
+	VMOVUPS      Y12, 64(DX)(R8*1)
+
+depthwiseTaps_grouped:
+	ADDQ R9, CX
+	ADDQ 32(AX), DX
+	ADDQ R9, CX
+	ADDQ 32(AX), DX
+	ADDQ R9, CX
+	ADDQ 32(AX), DX
+	ADDQ R9, CX
+	ADDQ 32(AX), DX
+	JMP  depthwiseTaps_group
+
+depthwiseTaps_fewer:
+	ADDQ $0x04, 16(AX)
+	JE   depthwiseTaps_done
+
+depthwiseTaps_rowwise:
+depthwiseTaps_row:
+	XORQ R10, R10
+	MOVQ 24(AX), R11
+
+depthwiseTaps_wide:
+	SUBQ         $0x08, R11
+	JL           depthwiseTaps_rest
+	VBROADCASTSS 72(AX), Y1
+	VBROADCASTSS 72(AX), Y2
+	VBROADCASTSS 72(AX), Y3
+	VBROADCASTSS 72(AX), Y4
+	VBROADCASTSS 72(AX), Y5
+	VBROADCASTSS 72(AX), Y6
+	VBROADCASTSS 72(AX), Y7
+	VBROADCASTSS 72(AX), Y8
+	XORQ         DI, DI
 
 depthwiseTaps_tap8:
-	MOVQ         (SI)(R9*8), R10
-	ADDQ         CX, R10
-	VBROADCASTSS (BX)(R9*4), Y0
-	VFMADD231PS  (R10)(DI*1), Y0, Y1
-	VFMADD231PS  32(R10)(DI*1), Y0, Y2
-	VFMADD231PS  64(R10)(DI*1), Y0, Y3
-	VFMADD231PS  96(R10)(DI*1), Y0, Y4
-	VFMADD231PS  128(R10)(DI*1), Y0, Y5
-	VFMADD231PS  160(R10)(DI*1), Y0, Y6
-	VFMADD231PS  192(R10)(DI*1), Y0, Y7
-	VFMADD231PS  224(R10)(DI*1), Y0, Y8
-	INCQ         R9
-	CMPQ         R9, 64(AX)
+	MOVQ         (SI)(DI*8), R8
+	ADDQ         CX, R8
+	VBROADCASTSS (BX)(DI*4), Y0
+	VFMADD231PS  (R8)(R10*1), Y0, Y1
+	VFMADD231PS  32(R8)(R10*1), Y0, Y2
+	VFMADD231PS  64(R8)(R10*1), Y0, Y3
+	VFMADD231PS  96(R8)(R10*1), Y0, Y4
+	VFMADD231PS  128(R8)(R10*1), Y0, Y5
+	VFMADD231PS  160(R8)(R10*1), Y0, Y6
+	VFMADD231PS  192(R8)(R10*1), Y0, Y7
+	VFMADD231PS  224(R8)(R10*1), Y0, Y8
+	INCQ         DI
+	CMPQ         DI, 64(AX)
 	JLT          depthwiseTaps_tap8
 	VBROADCASTSS 76(AX), Y0
 	VMAXPS       Y1, Y0, Y1
@@ -204,39 +687,119 @@ depthwiseTaps_tap8:
 	VMINPS       Y6, Y0, Y6
 	VMINPS       Y7, Y0, Y7
 	VMINPS       Y8, Y0, Y8
-	VMOVUPS      Y1, (DX)(DI*1)
-	VMOVUPS      Y2, 32(DX)(DI*1)
-	VMOVUPS      Y3, 64(DX)(DI*1)
-	VMOVUPS      Y4, 96(DX)(DI*1)
-	VMOVUPS      Y5, 128(DX)(DI*1)
-	VMOVUPS      Y6, 160(DX)(DI*1)
-	VMOVUPS      Y7, 192(DX)(DI*1)
-	VMOVUPS      Y8, 224(DX)(DI*1)
-	ADDQ         $+256, DI
-	JMP          depthwiseTaps_8
+	VMOVUPS      Y1, (DX)(R10*1)
+	VMOVUPS      Y2, 32(DX)(R10*1)
+	VMOVUPS      Y3, 64(DX)(R10*1)
+	VMOVUPS      Y4, 96(DX)(R10*1)
+	VMOVUPS      Y5, 128(DX)(R10*1)
+	VMOVUPS      Y6, 160(DX)(R10*1)
+	VMOVUPS      Y7, 192(DX)(R10*1)
+	VMOVUPS      Y8, 224(DX)(R10*1)
+	ADDQ         $+256, R10
+	JMP          depthwiseTaps_wide
 
-depthwiseTaps_end8:
-	ADDQ $0x08, R8
+depthwiseTaps_rest:
+	ADDQ         $0x08, R11
+	DECQ         R11
+	JL           depthwiseTaps_next
+	JNE          depthwiseTaps_more1
+	VBROADCASTSS 72(AX), Y1
+	XORQ         DI, DI
 
-depthwiseTaps_4:
-	SUBQ         $0x04, R8
-	JL           depthwiseTaps_end4
+depthwiseTaps_tap1:
+	MOVQ         (SI)(DI*8), R8
+	ADDQ         CX, R8
+	VBROADCASTSS (BX)(DI*4), Y0
+	VFMADD231PS  (R8)(R10*1), Y0, Y1
+	INCQ         DI
+	CMPQ         DI, 64(AX)
+	JLT          depthwiseTaps_tap1
+	VBROADCASTSS 76(AX), Y0
+	VMAXPS       Y1, Y0, Y1
+	VBROADCASTSS 80(AX), Y0
+	VMINPS       Y1, Y0, Y1
+	VMOVUPS      Y1, (DX)(R10*1)
+	JMP          depthwiseTaps_next
+
+depthwiseTaps_more1:
+	DECQ         R11
+	JL           depthwiseTaps_next
+	JNE          depthwiseTaps_more2
+	VBROADCASTSS 72(AX), Y1
+	VBROADCASTSS 72(AX), Y2
+	XORQ         DI, DI
+
+depthwiseTaps_tap2:
+	MOVQ         (SI)(DI*8), R8
+	ADDQ         CX, R8
+	VBROADCASTSS (BX)(DI*4), Y0
+	VFMADD231PS  (R8)(R10*1), Y0, Y1
+	VFMADD231PS  32(R8)(R10*1), Y0, Y2
+	INCQ         DI
+	CMPQ         DI, 64(AX)
+	JLT          depthwiseTaps_tap2
+	VBROADCASTSS 76(AX), Y0
+	VMAXPS       Y1, Y0, Y1
+	VMAXPS       Y2, Y0, Y2
+	VBROADCASTSS 80(AX), Y0
+	VMINPS       Y1, Y0, Y1
+	VMINPS       Y2, Y0, Y2
+	VMOVUPS      Y1, (DX)(R10*1)
+	VMOVUPS      Y2, 32(DX)(R10*1)
+	JMP          depthwiseTaps_next
+
+depthwiseTaps_more2:
+	DECQ         R11
+	JL           depthwiseTaps_next
+	JNE          depthwiseTaps_more3
+	VBROADCASTSS 72(AX), Y1
+	VBROADCASTSS 72(AX), Y2
+	VBROADCASTSS 72(AX), Y3
+	XORQ         DI, DI
+
+depthwiseTaps_tap3:
+	MOVQ         (SI)(DI*8), R8
+	ADDQ         CX, R8
+	VBROADCASTSS (BX)(DI*4), Y0
+	VFMADD231PS  (R8)(R10*1), Y0, Y1
+	VFMADD231PS  32(R8)(R10*1), Y0, Y2
+	VFMADD231PS  64(R8)(R10*1), Y0, Y3
+	INCQ         DI
+	CMPQ         DI, 64(AX)
+	JLT          depthwiseTaps_tap3
+	VBROADCASTSS 76(AX), Y0
+	VMAXPS       Y1, Y0, Y1
+	VMAXPS       Y2, Y0, Y2
+	VMAXPS       Y3, Y0, Y3
+	VBROADCASTSS 80(AX), Y0
+	VMINPS       Y1, Y0, Y1
+	VMINPS       Y2, Y0, Y2
+	VMINPS       Y3, Y0, Y3
+	VMOVUPS      Y1, (DX)(R10*1)
+	VMOVUPS      Y2, 32(DX)(R10*1)
+	VMOVUPS      Y3, 64(DX)(R10*1)
+	JMP          depthwiseTaps_next
+
+depthwiseTaps_more3:
+	DECQ         R11
+	JL           depthwiseTaps_next
+	JNE          depthwiseTaps_more4
 	VBROADCASTSS 72(AX), Y1
 	VBROADCASTSS 72(AX), Y2
 	VBROADCASTSS 72(AX), Y3
 	VBROADCASTSS 72(AX), Y4
-	XORQ         R9, R9
+	XORQ         DI, DI
 
 depthwiseTaps_tap4:
-	MOVQ         (SI)(R9*8), R10
-	ADDQ         CX, R10
-	VBROADCASTSS (BX)(R9*4), Y0
-	VFMADD231PS  (R10)(DI*1), Y0, Y1
-	VFMADD231PS  32(R10)(DI*1), Y0, Y2
-	VFMADD231PS  64(R10)(DI*1), Y0, Y3
-	VFMADD231PS  96(R10)(DI*1), Y0, Y4
-	INCQ         R9
-	CMPQ         R9, 64(AX)
+	MOVQ         (SI)(DI*8), R8
+	ADDQ         CX, R8
+	VBROADCASTSS (BX)(DI*4), Y0
+	VFMADD231PS  (R8)(R10*1), Y0, Y1
+	VFMADD231PS  32(R8)(R10*1), Y0, Y2
+	VFMADD231PS  64(R8)(R10*1), Y0, Y3
+	VFMADD231PS  96(R8)(R10*1), Y0, Y4
+	INCQ         DI
+	CMPQ         DI, 64(AX)
 	JLT          depthwiseTaps_tap4
 	VBROADCASTSS 76(AX), Y0
 	VMAXPS       Y1, Y0, Y1
@@ -248,73 +811,157 @@ depthwiseTaps_tap4:
 	VMINPS       Y2, Y0, Y2
 	VMINPS       Y3, Y0, Y3
 	VMINPS       Y4, Y0, Y4
-	VMOVUPS      Y1, (DX)(DI*1)
-	VMOVUPS      Y2, 32(DX)(DI*1)
-	VMOVUPS      Y3, 64(DX)(DI*1)
-	VMOVUPS      Y4, 96(DX)(DI*1)
-	ADDQ         $+128, DI
-	JMP          depthwiseTaps_4
+	VMOVUPS      Y1, (DX)(R10*1)
+	VMOVUPS      Y2, 32(DX)(R10*1)
+	VMOVUPS      Y3, 64(DX)(R10*1)
+	VMOVUPS      Y4, 96(DX)(R10*1)
+	JMP          depthwiseTaps_next
 
-depthwiseTaps_end4:
-	ADDQ $0x04, R8
-
-depthwiseTaps_2:
-	SUBQ         $0x02, R8
-	JL           depthwiseTaps_end2
+depthwiseTaps_more4:
+	DECQ         R11
+	JL           depthwiseTaps_next
+	JNE          depthwiseTaps_more5
 	VBROADCASTSS 72(AX), Y1
 	VBROADCASTSS 72(AX), Y2
-	XORQ         R9, R9
+	VBROADCASTSS 72(AX), Y3
+	VBROADCASTSS 72(AX), Y4
+	VBROADCASTSS 72(AX), Y5
+	XORQ         DI, DI
 
-depthwiseTaps_tap2:
-	MOVQ         (SI)(R9*8), R10
-	ADDQ         CX, R10
-	VBROADCASTSS (BX)(R9*4), Y0
-	VFMADD231PS  (R10)(DI*1), Y0, Y1
-	VFMADD231PS  32(R10)(DI*1), Y0, Y2
-	INCQ         R9
-	CMPQ         R9, 64(AX)
-	JLT          depthwiseTaps_tap2
+depthwiseTaps_tap5:
+	MOVQ         (SI)(DI*8), R8
+	ADDQ         CX, R8
+	VBROADCASTSS (BX)(DI*4), Y0
+	VFMADD231PS  (R8)(R10*1), Y0, Y1
+	VFMADD231PS  32(R8)(R10*1), Y0, Y2
+	VFMADD231PS  64(R8)(R10*1), Y0, Y3
+	VFMADD231PS  96(R8)(R10*1), Y0, Y4
+	VFMADD231PS  128(R8)(R10*1), Y0, Y5
+	INCQ         DI
+	CMPQ         DI, 64(AX)
+	JLT          depthwiseTaps_tap5
 	VBROADCASTSS 76(AX), Y0
 	VMAXPS       Y1, Y0, Y1
 	VMAXPS       Y2, Y0, Y2
+	VMAXPS       Y3, Y0, Y3
+	VMAXPS       Y4, Y0, Y4
+	VMAXPS       Y5, Y0, Y5
 	VBROADCASTSS 80(AX), Y0
 	VMINPS       Y1, Y0, Y1
 	VMINPS       Y2, Y0, Y2
-	VMOVUPS      Y1, (DX)(DI*1)
-	VMOVUPS      Y2, 32(DX)(DI*1)
-	ADDQ         $+64, DI
-	JMP          depthwiseTaps_2
+	VMINPS       Y3, Y0, Y3
+	VMINPS       Y4, Y0, Y4
+	VMINPS       Y5, Y0, Y5
+	VMOVUPS      Y1, (DX)(R10*1)
+	VMOVUPS      Y2, 32(DX)(R10*1)
+	VMOVUPS      Y3, 64(DX)(R10*1)
+	VMOVUPS      Y4, 96(DX)(R10*1)
+	VMOVUPS      Y5, 128(DX)(R10*1)
+	JMP          depthwiseTaps_next
 
-depthwiseTaps_end2:
-	ADDQ $0x02, R8
-
-depthwiseTaps_1:
-	SUBQ         $0x01, R8
-	JL           depthwiseTaps_end1
+depthwiseTaps_more5:
+	DECQ         R11
+	JL           depthwiseTaps_next
+	JNE          depthwiseTaps_more6
 	VBROADCASTSS 72(AX), Y1
-	XORQ         R9, R9
+	VBROADCASTSS 72(AX), Y2
+	VBROADCASTSS 72(AX), Y3
+	VBROADCASTSS 72(AX), Y4
+	VBROADCASTSS 72(AX), Y5
+	VBROADCASTSS 72(AX), Y6
+	XORQ         DI, DI
 
-depthwiseTaps_tap1:
-	MOVQ         (SI)(R9*8), R10
-	ADDQ         CX, R10
-	VBROADCASTSS (BX)(R9*4), Y0
-	VFMADD231PS  (R10)(DI*1), Y0, Y1
-	INCQ         R9
-	CMPQ         R9, 64(AX)
-	JLT          depthwiseTaps_tap1
+depthwiseTaps_tap6:
+	MOVQ         (SI)(DI*8), R8
+	ADDQ         CX, R8
+	VBROADCASTSS (BX)(DI*4), Y0
+	VFMADD231PS  (R8)(R10*1), Y0, Y1
+	VFMADD231PS  32(R8)(R10*1), Y0, Y2
+	VFMADD231PS  64(R8)(R10*1), Y0, Y3
+	VFMADD231PS  96(R8)(R10*1), Y0, Y4
+	VFMADD231PS  128(R8)(R10*1), Y0, Y5
+	VFMADD231PS  160(R8)(R10*1), Y0, Y6
+	INCQ         DI
+	CMPQ         DI, 64(AX)
+	JLT          depthwiseTaps_tap6
 	VBROADCASTSS 76(AX), Y0
 	VMAXPS       Y1, Y0, Y1
+	VMAXPS       Y2, Y0, Y2
+	VMAXPS       Y3, Y0, Y3
+	VMAXPS       Y4, Y0, Y4
+	VMAXPS       Y5, Y0, Y5
+	VMAXPS       Y6, Y0, Y6
 	VBROADCASTSS 80(AX), Y0
 	VMINPS       Y1, Y0, Y1
-	VMOVUPS      Y1, (DX)(DI*1)
-	ADDQ         $+32, DI
-	JMP          depthwiseTaps_1
+	VMINPS       Y2, Y0, Y2
+	VMINPS       Y3, Y0, Y3
+	VMINPS       Y4, Y0, Y4
+	VMINPS       Y5, Y0, Y5
+	VMINPS       Y6, Y0, Y6
+	VMOVUPS      Y1, (DX)(R10*1)
+	VMOVUPS      Y2, 32(DX)(R10*1)
+	VMOVUPS      Y3, 64(DX)(R10*1)
+	VMOVUPS      Y4, 96(DX)(R10*1)
+	VMOVUPS      Y5, 128(DX)(R10*1)
+	VMOVUPS      Y6, 160(DX)(R10*1)
+	JMP          depthwiseTaps_next
 
-depthwiseTaps_end1:
-	ADDQ $0x01, R8
-	ADDQ 40(AX), CX
+depthwiseTaps_more6:
+	DECQ         R11
+	JL           depthwiseTaps_next
+	VBROADCASTSS 72(AX), Y1
+	VBROADCASTSS 72(AX), Y2
+	VBROADCASTSS 72(AX), Y3
+	VBROADCASTSS 72(AX), Y4
+	VBROADCASTSS 72(AX), Y5
+	VBROADCASTSS 72(AX), Y6
+	VBROADCASTSS 72(AX), Y7
+	XORQ         DI, DI
+
+depthwiseTaps_tap7:
+	MOVQ         (SI)(DI*8), R8
+	ADDQ         CX, R8
+	VBROADCASTSS (BX)(DI*4), Y0
+	VFMADD231PS  (R8)(R10*1), Y0, Y1
+	VFMADD231PS  32(R8)(R10*1), Y0, Y2
+	VFMADD231PS  64(R8)(R10*1), Y0, Y3
+	VFMADD231PS  96(R8)(R10*1), Y0, Y4
+	VFMADD231PS  128(R8)(R10*1), Y0, Y5
+	VFMADD231PS  160(R8)(R10*1), Y0, Y6
+	VFMADD231PS  192(R8)(R10*1), Y0, Y7
+	INCQ         DI
+	CMPQ         DI, 64(AX)
+	JLT          depthwiseTaps_tap7
+	VBROADCASTSS 76(AX), Y0
+	VMAXPS       Y1, Y0, Y1
+	VMAXPS       Y2, Y0, Y2
+	VMAXPS       Y3, Y0, Y3
+	VMAXPS       Y4, Y0, Y4
+	VMAXPS       Y5, Y0, Y5
+	VMAXPS       Y6, Y0, Y6
+	VMAXPS       Y7, Y0, Y7
+	VBROADCASTSS 80(AX), Y0
+	VMINPS       Y1, Y0, Y1
+	VMINPS       Y2, Y0, Y2
+	VMINPS       Y3, Y0, Y3
+	VMINPS       Y4, Y0, Y4
+	VMINPS       Y5, Y0, Y5
+	VMINPS       Y6, Y0, Y6
+	VMINPS       Y7, Y0, Y7
+	VMOVUPS      Y1, (DX)(R10*1)
+	VMOVUPS      Y2, 32(DX)(R10*1)
+	VMOVUPS      Y3, 64(DX)(R10*1)
+	VMOVUPS      Y4, 96(DX)(R10*1)
+	VMOVUPS      Y5, 128(DX)(R10*1)
+	VMOVUPS      Y6, 160(DX)(R10*1)
+	VMOVUPS      Y7, 192(DX)(R10*1)
+
+depthwiseTaps_next:
+	ADDQ R9, CX
 	ADDQ 32(AX), DX
 	DECQ 16(AX)
 	JNE  depthwiseTaps_row
+
+depthwiseTaps_done:
 	VZEROUPPER
 	RET
