@@ -14,6 +14,10 @@ func prepareBatchNormalization(s *site) executor {
 		return nil
 	}
 	eps := float64(s.Float("epsilon", 1e-5))
+	l, limited := s.following()
+	if !limited {
+		l = limits{lo: float32(math.Inf(-1)), hi: float32(math.Inf(1))}
+	}
 	return func(t *task) (*ir.Tensor, bool) {
 		x, v, ok := t.float(0)
 		if !ok || x.Rank() < 2 || len(v) == 0 {
@@ -37,11 +41,12 @@ func prepareBatchNormalization(s *site) executor {
 				c := i % channels
 				factor := float64(p[0][c]) / math.Sqrt(float64(p[3][c])+eps)
 				dst, src := r[i*plane:][:plane], v[i*plane:][:plane]
-				gemm.SubScalar(dst, src, p[2][c])
-				gemm.MulScalar(dst, dst, float32(factor))
-				gemm.AddScalar(dst, dst, p[1][c])
+				gemm.Standardize(dst, src, p[2][c], float32(factor), p[1][c], l.lo, l.hi)
 			}
 		})
+		if limited {
+			t.markLimited()
+		}
 		return result(r, x.Shape())
 	}
 }

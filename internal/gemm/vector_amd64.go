@@ -89,6 +89,11 @@ func hardSigmoidVectors(dst *float32, src *float32, vectors int, p float32, q fl
 //go:noescape
 func hardSwishVectors(dst *float32, src *float32, vectors int, p float32, q float32)
 
+// standardizeVectors applies the function to vectors of 8 elements.
+//
+//go:noescape
+func standardizeVectors(dst *float32, src *float32, vectors int, p float32, q float32, r float32, s float32, t float32)
+
 // addVectors combines vectors of 8 elements.
 //
 //go:noescape

@@ -2685,6 +2685,59 @@ hardSwishVectors_end:
 	VZEROUPPER
 	RET
 
+// func standardizeVectors(dst *float32, src *float32, vectors int, p float32, q float32, r float32, s float32, t float32)
+// Requires: AVX
+TEXT ·standardizeVectors(SB), NOSPLIT, $0-44
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	VBROADCASTSS p+24(FP), Y0
+	VBROADCASTSS q+28(FP), Y1
+	VBROADCASTSS r+32(FP), Y2
+	VBROADCASTSS s+36(FP), Y3
+	VBROADCASTSS t+40(FP), Y4
+	MOVQ         vectors+16(FP), DX
+	XORQ         BX, BX
+	SUBQ         $0x02, DX
+	JL           standardizeVectors_one
+
+standardizeVectors_two:
+	VMOVUPS (CX)(BX*1), Y5
+	VMOVUPS 32(CX)(BX*1), Y6
+	VSUBPS  Y0, Y5, Y5
+	VSUBPS  Y0, Y6, Y6
+	VMULPS  Y1, Y5, Y5
+	VMULPS  Y1, Y6, Y6
+	VADDPS  Y2, Y5, Y5
+	VADDPS  Y2, Y6, Y6
+	VMOVUPS Y3, Y7
+	VMAXPS  Y5, Y7, Y5
+	VMAXPS  Y6, Y7, Y6
+	VMOVUPS Y4, Y7
+	VMINPS  Y5, Y7, Y5
+	VMINPS  Y6, Y7, Y6
+	VMOVUPS Y5, (AX)(BX*1)
+	VMOVUPS Y6, 32(AX)(BX*1)
+	ADDQ    $+64, BX
+	SUBQ    $0x02, DX
+	JGE     standardizeVectors_two
+
+standardizeVectors_one:
+	ADDQ    $0x02, DX
+	JE      standardizeVectors_end
+	VMOVUPS (CX)(BX*1), Y5
+	VSUBPS  Y0, Y5, Y0
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS Y3, Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS Y4, Y1
+	VMINPS  Y0, Y1, Y0
+	VMOVUPS Y0, (AX)(BX*1)
+
+standardizeVectors_end:
+	VZEROUPPER
+	RET
+
 // func addVectors(dst *float32, a *float32, b *float32, vectors int)
 // Requires: AVX
 TEXT ·addVectors(SB), NOSPLIT, $0-32

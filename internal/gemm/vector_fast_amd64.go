@@ -51,6 +51,10 @@ func clipFast(dst, src []float32, p, q float32) int {
 	return overTail(dst, src, func(d, s *float32, n int) { clipVectors(d, s, n, p, q) })
 }
 
+func standardizeFast(dst, src []float32, mean, factor, bias, lo, hi float32) int {
+	return overTail(dst, src, func(d, s *float32, n int) { standardizeVectors(d, s, n, mean, factor, bias, lo, hi) })
+}
+
 func hardSigmoidFast(dst, src []float32, p, q float32) int {
 	return overTail(dst, src, func(d, s *float32, n int) { hardSigmoidVectors(d, s, n, p, q) })
 }

@@ -57,6 +57,7 @@ func TestUnary(t *testing.T) {
 	testUnary(t, "silu", Silu, plainSilu, 4, 1e-35)
 	testUnary(t, "clip", func(d, s []float32) { Clip(d, s, -0.5, 3) }, func(x float32) float32 { return clamp(x, -0.5, 3) }, 0, 0)
 	testUnary(t, "relu", func(d, s []float32) { Clip(d, s, 0, positiveInf) }, func(x float32) float32 { return clamp(x, 0, positiveInf) }, 0, 0)
+	testUnary(t, "standardize", func(d, s []float32) { Standardize(d, s, .3, 1.7, -.2, -1, 2) }, func(x float32) float32 { return clamp(float32((x-.3)*1.7)+-.2, -1, 2) }, 0, 0)
 	testUnary(t, "hardsigmoid", func(d, s []float32) { HardSigmoid(d, s, .2, .5) }, func(x float32) float32 { return clamp(float32(.2*x)+.5, 0, 1) }, 0, 0)
 	testUnary(t, "hardswish", HardSwish, func(x float32) float32 { return x * clamp(float32(x*float32(1./6))+.5, 0, 1) }, 0, 0)
 	for _, s := range special {

@@ -75,6 +75,14 @@ func Clip(dst, src []float32, lo, hi float32) {
 	}
 }
 
+// Standardize sets dst to (src-mean)*factor + bias, limited to lo..hi; NaN stays.
+func Standardize(dst, src []float32, mean, factor, bias, lo, hi float32) {
+	checkLen(len(dst), src)
+	for i := standardizeFast(dst, src, mean, factor, bias, lo, hi); i < len(dst); i++ {
+		dst[i] = clamp(float32((src[i]-mean)*factor)+bias, lo, hi)
+	}
+}
+
 // HardSigmoid sets dst to alpha*src+beta, limited to 0..1.
 func HardSigmoid(dst, src []float32, alpha, beta float32) {
 	checkLen(len(dst), src)

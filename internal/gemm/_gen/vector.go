@@ -272,6 +272,9 @@ func vectors() {
 	unary("clip", 2, func(x lanes, p []Op) lanes { return within(x, p[0], p[1]) })
 	unary("hardSigmoid", 2, func(x lanes, p []Op) lanes { return hardSigmoid(x, p[0], p[1]) })
 	unary("hardSwish", 2, func(x lanes, p []Op) lanes { return hardSigmoid(x, p[0], p[1]).op2(VMULPS, x) })
+	unary("standardize", 5, func(x lanes, p []Op) lanes {
+		return within(x.op(VSUBPS, p[0]).op(VMULPS, p[1]).op(VADDPS, p[2]), p[3], p[4])
+	})
 	for _, f := range []struct {
 		name string
 		op   func(ops ...Op)
