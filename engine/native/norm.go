@@ -69,9 +69,7 @@ func prepareSoftmax(s *site) executor {
 		}
 		n := int(x.Shape()[x.Rank()-1])
 		t.pool.For(len(v)/n, max(1, grain/n), func(_, from, to int) {
-			for i := from; i < to; i++ {
-				gemm.SoftmaxRow(r[i*n:][:n], v[i*n:][:n])
-			}
+			gemm.SoftmaxRows(r[from*n:to*n], v[from*n:to*n], n)
 		})
 		return result(r, x.Shape())
 	}

@@ -13,6 +13,44 @@ func SoftmaxRow(dst, src []float32) {
 	MulScalar(dst, dst, 1/expSum(dst, src, Max(src)))
 }
 
+// SoftmaxRows is [SoftmaxRow] for consecutive rows of n elements. Short rows share vectors.
+func SoftmaxRows(dst, src []float32, n int) {
+	checkLen(len(dst), src)
+	const short = 16
+	if n > short {
+		for i := 0; i < len(dst); i += n {
+			SoftmaxRow(dst[i:i+n], src[i:])
+		}
+		return
+	}
+	const most = 512
+	each := most / n * n
+	for at := 0; at < len(dst); at += each {
+		var buffer [most]float32
+		x := buffer[:min(each, len(dst)-at)]
+		for i := 0; i < len(x); i += n {
+			row := src[at+i:][:n]
+			top := row[0]
+			for _, v := range row[1:] {
+				top = max(top, v)
+			}
+			for j, v := range row {
+				x[i+j] = v - top
+			}
+		}
+		Exp(x, x)
+		for i := 0; i < len(x); i += n {
+			var sum float32
+			for _, v := range x[i : i+n] {
+				sum += v
+			}
+			for j, v := range x[i : i+n] {
+				dst[at+i+j] = v / sum
+			}
+		}
+	}
+}
+
 // Max returns the largest element, -Inf of none. Elements that are NaN may or may not make the result NaN.
 func Max(x []float32) float32 {
 	m, i := maxFast(x)

@@ -3,6 +3,7 @@ package gemm
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -146,6 +147,36 @@ func TestRows(t *testing.T) {
 		SoftmaxRow(soft, src)
 		if soft[n-1] == soft[n-1] {
 			t.Fatalf("softmax of %d times -Inf is %v", n, soft[n-1])
+		}
+	}
+}
+
+// TestSoftmaxRows has rows that share vectors and rows that do not; NaN and infinities stay in their row.
+func TestSoftmaxRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(23, 24))
+	for n := 1; n < 20; n++ {
+		for _, rows := range []int{1, 3, 130} {
+			src := fill(r, make([]float32, rows*n))
+			odd := r.IntN(rows)
+			src[odd*n+r.IntN(n)] = []float32{float32(math.NaN()), positiveInf, negativeInf}[r.IntN(3)]
+			dst, check := guarded[float32](t, len(src))
+			SoftmaxRows(dst, src, n)
+			check()
+			inPlace := append([]float32(nil), src...)
+			SoftmaxRows(inPlace, inPlace, n)
+			for i := range rows {
+				row := src[i*n:][:n]
+				sum, top := 0., slices.Max(row)
+				for _, x := range row {
+					sum += math.Exp(float64(x) - float64(top))
+				}
+				for j, x := range row {
+					want, got := math.Exp(float64(x)-float64(top))/sum, float64(dst[i*n+j])
+					if math.Float32bits(inPlace[i*n+j]) != math.Float32bits(dst[i*n+j]) || (want != want) != (got != got) || math.Abs(got-want) > 1e-6*want+1e-12 {
+						t.Fatalf("row %d of %dx%d: element %d is %v, in place %v, want %v", i, rows, n, j, got, inPlace[i*n+j], want)
+					}
+				}
+			}
 		}
 	}
 }
