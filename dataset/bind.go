@@ -76,7 +76,7 @@ func (s *Set) bind(r row) (*Sample, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	sample := &Sample{Name: r.name, Inputs: map[string]ir.Datum{}, Label: r.label, whole: r.whole}
+	sample := &Sample{Name: r.name, Inputs: map[string]ir.Datum{}, Label: r.label, Mask: r.mask, whole: r.whole}
 	if r.picture != nil {
 		t, err := s.apply(r.picture)
 		if err != nil {

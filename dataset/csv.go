@@ -55,7 +55,11 @@ func (s *Set) openCSV(path string) (source, error) {
 	if c.labels, err = s.labels(""); err != nil {
 		return nil, err
 	}
-	return c, c.assign(slices.Clone(first))
+	first = slices.Clone(first)
+	if p, err := s.pairs(c, first); p != nil || err != nil {
+		return p, err
+	}
+	return c, c.assign(first)
 }
 
 // numeric reports whether a cell holds numbers, so that it is no name of a column.
@@ -131,7 +135,10 @@ func elementOf(name string) string {
 func (c *csvSource) size() int    { return -1 }
 func (c *csvSource) close() error { return nil }
 
-func (c *csvSource) rows(ctx context.Context) iter.Seq[row] {
+func (c *csvSource) rows(ctx context.Context) iter.Seq[row] { return c.each(ctx, c.cells) }
+
+// each yields the rows, for which bind takes the cells of each sample.
+func (c *csvSource) each(ctx context.Context, bind func(x *row, rec []string, i int) error) iter.Seq[row] {
 	return func(yield func(row) bool) {
 		f, r, err := c.reader()
 		if err != nil {
@@ -155,7 +162,7 @@ func (c *csvSource) rows(ctx context.Context) iter.Seq[row] {
 			if err == nil {
 				line, _ := r.FieldPos(0)
 				x.name = fmt.Sprintf("%s, line %d", c.path, line)
-				x.err = c.cells(&x, rec, i)
+				x.err = c.bounded(&x, rec, i, bind)
 			} else if errors.As(err, &syntax) {
 				x.name, x.err = fmt.Sprintf("%s, line %d", c.path, syntax.Line), syntax.Err
 			}
@@ -166,11 +173,15 @@ func (c *csvSource) rows(ctx context.Context) iter.Seq[row] {
 	}
 }
 
-// cells binds the cells of sample i.
-func (c *csvSource) cells(x *row, rec []string, i int) error {
+func (c *csvSource) bounded(x *row, rec []string, i int, bind func(x *row, rec []string, i int) error) error {
 	if len(rec) > maxRowCells {
 		return fmt.Errorf("%d cells", len(rec))
 	}
+	return bind(x, rec, i)
+}
+
+// labelOf reads the label of sample i.
+func (c *csvSource) labelOf(x *row, rec []string, i int) error {
 	x.label = math.NaN()
 	if c.labels != nil {
 		x.label = labelAt(c.labels, i)
@@ -184,6 +195,14 @@ func (c *csvSource) cells(x *row, rec []string, i int) error {
 			return err
 		}
 		x.label = v
+	}
+	return nil
+}
+
+// cells binds the cells of sample i.
+func (c *csvSource) cells(x *row, rec []string, i int) error {
+	if err := c.labelOf(x, rec, i); err != nil {
+		return err
 	}
 	for _, in := range c.inputs {
 		t, err := in.tensor(rec)

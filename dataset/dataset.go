@@ -68,6 +68,9 @@ type Sample struct {
 	Expect map[string]ir.Datum
 	// Label is a class or a score, NaN if there is none.
 	Label float64
+	// Mask, of shape [2, length], says of a pair of sequences which of their elements are not padding: the inputs have a row for
+	// each sequence. nil: the sample is no pair.
+	Mask *ir.Tensor
 
 	whole bool // is never put together with others
 }
@@ -104,6 +107,7 @@ type row struct {
 	expect  []column
 	picture *picture.Picture // stands for values
 	label   float64          // NaN: none
+	mask    *ir.Tensor       // of a pair of sequences
 	whole   bool
 	err     error
 }
@@ -134,6 +138,8 @@ func (e *BadSampleError) Unwrap() error { return e.Err }
 //   - IDX, compressed or not, with labels beside it (images and labels in the names, idx3 and idx1);
 //   - CIFAR-10's binary files;
 //   - CSV and TSV with a header: columns named as the inputs, or all columns but the label for the only input;
+//   - CSV and TSV of pairs of sentences, for a model of token numbers and a mask: two columns of token numbers with blanks between
+//     them, and a score (see Sample.Mask);
 //   - folders of pictures: labels.csv (file, label), or a folder a class; pictures need settings, in a file preprocess.yaml in the
 //     folder or in the options.
 //
