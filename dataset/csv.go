@@ -32,6 +32,7 @@ type csvSource struct {
 type csvColumns struct {
 	port *Port
 	at   []int
+	raw  bool // what is no number is text
 }
 
 func (s *Set) openCSV(path string) (source, error) {
@@ -90,6 +91,7 @@ func (c *csvSource) reader() (*stream, *csv.Reader, error) {
 func (c *csvSource) assign(first []string) error {
 	s := c.set
 	var rest []int
+	var order []string // of names
 	byName := map[string][]int{}
 	for i, name := range first {
 		name = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
@@ -98,8 +100,10 @@ func (c *csvSource) assign(first []string) error {
 			c.label = i
 		case c.header && s.input(name) != nil:
 			byName[name] = append(byName[name], i)
-		case c.header && s.input(elementOf(name)) != nil: // x[0], x[1], ...
+			order = append(order, name)
+		case c.header && elementOf(name) != "" && s.input(elementOf(name)) != nil: // x[0], x[1], ...
 			byName[elementOf(name)] = append(byName[elementOf(name)], i)
+			order = append(order, elementOf(name))
 		default:
 			rest = append(rest, i)
 		}
@@ -112,15 +116,33 @@ func (c *csvSource) assign(first []string) error {
 		if err != nil {
 			return err
 		}
-		c.inputs = []csvColumns{{p, rest}}
+		c.inputs = []csvColumns{{p, rest, s.o.Raw}}
+		return nil
+	}
+	if s.o.Raw {
+		for _, name := range unique(order) {
+			c.inputs = append(c.inputs, csvColumns{&Port{Name: name}, byName[name], true})
+		}
 		return nil
 	}
 	for i := range s.o.Inputs {
 		if p := &s.o.Inputs[i]; byName[p.Name] != nil {
-			c.inputs = append(c.inputs, csvColumns{p, byName[p.Name]})
+			c.inputs = append(c.inputs, csvColumns{p, byName[p.Name], false})
 		}
 	}
 	return nil
+}
+
+// unique are the names in the order in which they first occur.
+func unique(names []string) (r []string) {
+	seen := map[string]bool{}
+	for _, n := range names {
+		if !seen[n] {
+			seen[n] = true
+			r = append(r, n)
+		}
+	}
+	return r
 }
 
 // elementOf is the x of x[3], "" where a name is not of that form.
@@ -217,6 +239,9 @@ func (c *csvSource) cells(x *row, rec []string, i int) error {
 // tensor reads the cells of an input: shape [1, k], or [1] where the model takes one number a sample.
 func (in csvColumns) tensor(rec []string) (*ir.Tensor, error) {
 	want := in.port.Type.DType()
+	if in.raw && slices.ContainsFunc(in.at, func(i int) bool { return i < len(rec) && !numeric(rec[i]) && strings.TrimSpace(rec[i]) != "" }) {
+		want = ir.String
+	}
 	var words []string
 	for _, i := range in.at {
 		if i >= len(rec) {

@@ -39,9 +39,12 @@ func ports(slots []*ir.Slot) []Port {
 	return r
 }
 
-// Options say how a set is read. Inputs are required.
+// Options say how a set is read. Inputs are required unless Raw is set.
 type Options struct {
-	Inputs  []Port
+	Inputs []Port
+	// Raw reads the set for itself, not for a model: the inputs of a sample are what the data hold, by the names that these have
+	// there ("data" where there is none), with their own types. Pictures without settings are bytes [1,H,W,C].
+	Raw     bool
 	Outputs []Port // names of recorded outputs; may be empty
 	// Whole takes each array of a .npz or .npy file as one input, instead of one sample a row.
 	Whole bool

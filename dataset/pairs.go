@@ -30,6 +30,9 @@ type pairInputs struct {
 // pairInputs recognises the required inputs of an encoder by type and name: integers of two axes, of which one is a mask, and one
 // is neither that nor a segment nor a position. false where the model is another.
 func (s *Set) pairInputs() (r pairInputs, ok bool) {
+	if s.o.Raw {
+		return pairInputs{ids: &Port{Name: "tokens"}, mask: &Port{Name: "mask"}}, true
+	}
 	for i := range s.o.Inputs {
 		p := &s.o.Inputs[i]
 		if p.Optional {
@@ -61,7 +64,7 @@ func (s *Set) pairInputs() (r pairInputs, ok bool) {
 func (s *Set) pairs(c *csvSource, first []string) (source, error) {
 	in, ok := s.pairInputs()
 	if !ok || len(first) < 2 || len(first) > 3 ||
-		slices.ContainsFunc(first, func(name string) bool { return s.input(strings.TrimSpace(name)) != nil }) {
+		slices.ContainsFunc(first, func(name string) bool { return find(s.o.Inputs, strings.TrimSpace(name)) != nil }) {
 		return nil, nil
 	}
 	row := first
