@@ -19,11 +19,16 @@ func (s *Set) isLabel(name string) bool {
 	if s.o.LabelColumn != "" {
 		return name == s.o.LabelColumn
 	}
-	return s.input(name) == nil && slices.Contains(labelNames, strings.ToLower(name))
+	return (s.o.Raw || s.input(name) == nil) && slices.Contains(labelNames, strings.ToLower(name))
 }
 
-// input finds an input by name.
-func (s *Set) input(name string) *Port { return find(s.o.Inputs, name) }
+// input finds an input by name. Without a model, every name is one's that is not of the form x[3].
+func (s *Set) input(name string) *Port {
+	if s.o.Raw && elementOf(name) == "" {
+		return &Port{Name: name}
+	}
+	return find(s.o.Inputs, name)
+}
 
 func find(ports []Port, name string) *Port {
 	for i := range ports {
@@ -36,6 +41,9 @@ func find(ports []Port, name string) *Port {
 
 // only is the input that values without a name are for.
 func (s *Set) only() (*Port, error) {
+	if s.o.Raw {
+		return &Port{Name: "data"}, nil
+	}
 	var r *Port
 	for i, p := range s.o.Inputs {
 		switch {
@@ -76,7 +84,7 @@ func (s *Set) bind(r row) (*Sample, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	sample := &Sample{Name: r.name, Inputs: map[string]ir.Datum{}, Label: r.label, whole: r.whole}
+	sample := &Sample{Name: r.name, Inputs: map[string]ir.Datum{}, Label: r.label, Mask: r.mask, whole: r.whole}
 	if r.picture != nil {
 		t, err := s.apply(r.picture)
 		if err != nil {
@@ -117,6 +125,9 @@ func (s *Set) apply(p *picture.Picture) (*ir.Tensor, error) {
 	in, err := s.only()
 	if err != nil {
 		return nil, err
+	}
+	if s.o.Raw && !s.hasSpec {
+		return ir.NewTensor(ir.Uint8, []int64{1, int64(p.H), int64(p.W), int64(p.C)}, p.Pix), nil
 	}
 	t, err := s.spec.Apply(p, picture.FrameOf(in.Type.TensorShape(), s.spec.Layout))
 	if err != nil || s.spec.DType == ir.Undefined {

@@ -32,6 +32,7 @@ type csvSource struct {
 type csvColumns struct {
 	port *Port
 	at   []int
+	raw  bool // what is no number is text
 }
 
 func (s *Set) openCSV(path string) (source, error) {
@@ -55,7 +56,11 @@ func (s *Set) openCSV(path string) (source, error) {
 	if c.labels, err = s.labels(""); err != nil {
 		return nil, err
 	}
-	return c, c.assign(slices.Clone(first))
+	first = slices.Clone(first)
+	if p, err := s.pairs(c, first); p != nil || err != nil {
+		return p, err
+	}
+	return c, c.assign(first)
 }
 
 // numeric reports whether a cell holds numbers, so that it is no name of a column.
@@ -86,6 +91,7 @@ func (c *csvSource) reader() (*stream, *csv.Reader, error) {
 func (c *csvSource) assign(first []string) error {
 	s := c.set
 	var rest []int
+	var order []string // of names
 	byName := map[string][]int{}
 	for i, name := range first {
 		name = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
@@ -94,8 +100,10 @@ func (c *csvSource) assign(first []string) error {
 			c.label = i
 		case c.header && s.input(name) != nil:
 			byName[name] = append(byName[name], i)
-		case c.header && s.input(elementOf(name)) != nil: // x[0], x[1], ...
+			order = append(order, name)
+		case c.header && elementOf(name) != "" && s.input(elementOf(name)) != nil: // x[0], x[1], ...
 			byName[elementOf(name)] = append(byName[elementOf(name)], i)
+			order = append(order, elementOf(name))
 		default:
 			rest = append(rest, i)
 		}
@@ -108,15 +116,33 @@ func (c *csvSource) assign(first []string) error {
 		if err != nil {
 			return err
 		}
-		c.inputs = []csvColumns{{p, rest}}
+		c.inputs = []csvColumns{{p, rest, s.o.Raw}}
+		return nil
+	}
+	if s.o.Raw {
+		for _, name := range unique(order) {
+			c.inputs = append(c.inputs, csvColumns{&Port{Name: name}, byName[name], true})
+		}
 		return nil
 	}
 	for i := range s.o.Inputs {
 		if p := &s.o.Inputs[i]; byName[p.Name] != nil {
-			c.inputs = append(c.inputs, csvColumns{p, byName[p.Name]})
+			c.inputs = append(c.inputs, csvColumns{p, byName[p.Name], false})
 		}
 	}
 	return nil
+}
+
+// unique are the names in the order in which they first occur.
+func unique(names []string) (r []string) {
+	seen := map[string]bool{}
+	for _, n := range names {
+		if !seen[n] {
+			seen[n] = true
+			r = append(r, n)
+		}
+	}
+	return r
 }
 
 // elementOf is the x of x[3], "" where a name is not of that form.
@@ -131,7 +157,10 @@ func elementOf(name string) string {
 func (c *csvSource) size() int    { return -1 }
 func (c *csvSource) close() error { return nil }
 
-func (c *csvSource) rows(ctx context.Context) iter.Seq[row] {
+func (c *csvSource) rows(ctx context.Context) iter.Seq[row] { return c.each(ctx, c.cells) }
+
+// each yields the rows, for which bind takes the cells of each sample.
+func (c *csvSource) each(ctx context.Context, bind func(x *row, rec []string, i int) error) iter.Seq[row] {
 	return func(yield func(row) bool) {
 		f, r, err := c.reader()
 		if err != nil {
@@ -155,7 +184,7 @@ func (c *csvSource) rows(ctx context.Context) iter.Seq[row] {
 			if err == nil {
 				line, _ := r.FieldPos(0)
 				x.name = fmt.Sprintf("%s, line %d", c.path, line)
-				x.err = c.cells(&x, rec, i)
+				x.err = c.bounded(&x, rec, i, bind)
 			} else if errors.As(err, &syntax) {
 				x.name, x.err = fmt.Sprintf("%s, line %d", c.path, syntax.Line), syntax.Err
 			}
@@ -166,11 +195,15 @@ func (c *csvSource) rows(ctx context.Context) iter.Seq[row] {
 	}
 }
 
-// cells binds the cells of sample i.
-func (c *csvSource) cells(x *row, rec []string, i int) error {
+func (c *csvSource) bounded(x *row, rec []string, i int, bind func(x *row, rec []string, i int) error) error {
 	if len(rec) > maxRowCells {
 		return fmt.Errorf("%d cells", len(rec))
 	}
+	return bind(x, rec, i)
+}
+
+// labelOf reads the label of sample i.
+func (c *csvSource) labelOf(x *row, rec []string, i int) error {
 	x.label = math.NaN()
 	if c.labels != nil {
 		x.label = labelAt(c.labels, i)
@@ -185,6 +218,14 @@ func (c *csvSource) cells(x *row, rec []string, i int) error {
 		}
 		x.label = v
 	}
+	return nil
+}
+
+// cells binds the cells of sample i.
+func (c *csvSource) cells(x *row, rec []string, i int) error {
+	if err := c.labelOf(x, rec, i); err != nil {
+		return err
+	}
 	for _, in := range c.inputs {
 		t, err := in.tensor(rec)
 		if err != nil {
@@ -198,6 +239,9 @@ func (c *csvSource) cells(x *row, rec []string, i int) error {
 // tensor reads the cells of an input: shape [1, k], or [1] where the model takes one number a sample.
 func (in csvColumns) tensor(rec []string) (*ir.Tensor, error) {
 	want := in.port.Type.DType()
+	if in.raw && slices.ContainsFunc(in.at, func(i int) bool { return i < len(rec) && !numeric(rec[i]) && strings.TrimSpace(rec[i]) != "" }) {
+		want = ir.String
+	}
 	var words []string
 	for _, i := range in.at {
 		if i >= len(rec) {

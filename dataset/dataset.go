@@ -39,9 +39,12 @@ func ports(slots []*ir.Slot) []Port {
 	return r
 }
 
-// Options say how a set is read. Inputs are required.
+// Options say how a set is read. Inputs are required unless Raw is set.
 type Options struct {
-	Inputs  []Port
+	Inputs []Port
+	// Raw reads the set for itself, not for a model: the inputs of a sample are what the data hold, by the names that these have
+	// there ("data" where there is none), with their own types. Pictures without settings are bytes [1,H,W,C].
+	Raw     bool
 	Outputs []Port // names of recorded outputs; may be empty
 	// Whole takes each array of a .npz or .npy file as one input, instead of one sample a row.
 	Whole bool
@@ -68,6 +71,9 @@ type Sample struct {
 	Expect map[string]ir.Datum
 	// Label is a class or a score, NaN if there is none.
 	Label float64
+	// Mask, of shape [2, length], says of a pair of sequences which of their elements are not padding: the inputs have a row for
+	// each sequence. nil: the sample is no pair.
+	Mask *ir.Tensor
 
 	whole bool // is never put together with others
 }
@@ -104,6 +110,7 @@ type row struct {
 	expect  []column
 	picture *picture.Picture // stands for values
 	label   float64          // NaN: none
+	mask    *ir.Tensor       // of a pair of sequences
 	whole   bool
 	err     error
 }
@@ -134,6 +141,8 @@ func (e *BadSampleError) Unwrap() error { return e.Err }
 //   - IDX, compressed or not, with labels beside it (images and labels in the names, idx3 and idx1);
 //   - CIFAR-10's binary files;
 //   - CSV and TSV with a header: columns named as the inputs, or all columns but the label for the only input;
+//   - CSV and TSV of pairs of sentences, for a model of token numbers and a mask: two columns of token numbers with blanks between
+//     them, and a score (see Sample.Mask);
 //   - folders of pictures: labels.csv (file, label), or a folder a class; pictures need settings, in a file preprocess.yaml in the
 //     folder or in the options.
 //

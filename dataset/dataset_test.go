@@ -411,7 +411,8 @@ func FuzzOpen(f *testing.F) {
 	f.Add(1, []byte("0,A\n00A\""))
 	f.Add(2, make([]byte, cifarRow))
 	f.Add(3, []byte("\x93NUMPY\x01\x00"))
-	names := []string{"d-images.idx3", "d.csv", "d.bin", "d.npz", sidecarFile}
+	f.Add(5, []byte("1 2\t3 4 5\t0.5\n6 7\t8 9\t1\n"))
+	names := []string{"d-images.idx3", "d.csv", "d.bin", "d.npz", sidecarFile, "d.tsv"}
 	f.Fuzz(func(t *testing.T, name int, b []byte) {
 		if name < 0 || name >= len(names) || strings.Contains(string(b[:min(len(b), 4)]), "\x1f\x8b") {
 			return
@@ -421,16 +422,19 @@ func FuzzOpen(f *testing.F) {
 		if err := os.WriteFile(path, b, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Open(path, Options{Inputs: []Port{port("x", -1, -1)}, SkipBad: true})
-		if err != nil {
-			return
-		}
-		defer s.Close()
-		n := 0
-		for range s.Samples(context.Background()) {
-			if n++; n > 1000 {
-				break
+		for _, o := range []Options{{Inputs: []Port{port("x", -1, -1)}}, {Inputs: encoder(-1)}, {Raw: true}} {
+			o.SkipBad = true
+			s, err := Open(path, o)
+			if err != nil {
+				continue
 			}
+			n := 0
+			for range s.Samples(context.Background()) {
+				if n++; n > 1000 {
+					break
+				}
+			}
+			s.Close()
 		}
 	})
 }

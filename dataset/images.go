@@ -38,7 +38,7 @@ var errNoSettings = errors.New(`pictures need to be told how the model takes the
 or name a preset (--preset imagenet-torch) or the keys (--resize 256) on the command line`)
 
 func (s *Set) openImages(dir string, files []imageFile) (source, error) {
-	if !s.hasSpec {
+	if !s.hasSpec && !s.o.Raw {
 		return nil, errNoSettings
 	}
 	if len(files) == 0 {
@@ -50,27 +50,62 @@ func (s *Set) openImages(dir string, files []imageFile) (source, error) {
 	return &imageSource{files}, nil
 }
 
-// openImageFolder lists the pictures of a folder: those of labels.csv, or those right in the folder, without labels, or else those of a
-// folder a class. labels.csv of the folder above counts if it names files of this one.
+// openImageFolder lists the pictures of a folder: those of labels.csv, or those right in the folder, without labels, or those of a
+// folder a class. labels.csv of the folder above counts if it names files of this one. Pictures in the folder and in folders below
+// it are refused: are they of classes, or not?
 func (s *Set) openImageFolder() (source, error) {
 	files, err := s.tabled(s.path, "")
 	if err == nil && files == nil {
 		files, err = s.tabled(filepath.Dir(filepath.Clean(s.path)), filepath.Base(s.path))
 	}
 	if err == nil && files == nil {
-		var list []string
-		list, err = pictures(s.path)
-		for _, p := range list {
-			files = append(files, imageFile{p, math.NaN()})
-		}
-	}
-	if err == nil && files == nil {
-		files, err = s.classFolders()
+		files, err = s.untabled()
 	}
 	if err != nil {
 		return nil, err
 	}
 	return s.openImages(s.path, files)
+}
+
+// untabled lists the pictures of a folder without labels.csv.
+func (s *Set) untabled() ([]imageFile, error) {
+	here, err := pictures(s.path)
+	if err != nil {
+		return nil, err
+	}
+	dirs, err := folders(s.path)
+	if err != nil {
+		return nil, err
+	}
+	if len(here) == 0 {
+		return s.classFolders(dirs)
+	}
+	var files []imageFile
+	for _, p := range here {
+		files = append(files, imageFile{p, math.NaN()})
+	}
+	for _, d := range dirs {
+		below, err := pictures(filepath.Join(s.path, d))
+		if err != nil {
+			return nil, err
+		}
+		if len(below) > 0 {
+			return nil, fmt.Errorf("there are pictures here (%s) and in the folder %s, so that folders are no classes; name one folder, or say in %s which files count",
+				filepath.Base(here[0]), d, labelsFile)
+		}
+	}
+	return files, nil
+}
+
+// folders lists the folders in a folder.
+func folders(dir string) (r []string, err error) {
+	list, err := os.ReadDir(dir)
+	for _, e := range list {
+		if !strings.HasPrefix(e.Name(), ".") && isDir(filepath.Join(dir, e.Name())) {
+			r = append(r, e.Name())
+		}
+	}
+	return r, err
 }
 
 // tabled lists the files of a labels.csv in dir, those below the folder sub only; nil if there are none.
@@ -94,17 +129,7 @@ func (s *Set) tabled(dir, sub string) ([]imageFile, error) {
 
 // classFolders lists the pictures of a folder a class. Folders that are all numbers are the classes' numbers; otherwise the
 // list of classes of the sidecar counts, or else the order of the names, as in torchvision's ImageFolder.
-func (s *Set) classFolders() ([]imageFile, error) {
-	list, err := os.ReadDir(s.path)
-	if err != nil {
-		return nil, err
-	}
-	var dirs []string
-	for _, e := range list {
-		if isDir(filepath.Join(s.path, e.Name())) && !strings.HasPrefix(e.Name(), ".") {
-			dirs = append(dirs, e.Name())
-		}
-	}
+func (s *Set) classFolders(dirs []string) ([]imageFile, error) {
 	numbers := !slices.ContainsFunc(dirs, func(d string) bool { _, err := strconv.ParseUint(d, 10, 31); return err != nil })
 	var files []imageFile
 	for i, d := range dirs {

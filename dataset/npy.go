@@ -29,6 +29,7 @@ func (s *Set) openNpy(path string) (source, error) {
 // openNpyFolder reads a folder of .npy files.
 func (s *Set) openNpyFolder(files []string) (source, error) {
 	columns, names := map[string]string{}, []string{}
+	numbered := s.o.Raw && s.numbered(files)
 	var rest []string
 	var labels []float64
 	for _, path := range files {
@@ -39,7 +40,7 @@ func (s *Set) openNpyFolder(files []string) (source, error) {
 			if labels, err = labelFile(path, s.classes); err != nil {
 				return nil, err
 			}
-		case s.input(name) != nil:
+		case s.input(name) != nil && !numbered:
 			columns[name] = path
 			names = append(names, name)
 		default:
@@ -64,6 +65,22 @@ func (s *Set) openNpyFolder(files []string) (source, error) {
 		return nil, errors.New("a folder of arrays is one sample a row; pass the arrays one by one")
 	}
 	return newNpyColumns(columns, names, labels)
+}
+
+// numbered reports whether the files but labels differ in a number alone, so that each is a sample.
+func (s *Set) numbered(files []string) bool {
+	var bases []string
+	for _, path := range files {
+		if s.isLabel(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))) {
+			continue
+		}
+		base, n := number(filepath.Base(path))
+		if n < 0 {
+			return false
+		}
+		bases = append(bases, base)
+	}
+	return len(unique(bases)) == 1
 }
 
 // labels are those of Options.Labels, or of the file guess if that is there.

@@ -112,6 +112,10 @@ func (s *Set) countRows(src *npzSource) error {
 			return fmt.Errorf("array %q of shape %v has no elements", name, a.Shape)
 		}
 		n := int(a.Shape[0])
+		if src.n >= 0 && n != src.n && s.o.Raw { // there is no telling which axis counts samples
+			src.n, src.whole, src.fixed, src.labels = 1, true, nil, nil
+			return nil
+		}
 		if src.n >= 0 && n != src.n {
 			return fmt.Errorf("array %q has %d rows, array %q has %d", rows[0], src.n, name, n)
 		}

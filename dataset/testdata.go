@@ -36,6 +36,10 @@ func (t *testData) rows(ctx context.Context) iter.Seq[row] {
 
 func (t *testData) read(dir string) row {
 	r := row{name: dir, label: math.NaN(), whole: true}
+	if t.set.o.Raw {
+		r.values, r.err = rawProtos(dir, "input")
+		return r
+	}
 	if r.values, r.err = readProtos(dir, "input", t.set.o.Inputs); r.err == nil {
 		r.expect, r.err = readProtos(dir, "output", t.set.o.Outputs)
 	}
@@ -61,6 +65,22 @@ func readProtos(dir, what string, ports []Port) ([]column, error) {
 		return nil, fmt.Errorf("%s: the model has %d %ss only", extra, len(ports), what)
 	}
 	return r, nil
+}
+
+// rawProtos reads what there is, by the names of the tensors.
+func rawProtos(dir, what string) (r []column, err error) {
+	for i := 0; ; i++ {
+		name := fmt.Sprintf("%s_%d", what, i)
+		path := filepath.Join(dir, name+".pb")
+		if _, err := os.Stat(path); err != nil {
+			return r, nil
+		}
+		d, err := readProto(path, nil)
+		if err != nil {
+			return nil, at(path, err)
+		}
+		r = append(r, column{name: name, value: d})
+	}
 }
 
 // readProto reads a file that holds one value; t says of which kind it is, nil: a tensor.

@@ -1,14 +1,20 @@
-// Command engine runs one model in the embedded engine for bench/engine/run, which times it beside ONNX Runtime.
+// Command engine is what bench/engine/run asks of the embedded engine.
 //
-//	engine MODEL INPUTS.npz OUTPUTS.npz THREADS [PROFILE]
+//	engine serve MODEL INPUTS.npz OUTPUTS.npz THREADS [PROFILE]
+//	engine peak MODEL INPUTS.npz RUNS
+//	engine reference MODEL INPUTS.npz OUTPUTS.npz
+//	engine macs MODEL INPUTS.npz
 //
-// It runs once and writes the outputs, then once for every line of its standard input, and answers each with nanoseconds. PROFILE
-// is where a CPU profile of those runs goes.
+// serve runs once and writes the outputs, then once for every line of its standard input, and answers each with nanoseconds.
+// PROFILE is where a CPU profile of those runs goes. peak prints the bytes of resident memory that loading and running the model
+// adds to those of the process before it. reference runs the portable kernels. macs prints the multiply-accumulates of a run by
+// operator.
 package main
 
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/pprof"
@@ -23,63 +29,100 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 5 || len(os.Args) > 6 {
-		fmt.Fprintln(os.Stderr, "usage: engine MODEL INPUTS.npz OUTPUTS.npz THREADS [PROFILE]")
-		os.Exit(2)
+	err := errUsage
+	if len(os.Args) > 3 {
+		switch args := os.Args[3:]; {
+		case os.Args[1] == "serve" && (len(args) == 3 || len(args) == 4):
+			err = serve(os.Args[2], args[0], args[1], args[2], args[3:])
+		case os.Args[1] == "peak" && len(args) == 2:
+			err = peak(os.Args[2], args[0], args[1])
+		case os.Args[1] == "reference" && len(args) == 2:
+			err = reference(os.Args[2], args[0], args[1])
+		case os.Args[1] == "macs" && len(args) == 1:
+			err = macs(os.Args[2], args[0])
+		}
 	}
-	if err := serve(os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5:]); err != nil {
+	switch {
+	case errors.Is(err, errUsage):
+		fmt.Fprintln(os.Stderr, "usage: engine serve|peak|reference|macs MODEL INPUTS.npz ...")
+		os.Exit(2)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
+
+var errUsage = errors.New("wrong usage")
 
 func serve(model, inputs, outputs, threads string, profile []string) error {
 	n, err := strconv.Atoi(threads)
 	if err != nil {
 		return err
 	}
-	f, err := onnxio.Open(model, onnxio.Options{})
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	ctx := context.Background()
-	s, err := native.Merging().Load(ctx, f.Model, engine.Options{Threads: n})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
 	in, err := read(inputs)
 	if err != nil {
 		return err
 	}
-	out, err := s.Run(ctx, in)
-	if err != nil {
-		return err
-	}
-	if err := write(outputs, out); err != nil {
-		return err
-	}
-	for _, path := range profile {
-		f, err := os.Create(path)
+	return with(model, native.Merging(), n, in, func(run func() (map[string]ir.Datum, error)) error {
+		out, err := run()
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
+		if err := write(outputs, out); err != nil {
 			return err
 		}
-		defer pprof.StopCPUProfile()
+		for _, path := range profile {
+			f, err := os.Create(path)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			if err := pprof.StartCPUProfile(f); err != nil {
+				return err
+			}
+			defer pprof.StopCPUProfile()
+		}
+		fmt.Println("ready")
+		for line := bufio.NewScanner(os.Stdin); line.Scan(); {
+			start := time.Now()
+			if _, err := run(); err != nil {
+				return err
+			}
+			fmt.Println(time.Since(start).Nanoseconds())
+		}
+		return nil
+	})
+}
+
+// reference runs a model with the plain loops, whose float64 is that of ONNX.
+func reference(model, inputs, outputs string) error {
+	in, err := read(inputs)
+	if err != nil {
+		return err
 	}
-	fmt.Println("ready")
-	for line := bufio.NewScanner(os.Stdin); line.Scan(); {
-		start := time.Now()
-		if _, err := s.Run(ctx, in); err != nil {
+	return with(model, native.Portable(), 1, in, func(run func() (map[string]ir.Datum, error)) error {
+		out, err := run()
+		if err != nil {
 			return err
 		}
-		fmt.Println(time.Since(start).Nanoseconds())
+		return write(outputs, out)
+	})
+}
+
+// with calls f with what runs a model on the inputs.
+func with(model string, e engine.Engine, threads int, in map[string]ir.Datum, f func(run func() (map[string]ir.Datum, error)) error) error {
+	m, err := onnxio.Open(model, onnxio.Options{})
+	if err != nil {
+		return err
 	}
-	return nil
+	defer m.Close()
+	ctx := context.Background()
+	s, err := e.Load(ctx, m.Model, engine.Options{Threads: threads})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return f(func() (map[string]ir.Datum, error) { return s.Run(ctx, in) })
 }
 
 // read takes every array of an npz file.

@@ -19,6 +19,7 @@ type Row struct {
 	Out   map[string]ir.Datum
 	Want  map[string]ir.Datum // outputs of the reference, or recorded ones; nil: there are none
 	Label float64             // NaN: there is none
+	Mask  *ir.Tensor          // of a pair of sequences, as in dataset.Sample
 }
 
 // Meter gathers a metric over rows. The result does not depend on how rows were put together to batches.
@@ -138,6 +139,9 @@ func (t *top) Add(r Row) error {
 	if len(v) == 1 && !r.Out[t.output].(*ir.Tensor).DType().IsFloat() {
 		t.count(v[0] == r.Label)
 		return nil
+	}
+	if r.Mask != nil {
+		return errors.New("a pair of sequences has no class; the metric spearman ranks how near they are")
 	}
 	if float64(label) != r.Label || label < 0 || label >= len(v) {
 		return fmt.Errorf("the label is %g; output %q has %d classes", r.Label, t.output, len(v))

@@ -54,6 +54,22 @@ func TestAgainstReference(t *testing.T) {
 	}
 }
 
+// TestPairs has three pairs whose embeddings are nearer the larger the label is, as they are and as means under a mask.
+func TestPairs(t *testing.T) {
+	pooled, direct := meter(t, "spearman"), meter(t, "spearman")
+	mask := ir.TensorOf([]int64{1, 1, 1, 0}, 2, 2)
+	for i, y := range []float32{0, 1, 5} { // the angle between (1, 1) and (1, y)
+		tokens := map[string]ir.Datum{"y": ir.TensorOf([]float32{0.5, 2, 1.5, 0, 1, y, -9, 99}, 2, 2, 2)}
+		require.NoError(t, pooled.Add(Row{Out: tokens, Mask: mask, Label: []float64{0.5, 2, 1}[i]}))
+		sentences := map[string]ir.Datum{"y": ir.TensorOf([]float32{1, 1, 1, y}, 2, 2)}
+		require.NoError(t, direct.Add(Row{Out: sentences, Mask: mask, Label: []float64{1, 2, 0.5}[i], Want: tokens}))
+	}
+	require.InDelta(t, 1, pooled.Value(), 1e-12)
+	require.InDelta(t, 1, direct.Value(), 1e-12, "against the other model, not the label")
+	require.ErrorContains(t, pooled.Add(Row{Out: out(1, 2), Mask: mask, Label: 1}), "no embedding of two sequences")
+	require.ErrorContains(t, meter(t, "top1").Add(Row{Out: out(1, 2), Mask: mask, Label: 1}), "no class")
+}
+
 func TestSpearman(t *testing.T) {
 	m := meter(t, "spearman")
 	for i, x := range []float32{10, 20, 20, 5} {

@@ -20,11 +20,15 @@ import (
 const evalLong = `eval measures a model on a data set: against labels (top1, top5, spearman), or against
 the outputs of another model or recorded ones (agreement, spearman, cosine, mse, boxes).
 
+Of pairs of sentences, given as token numbers, spearman ranks the cosine between the
+embeddings of both: an output of shape [2,n], or the means of [2,length,n] over the tokens.
+
 boxes counts detections of both models that overlap by half: 2 x matches / detections of
 both. Boxes of a model that overlap by more than half count once.`
 
 const evalExample = `onnxopt eval model.onnx --data t10k-images-idx3-ubyte.gz
 onnxopt eval model.onnx --data photos/ --preset imagenet-torch --metric top1,top5
+onnxopt eval encoder.onnx --data sts-test.tsv --metric spearman
 onnxopt eval small.onnx --reference model.onnx --data x.npz --metric agreement,cosine
 onnxopt eval small.onnx --reference model.onnx --data photos/ --preset yolo --metric boxes`
 

@@ -22,7 +22,8 @@ Sizes that the model leaves open count as --size says, by symbol or by input and
 first axis (the batch) is 1 unless given. Where sizes stay open, numbers are lower bounds, marked with "≥".
 
 With --data, it says instead what the model is fed: the statistics of each input over
-all samples, after the preprocessing. --save-sample draws the first sample as the model
+all samples, after the preprocessing. Without a model these are of what the data hold,
+by the names they have there. --save-sample draws the first sample as the model
 gets it, from its smallest element in black to its largest in white; where the model
 takes blue first, blue and red are swapped.`
 
@@ -30,6 +31,7 @@ const inspectExample = `onnxopt inspect model.onnx
 onnxopt inspect model.onnx --size N=8 --size 'image[2]=320'
 onnxopt inspect --json model.onnx | jq .macs
 onnxopt inspect model.onnx --data x.npz
+onnxopt inspect --data x.npz
 onnxopt inspect model.onnx --data photos/ --preset imagenet-torch --save-sample one.png`
 
 // inspectFlags are the options of inspect.
@@ -44,10 +46,10 @@ type inspectFlags struct {
 // check finds wrong usage before any file is read.
 func (f *inspectFlags) check(args []string, given func(string) bool) error {
 	switch {
-	case len(args) == 0 && f.data.data != "":
-		return usagef("which model are the data for? onnxopt inspect model.onnx --data %s", f.data.data)
-	case len(args) != 1:
+	case len(args) != 1 && (len(args) > 0 || f.data.data == ""):
 		return usagef("inspect takes one model, not %d", len(args))
+	case len(args) == 0 && f.data.cast:
+		return usagef("--cast is for the element types of a model; name one")
 	case f.data.data != "" && len(f.sizes) > 0:
 		return usagef("--size is for inspecting the model, not its data")
 	case f.data.data != "":
@@ -90,7 +92,12 @@ func (e *env) inspectVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "inspect", Short: "say what a model holds, computes and needs", Long: inspectLong, Example: inspectExample,
 		Args: func(cmd *cobra.Command, args []string) error { return f.check(args, cmd.Flags().Changed) },
-		RunE: func(cmd *cobra.Command, args []string) error { return e.inspect(cmd.Context(), f, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return e.inspectData(cmd.Context(), f, nil)
+			}
+			return e.inspect(cmd.Context(), f, args[0])
+		},
 	}
 	g := newGroup("Options")
 	g.BoolVar(&f.json, "json", false, "print JSON")
@@ -98,7 +105,7 @@ func (e *env) inspectVerb() *cobra.Command {
 	f.files.add(g)
 	data := f.data.group("Data")
 	data.StringVar(&f.saveSample, "save-sample", "", "draw the first sample as the model gets it to `FILE`, .png")
-	setHelp(cmd, "onnxopt inspect [options] model.onnx\nonnxopt inspect [options] model.onnx --data PATH", g, data)
+	setHelp(cmd, "onnxopt inspect [options] model.onnx\nonnxopt inspect [options] [model.onnx] --data PATH", g, data)
 	return cmd
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 
 // inspectedData is the --json of inspect --data: what the model is fed.
 type inspectedData struct {
-	File    string       `json:"file"`
+	File    string       `json:"file,omitempty"` // of the model, if there is one
 	Data    string       `json:"data"`
 	Format  string       `json:"format"`
 	Samples int          `json:"samples"`
@@ -58,17 +59,28 @@ type labelStat struct {
 	seen map[float64]bool
 }
 
-// inspectData prints what the model gets from a data set.
-func (e *env) inspectData(ctx context.Context, f *inspectFlags, in *input) error {
-	s, err := f.data.open(in.model, f.data.data, false)
+// inspectData prints what the model gets from a data set; nil stands for no model.
+func (e *env) inspectData(ctx context.Context, f *inspectFlags, in *input) (err error) {
+	r := inspectedData{Data: f.data.data}
+	var s *dataset.Set
+	if in == nil {
+		s, err = f.data.raw(f.data.data)
+	} else {
+		r.File = in.name
+		for _, p := range dataset.Inputs(in.model) {
+			r.Inputs = append(r.Inputs, &inputStat{Name: p.Name})
+		}
+		s, err = f.data.open(in.model, f.data.data, false)
+	}
+	place := f.data.data
+	if in != nil {
+		place = in.name
+	}
 	if err != nil {
-		return inFile(in.name, err)
+		return inFile(place, err)
 	}
 	defer s.Close()
-	r := inspectedData{File: in.name, Data: f.data.data, Format: s.Format()}
-	for _, p := range dataset.Inputs(in.model) {
-		r.Inputs = append(r.Inputs, &inputStat{Name: p.Name})
-	}
+	r.Format = s.Format()
 	var show *progress
 	if e.terminal {
 		show = startProgress(e.stderr, f.data.data)
@@ -77,7 +89,7 @@ func (e *env) inspectData(ctx context.Context, f *inspectFlags, in *input) error
 	err = onnxio.Guard(func() error { return r.read(ctx, s, f, show) })
 	show.clear()
 	if err != nil {
-		return inFile(in.name, err)
+		return inFile(place, err)
 	}
 	e.skipped(s)
 	if r.Samples == 0 {
@@ -108,6 +120,9 @@ func (r *inspectedData) read(ctx context.Context, s *dataset.Set, f *inspectFlag
 		if err != nil {
 			return err
 		}
+		if r.File == "" {
+			r.discover(sample)
+		}
 		if r.Samples == 0 && f.saveSample != "" {
 			if err := savePicture(f.saveSample, sample, r.Inputs); err != nil {
 				return err
@@ -131,6 +146,15 @@ func (r *inspectedData) read(ctx context.Context, s *dataset.Set, f *inspectFlag
 		}
 	}
 	return nil
+}
+
+// discover adds what a sample holds for the first time, by name.
+func (r *inspectedData) discover(sample *dataset.Sample) {
+	for _, name := range slices.Sorted(maps.Keys(sample.Inputs)) {
+		if !slices.ContainsFunc(r.Inputs, func(i *inputStat) bool { return i.Name == name }) {
+			r.Inputs = append(r.Inputs, &inputStat{Name: name})
+		}
+	}
 }
 
 func (r *inspectedData) label(x float64) {
@@ -242,7 +266,11 @@ func (i *inputStat) shape() string {
 // write prints the statistics as a table.
 func (r *inspectedData) write(w io.Writer) {
 	t := table{right: []int{2, 3, 4, 5, 6, 7, 8}}
-	t.row("input", "type of a sample", "samples", "min", "max", "mean", "std", "NaN", "infinite")
+	what := "input"
+	if r.File == "" {
+		what = "data"
+	}
+	t.row(what, "type of a sample", "samples", "min", "max", "mean", "std", "NaN", "infinite")
 	number := func(x *float64) string {
 		if x == nil {
 			return ""

@@ -192,7 +192,7 @@ func (r *run) do(ctx context.Context, j *job) error {
 	}
 	whole := len(j.batch.Samples) == 1 && j.batch.Padded == 0
 	for i, s := range j.batch.Samples {
-		row := metric.Row{Name: s.Name, Label: s.Label, Out: out, Want: want}
+		row := metric.Row{Name: s.Name, Label: s.Label, Mask: s.Mask, Out: out, Want: want}
 		if !whole {
 			if row.Out, err = rowOf(out, i, j.batch); err == nil {
 				row.Want, err = rowOf(want, i, j.batch)

@@ -70,6 +70,25 @@ func TestRealData(t *testing.T) {
 	}
 }
 
+// TestSentencePairs holds the first pairs of a benchmark to what ONNX Runtime 1.32 gives, each sentence by itself.
+func TestSentencePairs(t *testing.T) {
+	shared := filepath.Join("..", "..", "..", "shared")
+	if _, err := os.Stat(filepath.Join(shared, "data")); err != nil {
+		t.Skip("left out: the real data of ../shared/data are not here")
+	}
+	f, err := onnxio.Open(filepath.Join(shared, "models", "minilm-l2-trimvocab-fp32.onnx"), onnxio.Options{})
+	require.NoError(t, err)
+	defer f.Close()
+	s, err := dataset.Open(filepath.Join(shared, "data", "sts", "stsb-en-test.trimids.tsv"), dataset.Options{Inputs: dataset.Inputs(f.Model)})
+	require.NoError(t, err)
+	defer s.Close()
+	m, err := metric.New("spearman", dataset.Outputs(f.Model), metric.Options{})
+	require.NoError(t, err)
+	_, err = Run(context.Background(), Request{Engine: native.New(), Model: f.Model, Set: s, Meters: []metric.Meter{m}, Batch: 4, Threads: 2, Limit: 300})
+	require.NoError(t, err)
+	require.InDelta(t, 0.559552, m.Value(), 1e-4)
+}
+
 // TestErrors: what a metric lacks, and which sample does not run.
 func TestErrors(t *testing.T) {
 	dir := filepath.Join("..", "..", "testdata", "digits")
