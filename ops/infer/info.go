@@ -13,6 +13,7 @@ type info struct {
 	ranked       bool        // dims is known; a scalar has none
 	dims         []Int       // each entry is known, as an expression at least
 	of           *info       // element of a sequence or optional, value of a map
+	never        bool        // there is no value of this kind: it is the element of a sequence that is empty
 	domain, name string      // opaque
 	data         []elem      // elements in row-major order, nil if nothing is known of them
 	tensor       *ir.Tensor  // the constant the value is, nil if it is none
@@ -172,6 +173,6 @@ func (x *info) sameType(y *info) bool {
 	if x == nil || y == nil {
 		return x == y
 	}
-	return x.kind == y.kind && x.elem == y.elem && x.ranked == y.ranked && x.domain == y.domain && x.name == y.name &&
+	return x.kind == y.kind && x.elem == y.elem && x.never == y.never && x.ranked == y.ranked && x.domain == y.domain && x.name == y.name &&
 		slices.EqualFunc(x.dims, y.dims, Int.Same) && x.of.sameType(y.of)
 }

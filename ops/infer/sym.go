@@ -227,10 +227,22 @@ func (x Int) mulTerm(t term) Int {
 
 // broadcast is an atom for the size that x and y broadcast to, of which nothing more is known.
 func broadcast(x, y Int) Int {
+	if x.broadcastOf(y) {
+		return x
+	}
+	if y.broadcastOf(x) {
+		return y
+	}
 	if x.String() > y.String() {
 		x, y = y, x
 	}
 	return newAtom(opBroadcast, "broadcast("+x.String()+", "+y.String()+")", x, y, true)
+}
+
+// broadcastOf reports whether x is what y, among others, broadcasts to.
+func (x Int) broadcastOf(y Int) bool {
+	a := x.lone()
+	return a != nil && a.op == opBroadcast && (a.x.Same(y) || a.y.Same(y) || a.x.broadcastOf(y) || a.y.broadcastOf(y))
 }
 
 func newAtom(op atomOp, name string, x, y Int, nonneg bool) Int {
