@@ -124,6 +124,23 @@ func exportDim(d Int, reserved map[string]bool) ir.Dim {
 	return ir.Symbol(s)
 }
 
+// states reports whether x is what t records, expressions in their canonical spelling included.
+func (x *info) states(t *ir.Type) bool {
+	if x == nil || x.kind != t.Kind || x.elem != t.Elem || x.ranked != (t.Shape != nil) || len(x.dims) != len(t.Shape) || x.kind != ir.KindTensor {
+		return false
+	}
+	for i, d := range t.Shape {
+		y := x.dims[i]
+		if n, number := y.Const(); number != d.IsStatic() || number && n != d.Size || !number && (d.Param == "" || y.private()) {
+			return false
+		}
+		if a := y.lone(); d.Param != "" && !(a != nil && a.symbol == d.Param) && y.String() != d.Param {
+			return false
+		}
+	}
+	return true
+}
+
 // sizes are the dimensions if all are numbers.
 func (x *info) sizes() ([]int64, bool) {
 	if x == nil || !x.ranked {
