@@ -303,6 +303,9 @@ func (x Int) positivePart() Int {
 	return newAtom(opPositive, "max("+x.String()+", 0)", x, Num(0), true)
 }
 
+// IsNamed reports whether x is known, and made of numbers and sizes that the model has names for.
+func (x Int) IsNamed() bool { return x.known && !x.private() }
+
 // private reports whether x contains a size that the model has no name for.
 func (x Int) private() bool {
 	for _, t := range x.terms {
