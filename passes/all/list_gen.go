@@ -18,6 +18,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/dce"
 	"github.com/onnxopt/onnxopt/passes/simplify/dedup"
 	"github.com/onnxopt/onnxopt/passes/simplify/defaults"
+	"github.com/onnxopt/onnxopt/passes/simplify/expands"
 	"github.com/onnxopt/onnxopt/passes/simplify/identity"
 	"github.com/onnxopt/onnxopt/passes/simplify/ifconst"
 	"github.com/onnxopt/onnxopt/passes/simplify/ifrank"
@@ -46,6 +47,7 @@ func list() []*passes.Pass {
 		dce.Pass,
 		dedup.Pass,
 		defaults.Pass,
+		expands.Pass,
 		identity.Pass,
 		ifconst.Pass,
 		ifrank.Pass,

@@ -16,6 +16,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
 	"github.com/onnxopt/onnxopt/passes/simplify/dce"
 	"github.com/onnxopt/onnxopt/passes/simplify/dedup"
+	"github.com/onnxopt/onnxopt/passes/simplify/expands"
 	"github.com/onnxopt/onnxopt/passes/simplify/identity"
 	"github.com/onnxopt/onnxopt/passes/simplify/ifconst"
 	"github.com/onnxopt/onnxopt/passes/simplify/noop"
@@ -27,11 +28,11 @@ import (
 )
 
 const exact = "fixpoint{max=20}(dce,if-const,identity,constfold{exact=true},noop{exact=true},omit-operands{exact=true}," +
-	"reshapes,transposes,slices,dedup-constants,cse)"
+	"reshapes,expands,transposes,slices,dedup-constants,cse)"
 
 // TestRandomModels runs all passes to a fixpoint on random models and holds the result to the bits of the original.
 func TestRandomModels(t *testing.T) {
-	reg, err := passes.NewRegistry(constfold.Pass, cse.Pass, dce.Pass, dedup.Pass, identity.Pass, ifconst.Pass, noop.Pass,
+	reg, err := passes.NewRegistry(constfold.Pass, cse.Pass, dce.Pass, dedup.Pass, expands.Pass, identity.Pass, ifconst.Pass, noop.Pass,
 		omit.Pass, reshapes.Pass, simplifyslices.Pass, transposes.Pass)
 	require.NoError(t, err)
 	pipe, err := reg.Parse(exact)
