@@ -22,6 +22,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/identity"
 	"github.com/onnxopt/onnxopt/passes/simplify/ifconst"
 	"github.com/onnxopt/onnxopt/passes/simplify/ifrank"
+	"github.com/onnxopt/onnxopt/passes/simplify/loops"
 	"github.com/onnxopt/onnxopt/passes/simplify/noop"
 	"github.com/onnxopt/onnxopt/passes/simplify/omit"
 	"github.com/onnxopt/onnxopt/passes/simplify/outputs"
@@ -51,6 +52,7 @@ func list() []*passes.Pass {
 		identity.Pass,
 		ifconst.Pass,
 		ifrank.Pass,
+		loops.Pass,
 		noop.Pass,
 		omit.Pass,
 		outputs.Pass,

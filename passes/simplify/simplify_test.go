@@ -19,6 +19,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/expands"
 	"github.com/onnxopt/onnxopt/passes/simplify/identity"
 	"github.com/onnxopt/onnxopt/passes/simplify/ifconst"
+	"github.com/onnxopt/onnxopt/passes/simplify/loops"
 	"github.com/onnxopt/onnxopt/passes/simplify/noop"
 	"github.com/onnxopt/onnxopt/passes/simplify/omit"
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
@@ -27,12 +28,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const exact = "fixpoint{max=20}(dce,if-const,identity,constfold{exact=true},noop{exact=true},omit-operands{exact=true}," +
+const exact = "fixpoint{max=20}(dce,if-const,loops,identity,constfold{exact=true},noop{exact=true},omit-operands{exact=true}," +
 	"reshapes,expands,transposes,slices,dedup-constants,cse)"
 
 // TestRandomModels runs all passes to a fixpoint on random models and holds the result to the bits of the original.
 func TestRandomModels(t *testing.T) {
-	reg, err := passes.NewRegistry(constfold.Pass, cse.Pass, dce.Pass, dedup.Pass, expands.Pass, identity.Pass, ifconst.Pass, noop.Pass,
+	reg, err := passes.NewRegistry(constfold.Pass, cse.Pass, dce.Pass, dedup.Pass, expands.Pass, identity.Pass, ifconst.Pass, loops.Pass, noop.Pass,
 		omit.Pass, reshapes.Pass, simplifyslices.Pass, transposes.Pass)
 	require.NoError(t, err)
 	pipe, err := reg.Parse(exact)
