@@ -75,7 +75,7 @@ func (g *Graph) CopyInto(h *Graph, near *Node, in []*Value) []*Value {
 				continue
 			}
 			w := c.out[i]
-			w.name, w.typ, w.Meta = r.name, r.typ, r.Meta
+			w.name, w.typ, w.Meta, w.stated = r.name, r.typ, r.Meta, r.stated
 			k.values[r] = w
 		}
 		for _, a := range n.attrs {

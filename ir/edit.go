@@ -168,6 +168,26 @@ func (n *Node) OmitResult(i int) {
 	n.graph.touch(Structure)
 }
 
+// RemoveResult takes result i away; later ones move up, and what a reader keeps of a node that has such goes. It panics if the result is used.
+func (n *Node) RemoveResult(i int) {
+	if v := n.out[i]; v != nil {
+		if len(v.uses) > 0 {
+			panic("ir: RemoveResult of a used result")
+		}
+		v.dead = true
+	}
+	if i < len(n.out)-1 {
+		n.Extra = nil
+	}
+	n.out = slices.Delete(slices.Clone(n.out), i, i+1)
+	for j, v := range n.out {
+		if v != nil {
+			v.result = int32(j)
+		}
+	}
+	n.graph.touch(Structure)
+}
+
 // TrimResults drops omitted results from the end.
 func (n *Node) TrimResults() {
 	k := len(n.out)

@@ -46,6 +46,23 @@ func TestReplaceAndErase(t *testing.T) {
 	require.Panics(t, func() { g.Erase(g.NodeList()[0]) }, "its result is used")
 }
 
+func TestRemoveResult(t *testing.T) {
+	m := ir.NewModel(10, 21)
+	x := m.Main.AddInput("x", nil)
+	n := m.Main.NewN(nil, ir.Op("Split"), []*ir.Value{x}, 3)
+	m.Main.AddOutput("y", n.Result(2), nil)
+	first, last := n.Result(0), n.Result(2)
+	n.RemoveResult(0)
+	require.NoError(t, ir.Verify(m))
+	require.True(t, first.Dead())
+	require.Equal(t, 2, n.NumResults())
+	require.Same(t, last, n.Result(1))
+	def, i := last.Def()
+	require.Same(t, n, def)
+	require.Equal(t, 1, i)
+	require.Panics(t, func() { n.RemoveResult(1) }, "it is used")
+}
+
 func TestOutputsAreUses(t *testing.T) {
 	m := chain(1)
 	relu := m.Main.NodeList()[0]

@@ -21,6 +21,7 @@ type Value struct {
 	result int32
 	input  bool
 	dead   bool
+	stated bool // see Declare
 }
 
 // Use is operand Index of Node. A graph's outputs are the operands of its Return node.
@@ -132,6 +133,16 @@ func (v *Value) SetType(t *Type) {
 	v.typ = t
 	v.graph.touch(Types)
 }
+
+// Declare is SetType, and makes writers state the type of a value of which the source said nothing, which they otherwise leave to whoever
+// reads the model. A later SetType(nil) takes that back.
+func (v *Value) Declare(t *Type) {
+	v.SetType(t)
+	v.stated = t != nil
+}
+
+// Declared reports whether Declare gave v its type.
+func (v *Value) Declared() bool { return v.stated && v.typ != nil }
 
 // Uses yields the uses of v, graph outputs and captures included. It is a snapshot.
 func (v *Value) Uses() iter.Seq[Use] {

@@ -73,7 +73,7 @@ func (c *graphWriter) states(v *ir.Value, out *ir.Slot) bool {
 		return true
 	case t == nil:
 		return false
-	case n != nil && made:
+	case n != nil && (made || v.Declared()):
 		return out == nil || !sameType(t, out.Type())
 	case n != nil:
 		return n.Extra == nil && n.Op().Domain != "" && out == nil

@@ -21,10 +21,21 @@ type Options struct {
 // resolve is a model in which the sizes of the options are fixed, m itself if there are none to fix, and what is known of
 // its values. A size for a symbol that no input has is an error.
 func (o Options) resolve(m *ir.Model) (*ir.Model, analysis.Options, error) {
+	known := o.all(m)
+	m, err := o.fixed(m, known, 1)
+	if err != nil {
+		return nil, analysis.Options{}, err
+	}
+	return m, analysis.Options{Types: infer.Model(m).Type, Sizes: known}, nil
+}
+
+// fixed is m with these sizes, and first axes of which nothing is known of size batch; m itself if that changes nothing. A size of the
+// options for a symbol that no input has is an error.
+func (o Options) fixed(m *ir.Model, sizes map[string]int64, batch int64) (*ir.Model, error) {
 	var symbols []string
 	fixed := false
 	types := make([]*ir.Type, len(m.Main.Inputs()))
-	for _, s := range m.Main.Inputs() {
+	for i, s := range m.Main.Inputs() {
 		for axis, d := range s.Type().TensorShape() {
 			if d.Param != "" {
 				symbols = append(symbols, d.Param)
@@ -33,15 +44,12 @@ func (o Options) resolve(m *ir.Model) (*ir.Model, analysis.Options, error) {
 				symbols = append(symbols, axisName(s, axis))
 			}
 		}
-	}
-	known := o.all(m)
-	for i, s := range m.Main.Inputs() {
-		types[i] = fix(s, known)
+		types[i] = fix(s, sizes, batch)
 		fixed = fixed || types[i] != s.Type()
 	}
 	for name := range o.Sizes {
 		if !slices.Contains(symbols, name) {
-			return nil, analysis.Options{}, fmt.Errorf("no input has an open dimension %q%s", name, orNames(name, symbols))
+			return nil, fmt.Errorf("no input has an open dimension %q%s", name, orNames(name, symbols))
 		}
 	}
 	if fixed {
@@ -50,7 +58,7 @@ func (o Options) resolve(m *ir.Model) (*ir.Model, analysis.Options, error) {
 			s.SetType(types[i])
 		}
 	}
-	return m, analysis.Options{Types: infer.Model(m).Type, Sizes: known}, nil
+	return m, nil
 }
 
 func orNames(name string, symbols []string) string {
@@ -78,9 +86,9 @@ func (o Options) all(m *ir.Model) map[string]int64 {
 // axisName is how Options.Sizes names one axis.
 func axisName(s *ir.Slot, axis int) string { return fmt.Sprintf("%s[%d]", s.Name(), axis) }
 
-// fix is the type of an input with known sizes in the place of symbols, and 1 for an unknown first axis. It is the same type
-// if there is nothing to replace.
-func fix(s *ir.Slot, sizes map[string]int64) *ir.Type {
+// fix is the type of an input with known sizes in the place of symbols, and batch (unless it is negative) for an unknown first axis. It is
+// the same type if there is nothing to replace.
+func fix(s *ir.Slot, sizes map[string]int64, batch int64) *ir.Type {
 	t := s.Type()
 	h := t.TensorShape()
 	if t == nil || t.Kind != ir.KindTensor || h == nil {
@@ -95,8 +103,8 @@ func fix(s *ir.Slot, sizes map[string]int64) *ir.Type {
 			shape[axis] = ir.Static(n)
 		} else if n, ok := sizes[d.Param]; ok && d.Param != "" {
 			shape[axis] = ir.Static(n)
-		} else if axis == 0 && d.Param == "" {
-			shape[axis] = ir.Static(1)
+		} else if axis == 0 && d.Param == "" && batch >= 0 {
+			shape[axis] = ir.Static(batch)
 		}
 	}
 	if slices.Equal(shape, h) {

@@ -21,6 +21,9 @@ functions and external data.
 Sizes that the model leaves open count as --size says, by symbol or by input and axis; a
 first axis (the batch) is 1 unless given. Where sizes stay open, numbers are lower bounds, marked with "≥".
 
+With --shapes, it lists instead what inference finds of every value: its type and shape, with
+expressions over the dimensions that the inputs name, and the elements of small integer tensors.
+
 With --data, it says instead what the model is fed: the statistics of each input over
 all samples, after the preprocessing. Without a model these are of what the data hold,
 by the names they have there. --save-sample draws the first sample as the model
@@ -30,6 +33,7 @@ takes blue first, blue and red are swapped.`
 const inspectExample = `onnxopt inspect model.onnx
 onnxopt inspect model.onnx --size N=8 --size 'image[2]=320'
 onnxopt inspect --json model.onnx | jq .macs
+onnxopt inspect model.onnx --shapes
 onnxopt inspect model.onnx --data x.npz
 onnxopt inspect --data x.npz
 onnxopt inspect model.onnx --data photos/ --preset imagenet-torch --save-sample one.png`
@@ -37,6 +41,7 @@ onnxopt inspect model.onnx --data photos/ --preset imagenet-torch --save-sample 
 // inspectFlags are the options of inspect.
 type inspectFlags struct {
 	json       bool
+	shapes     bool
 	sizes      sizes
 	saveSample string
 	data       dataFlags
@@ -50,6 +55,8 @@ func (f *inspectFlags) check(args []string, given func(string) bool) error {
 		return usagef("inspect takes one model, not %d", len(args))
 	case len(args) == 0 && f.data.cast:
 		return usagef("--cast is for the element types of a model; name one")
+	case f.data.data != "" && f.shapes:
+		return usagef("--shapes is for inspecting the model, not its data")
 	case f.data.data != "" && len(f.sizes) > 0:
 		return usagef("--size is for inspecting the model, not its data")
 	case f.data.data != "":
@@ -101,6 +108,7 @@ func (e *env) inspectVerb() *cobra.Command {
 	}
 	g := newGroup("Options")
 	g.BoolVar(&f.json, "json", false, "print JSON")
+	g.BoolVar(&f.shapes, "shapes", false, "list types and shapes of all values")
 	g.Var(f.sizes, "size", "size of an open dimension of the inputs: symbol=8 or input[axis]=8; may be repeated")
 	f.files.add(g)
 	data := f.data.group("Data")
@@ -124,6 +132,9 @@ func (e *env) inspect(ctx context.Context, f *inspectFlags, name string) error {
 	defer in.close()
 	if f.data.data != "" {
 		return e.inspectData(ctx, f, in)
+	}
+	if f.shapes {
+		return e.inspectShapes(ctx, f, in)
 	}
 	r := inspected{File: in.name, Bytes: in.size}
 	err = onnxio.Guard(func() (err error) {

@@ -2,6 +2,7 @@ package infer
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops/schema"
@@ -16,28 +17,60 @@ type contribRow struct {
 	rule rule
 }
 
-// contribRules holds operators of domain com.microsoft.
+// omits reports whether one of the needed operands may be omitted all the same.
+func (r contribRow) omits(i int) bool {
+	switch r.name {
+	case "EmbedLayerNormalization", "QEmbedLayerNormalization":
+		return i == 1 || i == 4 || i == 7
+	case "GroupQueryAttention":
+		return i > 0
+	}
+	return i > 0 && strings.HasPrefix(r.name, "QL")
+}
+
+// contribRules holds operators of domain com.microsoft, sorted by name: those that its optimizers and quantizers write.
 var contribRules = []contribRow{
 	{"Attention", "Identity", 2, contribAttention},
+	{"BiasAdd", "Identity", 2, contribSame},
+	{"BiasDropout", "Identity", 2, contribDropout},
 	{"BiasGelu", "Identity", 2, contribSame},
+	{"BiasSoftmax", "Identity", 2, contribSame},
+	{"BiasSplitGelu", "Identity", 2, contribSplitGelu},
+	{"CDist", "Identity", 2, contribCDist},
 	{"DequantizeLinear", "DequantizeLinear", 2, contribDequantize},
 	{"DynamicQuantizeLSTM", "LSTM", 3, contribLSTM},
 	{"DynamicQuantizeMatMul", "MatMul", 3, contribMatMul(0)},
 	{"EmbedLayerNormalization", "Identity", 7, contribEmbed},
+	{"ExpandDims", "Identity", 2, contribExpandDims},
 	{"FastGelu", "Identity", 1, contribSame},
 	{"FusedConv", "Conv", 2, contribConv},
 	{"FusedGemm", "Gemm", 2, contribGemm},
 	{"FusedMatMul", "MatMul", 2, contribFusedMatMul},
+	{"FusedMatMulActivation", "MatMul", 2, contribFusedMatMul},
+	{"GatedRelativePositionBias", "Identity", 1, contribGatedBias},
 	{"GatherBlockQuantized", "Identity", 3, contribGatherBlocks},
+	{"GatherND", "GatherND", 2, like(inferGatherND)},
 	{"Gelu", "Identity", 1, contribSame},
+	{"GemmFastGelu", "MatMul", 2, contribMatMul(0)},
+	{"GroupNorm", "Identity", 3, contribSame},
 	{"GroupQueryAttention", "Identity", 7, contribGroupQuery},
+	{"Inverse", "Identity", 1, contribSame},
+	{"MatMulBnb4", "Identity", 3, contribNBits},
+	{"MatMulInteger16", "MatMul", 2, contribFixed(ir.Int32)},
 	{"MatMulIntegerToFloat", "MatMul", 4, contribMatMul(3)},
 	{"MatMulNBits", "Identity", 3, contribNBits},
+	{"MoE", "Identity", 2, contribSame},
 	{"MultiHeadAttention", "Identity", 1, contribMultiHead},
+	{"NhwcFusedConv", "Conv", 2, contribNhwc(inferConv)},
+	{"NhwcMaxPool", "MaxPool", 1, contribNhwc(inferPool)},
+	{"Pad", "Pad", 2, like(inferPad)},
+	{"QAttention", "Identity", 5, contribQAttention},
+	{"QEmbedLayerNormalization", "Identity", 13, contribQEmbed},
 	{"QGemm", "Gemm", 6, contribQGemm},
 	{"QLinearAdd", "Identity", 7, contribBroadcast(0, 3)},
 	{"QLinearAveragePool", "AveragePool", 4, contribPool(inferPool)},
 	{"QLinearConcat", "Concat", 5, contribConcat},
+	{"QLinearConv", "Conv", 8, contribQLinearConv},
 	{"QLinearGlobalAveragePool", "GlobalAveragePool", 5, contribPool(inferGlobalPool)},
 	{"QLinearLeakyRelu", "Identity", 4, contribSame},
 	{"QLinearMul", "Identity", 7, contribBroadcast(0, 3)},
@@ -45,11 +78,19 @@ var contribRules = []contribRow{
 	{"QLinearSigmoid", "Identity", 4, contribSame},
 	{"QLinearSoftmax", "Identity", 5, contribSame},
 	{"QLinearWhere", "Identity", 9, contribBroadcast(1, 0, 4)},
+	{"QMoE", "Identity", 2, contribSame},
 	{"QuantizeLinear", "QuantizeLinear", 2, contribQuantize},
 	{"QuickGelu", "Identity", 1, contribSame},
+	{"Range", "Range", 2, like(inferRange)},
+	{"RelativePositionBias", "Identity", 3, contribRelativeBias},
 	{"RotaryEmbedding", "Identity", 4, contribSame},
+	{"SkipGroupNorm", "Identity", 3, contribSkipGroupNorm},
 	{"SkipLayerNormalization", "Identity", 3, contribSkipNorm},
 	{"SkipSimplifiedLayerNormalization", "Identity", 3, contribSkipNorm},
+	{"SwiGLU", "Identity", 2, contribSame},
+	{"TransposeMatMul", "MatMul", 2, contribFusedMatMul},
+	{"Trilu", "Identity", 1, contribSame},
+	{"Unique", "Identity", 1, contribUnique},
 }
 
 // contrib applies the rule of an operator of ONNX Runtime, if there is one and the node has the operands that it needs.
@@ -61,17 +102,23 @@ func (c *call) contrib() {
 		return
 	case op == ir.Op("SimplifiedLayerNormalization"): // in the default domain, though not of the standard
 		row = contribRow{op.Type, "LayerNormalization", 2, contribSimplifiedNorm}
-	case op.Domain == "com.microsoft":
-		i := slices.IndexFunc(contribRules, func(r contribRow) bool { return r.name == op.Type })
-		if i < 0 {
+	case op == ir.Op("LayerNormalization"): // which ONNX Runtime has in operator sets before the standard's
+		row = contribRow{op.Type, op.Type, 2, like(inferLayerNorm)}
+	case op.Domain == "com.microsoft" || op.Domain == "com.microsoft.nchwc":
+		rows := contribRules
+		if op.Domain != "com.microsoft" {
+			rows = nchwcRules
+		}
+		i, ok := slices.BinarySearchFunc(rows, op.Type, func(r contribRow, name string) int { return strings.Compare(r.name, name) })
+		if !ok {
 			return
 		}
-		row = contribRules[i]
+		row = rows[i]
 	default:
 		return
 	}
 	for i := range row.need {
-		if !c.has(i) && !(op.Type == "EmbedLayerNormalization" || op.Type == "GroupQueryAttention" || i > 0 && op.Type[:2] == "QL") {
+		if !c.has(i) && !row.omits(i) {
 			return
 		}
 	}
@@ -196,18 +243,10 @@ func contribBroadcast(operands ...int) rule {
 func contribPool(pool rule) rule {
 	return func(c *call) {
 		c.like0(0)
-		d, ok := c.dims(0)
-		if !ok || len(d) < 3 {
-			return
-		}
-		last, n := c.int("channels_last") != 0, len(d)
-		if last {
-			c.in = slices.Clone(c.in)
-			c.withDims(0, slices.Concat(d[:1], d[n-1:], d[1:n-1]))
-		}
-		pool(c)
-		if r := c.result(0); last && r.ranked && len(r.dims) == n {
-			c.set(0, slices.Concat(r.dims[:1], r.dims[2:], r.dims[1:2]))
+		if c.int("channels_last") != 0 {
+			c.onChannelsFirst(func() { pool(c) })
+		} else {
+			pool(c)
 		}
 	}
 }

@@ -46,6 +46,10 @@ func (c *call) join(x, y *info) *info {
 		return &info{}
 	case x.elem != y.elem:
 		return &info{kind: x.kind}
+	case x.never:
+		return y
+	case y.never:
+		return x
 	}
 	z := x.withoutShape()
 	if x.of != nil && y.of != nil {
@@ -160,6 +164,18 @@ func (c *call) generalize(x, out *info, loose map[string]bool) *info {
 	switch {
 	case x == nil:
 		return nil
+	case x.of != nil && x.of.never && out.of != nil && !out.of.never && out.of.kind == x.of.kind && out.of.elem == x.of.elem:
+		y := *x
+		y.exported, y.of = nil, c.looseSizes(out.of, loose)
+		return &y
+	case x.of != nil && x.kind == ir.KindSequence && out.of != nil && x.of.kind == out.of.kind && x.of.elem == out.of.elem:
+		of := c.generalize(x.of, out.of, loose)
+		if of == x.of {
+			return x
+		}
+		y := *x
+		y.exported, y.of = nil, of
+		return &y
 	case x.of != nil && !x.of.sameType(out.of):
 		return x.withoutShape()
 	case !x.ranked:
@@ -182,6 +198,19 @@ func (c *call) generalize(x, out *info, loose map[string]bool) *info {
 		loose[r.dims[i].String()] = true
 	}
 	return r
+}
+
+// looseSizes is x with new names, noted in loose, for the sizes that have no name in the model.
+func (c *call) looseSizes(x *info, loose map[string]bool) *info {
+	y := *x
+	y.exported, y.dims = nil, slices.Clone(x.dims)
+	for i, d := range y.dims {
+		if d.private() {
+			y.dims[i] = c.a.fresh()
+			loose[y.dims[i].String()] = true
+		}
+	}
+	return &y
 }
 
 // inferLoop: operands M, cond, carried...; the body maps iteration, cond, carried... to cond, carried..., scanned....
@@ -216,9 +245,18 @@ func inferLoop(c *call) {
 		case i < len(carried):
 			c.out[i] = carried[i]
 		case i-n < len(rest):
-			c.out[i] = stack(rest[i-n], trip, 0)
+			c.out[i] = stack(c.declaredScan(g, i+1, rest[i-n]), trip, 0)
 		}
 	}
+}
+
+// declaredScan is x, output i of a body, with what the body declares of it where x says nothing. Unlike what is carried, it is of the same
+// shape each time around.
+func (c *call) declaredScan(g *ir.Graph, i int, x *info) *info {
+	if t := g.Outputs()[i].Type(); !c.a.inCall && t != nil && x != nil {
+		x, _ = c.a.merge(x, fromType(t, c.a.recordedSize))
+	}
+	return x
 }
 
 // runsOn reports whether a loop's body never asks to stop: its condition is true, or the one it was given.
@@ -288,11 +326,12 @@ func inferScan(c *call) {
 		case i < len(carried):
 			x = carried[i]
 		case i-n < len(rest) && rest[i-n] != nil:
+			x = c.declaredScan(g, i, rest[i-n])
 			axis := int(c.listed("scan_output_axes", i-n))
 			if axis < 0 {
-				axis += len(rest[i-n].dims) + 1
+				axis += len(x.dims) + 1
 			}
-			x = stack(rest[i-n], length, axis)
+			x = stack(x, length, axis)
 		default:
 			continue
 		}

@@ -112,7 +112,7 @@ func (x *info) writeKey(b *strings.Builder) {
 		b.WriteString("-")
 		return
 	}
-	fmt.Fprintf(b, "%d.%d%s%s.%t%v", x.kind, x.elem, x.domain, x.name, x.ranked, x.dims)
+	fmt.Fprintf(b, "%d.%d%s%s.%t%t%v", x.kind, x.elem, x.domain, x.name, x.never, x.ranked, x.dims)
 	if x.tensor != nil {
 		fmt.Fprintf(b, "@%p", x.tensor)
 	} else if x.data != nil {

@@ -76,7 +76,10 @@ func inferDFT(c *call) {
 	if !known {
 		if !oneSided && !c.has(1) {
 			copy(r, d)
-			r[len(d)-1] = Num(2)
+		}
+		r[len(d)-1] = Num(2) // the last axis is never the one that is transformed
+		if oneSided && inverse {
+			r[len(d)-1] = Num(1)
 		}
 		c.set(0, r)
 		return
@@ -95,7 +98,7 @@ func inferDFT(c *call) {
 	case oneSided && inverse:
 		r[len(d)-1] = Num(1)
 		if !c.has(1) {
-			n = Int{}
+			n = n.Sub(Num(1)).Mul(Num(2))
 		}
 	case oneSided:
 		n = n.FloorDiv(Num(2)).Add(Num(1))

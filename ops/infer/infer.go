@@ -193,7 +193,7 @@ func (a *analysis) operator(n *ir.Node, in []*info) []*info {
 // reconcile adds what the file records of v to what was inferred. Inference wins; a contradiction is a remark.
 func (a *analysis) reconcile(n *ir.Node, v *ir.Value, x *info) *info {
 	t := v.Type()
-	if a.inCall || t == nil {
+	if a.inCall || t == nil || x.states(t) {
 		return x
 	}
 	y := fromType(t, a.recordedSize)

@@ -13,6 +13,7 @@ type info struct {
 	ranked       bool        // dims is known; a scalar has none
 	dims         []Int       // each entry is known, as an expression at least
 	of           *info       // element of a sequence or optional, value of a map
+	never        bool        // there is no value of this kind: it is the element of a sequence that is empty
 	domain, name string      // opaque
 	data         []elem      // elements in row-major order, nil if nothing is known of them
 	tensor       *ir.Tensor  // the constant the value is, nil if it is none
@@ -123,6 +124,23 @@ func exportDim(d Int, reserved map[string]bool) ir.Dim {
 	return ir.Symbol(s)
 }
 
+// states reports whether x is what t records, expressions in their canonical spelling included.
+func (x *info) states(t *ir.Type) bool {
+	if x == nil || x.kind != t.Kind || x.elem != t.Elem || x.ranked != (t.Shape != nil) || len(x.dims) != len(t.Shape) || x.kind != ir.KindTensor {
+		return false
+	}
+	for i, d := range t.Shape {
+		y := x.dims[i]
+		if n, number := y.Const(); number != d.IsStatic() || number && n != d.Size || !number && (d.Param == "" || y.private()) {
+			return false
+		}
+		if a := y.lone(); d.Param != "" && !(a != nil && a.symbol == d.Param) && y.String() != d.Param {
+			return false
+		}
+	}
+	return true
+}
+
 // sizes are the dimensions if all are numbers.
 func (x *info) sizes() ([]int64, bool) {
 	if x == nil || !x.ranked {
@@ -172,6 +190,6 @@ func (x *info) sameType(y *info) bool {
 	if x == nil || y == nil {
 		return x == y
 	}
-	return x.kind == y.kind && x.elem == y.elem && x.ranked == y.ranked && x.domain == y.domain && x.name == y.name &&
+	return x.kind == y.kind && x.elem == y.elem && x.never == y.never && x.ranked == y.ranked && x.domain == y.domain && x.name == y.name &&
 		slices.EqualFunc(x.dims, y.dims, Int.Same) && x.of.sameType(y.of)
 }

@@ -68,14 +68,53 @@ func TestOperators(t *testing.T) {
 			Y = SequenceAt (S, zero)`, "float[]"},
 		{21, `S = SequenceConstruct (M, M2)
 			Y = ConcatFromSequence <axis = 0> (S)`, "float[?,6]"},
+		{21, `S = SequenceEmpty ()
+			T = SequenceInsert (S, M)
+			Y = SequenceAt (T, zero)`, "float[N,6]"},
+		{21, `S = SequenceEmpty ()
+			T = SequenceInsert (S, M)
+			U = SequenceInsert (T, M2)
+			Y = SequenceAt (U, zero)`, "float[?,6]"},
+		{21, `S = SequenceEmpty ()
+			T = Loop (three, , S) <body = b (int64 i, bool go, seq(float) s) => (bool on, seq(float) t) {
+				on = Identity (go)
+				t = SequenceInsert (s, M)
+			}>
+			Y = SequenceAt (T, zero)`, "float[N,6]"},
+		{21, `S = SequenceEmpty ()
+			T = Loop (three, , S) <body = b (int64 i, bool go, seq(float) s) => (bool on, seq(float) t) {
+				on = Identity (go)
+				from = Slice (X, zero1, at)
+				at = Reshape (i, one1)
+				t = SequenceInsert (s, from)
+			}>
+			Y = SequenceAt (T, zero)`, "float[?,8,H,W]"},
+		{21, `A, Y = Loop (three, , M) <body = b (int64 i, bool go, float[N, 6] m) => (bool on, float[N, 6] n, float[2, 3] s) {
+				on = Identity (go)
+				n = Neg (m)
+				s = Reshape (n, two1)
+			}>
+			two1 = Cast <to = 7> (K)`, "float[3,2,3]"},
+		{21, `Y = Slice <> (M, zero1, far)
+			far = Constant <value_ints = [1000000000]> ()`, "float[N,6]"},
+		{21, `Y = DFT <inverse = 1, onesided = 1> (Cx, , zero)`, "float[2*N - 2,5,1]"},
+		{21, `Y = DFT <onesided = 1> (Re, , a)
+			a = Cast <to = 7> (K0)`, "float[?,?,2]"},
+		{21, `A = Add (M, P1)
+			Y = Add (A, P1)`, "float[broadcast(N, P),6]"},
 	} {
 		nodes := c.node
 		if strings.Contains(nodes, "zero") {
 			nodes = "two = Constant <value_int = 2> ()\n zero = Constant <value_int = 0> ()\n" + nodes
 		}
+		for name, value := range map[string]string{"three": "value_int = 3", "zero1": "value_ints = [0]", "one1": "value_ints = [1]"} {
+			if strings.Contains(c.node, name) {
+				nodes = fmt.Sprintf("%s = Constant <%s> ()\n%s", name, value, nodes)
+			}
+		}
 		f := inferText(t, fmt.Sprintf(`<ir_version: 10, opset_import: ["" : %d, "ai.onnx.ml" : 3]>
 		g (float[N, 8, H, W] X, float[R, 5] Roi, float[N, 6] M, float[P, 6] M2, float[8] Ch, float[N, 1] One, float[N, 4, 4] Sq, int64[2] K, string[N] Words,
-			float[N] Map) => (float[] Q) {
+			float[N] Map, float[N, 5, 2] Cx, float[N, 5, 1] Re, int32 K0, float[P, 6] P1) => (float[] Q) {
 			%s
 			Q = Neg (M)
 		}`, c.opset, strings.ReplaceAll(nodes, "ml.", "ai.onnx.ml.")))

@@ -19,11 +19,13 @@ func inferCompress(c *call) {
 	}
 }
 
-// inferNonZero: [rank, number of elements other than zero].
+// inferNonZero: [rank, number of elements other than zero]. For a scalar the standard says [0, n], and runtimes give [1, n].
 func inferNonZero(c *call) {
 	r := vector(2)
 	if d, ok := c.dims(0); ok {
-		r[0] = Num(int64(len(d)))
+		if len(d) > 0 {
+			r[0] = Num(int64(len(d)))
+		}
 		if n := 0; c.data(0) != nil && allNumbers(c.data(0)) {
 			for _, e := range c.data(0) {
 				if e.isNum || !e.Is(0) {

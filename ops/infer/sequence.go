@@ -32,7 +32,7 @@ func inferSequenceEmpty(c *call) {
 	if c.hasAttr("dtype") {
 		d = ir.DType(c.int("dtype"))
 	}
-	c.out[0] = &info{kind: ir.KindSequence, of: &info{kind: ir.KindTensor, elem: d}}
+	c.out[0] = &info{kind: ir.KindSequence, of: &info{kind: ir.KindTensor, elem: d, never: true}}
 }
 
 func inferSequenceAt(c *call) {

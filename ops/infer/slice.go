@@ -5,6 +5,10 @@ import (
 	"slices"
 )
 
+// endless is a bound of a slice that means the end of the axis, as are all beyond it: exporters write 10^9, the largest int32 or the largest
+// int64. A size that is an expression is taken to be no larger.
+const endless = 1_000_000_000
+
 // sliceArgs are the starts, ends, axes and steps of a Slice, from attributes before opset 10.
 func (c *call) sliceArgs(rank int) (starts, ends []Int, axes []int, steps []int64, ok bool) {
 	var at []int64
@@ -94,7 +98,7 @@ func sliceSize(size, start, end Int, step int64) Int {
 	}
 	if step < 0 {
 		// The whole axis backwards is the usual case; anything else is left open.
-		if en && e <= -math.MaxInt32 && (sn && (s == -1 || s >= math.MaxInt32) || start.Same(size.Sub(Num(1)))) {
+		if en && e <= -endless && (sn && (s == -1 || s >= endless) || start.Same(size.Sub(Num(1)))) {
 			return size.CeilDiv(Num(-step))
 		}
 		return Int{}
@@ -107,9 +111,9 @@ func sliceSize(size, start, end Int, step int64) Int {
 func clampSize(b, size Int) Int {
 	n, number := b.Const()
 	switch {
-	case number && n >= math.MaxInt32, b.Same(size):
+	case number && n >= endless, b.Same(size):
 		return size
-	case number && n <= -math.MaxInt32:
+	case number && n <= -endless:
 		return Num(0)
 	case b.NonNeg():
 		return b.Min(size)

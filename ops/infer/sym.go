@@ -98,21 +98,54 @@ func (x Int) Differs(y Int) bool {
 	return d.Positive() || d.Neg().Positive()
 }
 
-// NonNeg reports whether x is surely not negative: sizes are not.
-func (x Int) NonNeg() bool {
-	if !x.known || x.c < 0 {
+// NonNeg reports whether x is surely not negative: sizes are not, and neither is the smaller of two that are not.
+func (x Int) NonNeg() bool { return x.nonNeg(maxNested) }
+
+// maxNested is the largest number of minima within each other that are looked into.
+const maxNested = 3
+
+func (x Int) nonNeg(depth int) bool {
+	if !x.known {
 		return false
 	}
+	plain := x.c >= 0
 	for _, t := range x.terms {
-		if t.coef < 0 || slices.ContainsFunc(t.atoms, func(a *atom) bool { return !a.nonneg }) {
-			return false
+		if t.coef < 0 && depth > 0 {
+			if a, b, ok := x.minimumBy(t); ok && a.nonNeg(depth-1) && b.nonNeg(depth-1) {
+				return true
+			}
+		}
+		plain = plain && t.coef >= 0 && !slices.ContainsFunc(t.atoms, func(a *atom) bool { return !a.nonneg })
+	}
+	return plain
+}
+
+// minimumBy is x as the smaller of a and b where its term t makes it one: a - max(a - b, 0).
+func (x Int) minimumBy(t term) (a, b Int, ok bool) {
+	if t.coef != -1 || len(t.atoms) != 1 || t.atoms[0].op != opPositive {
+		return Int{}, Int{}, false
+	}
+	a = x.Add(atomInt(t.atoms[0]))
+	b = a.Sub(t.atoms[0].x)
+	return a, b, a.known && b.known
+}
+
+// capped reports whether x is the smaller of y and a number above 1. Where x and y broadcast, they are then equal: if x is 1, y is.
+func (x Int) capped(y Int) bool {
+	for _, t := range x.terms {
+		a, b, ok := x.minimumBy(t)
+		if n, number := b.Const(); ok && number && n > 1 && a.Same(y) {
+			return true
+		}
+		if n, number := a.Const(); ok && number && n > 1 && b.Same(y) {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // Positive reports whether x is surely greater than zero.
-func (x Int) Positive() bool { return x.known && x.c > 0 && x.NonNeg() }
+func (x Int) Positive() bool { return x.Sub(Num(1)).NonNeg() }
 
 func compareAtoms(a, b []*atom) int {
 	if c := cmp.Compare(len(a), len(b)); c != 0 {
@@ -227,10 +260,22 @@ func (x Int) mulTerm(t term) Int {
 
 // broadcast is an atom for the size that x and y broadcast to, of which nothing more is known.
 func broadcast(x, y Int) Int {
+	switch {
+	case x.broadcastOf(y) || y.capped(x):
+		return x
+	case y.broadcastOf(x) || x.capped(y):
+		return y
+	}
 	if x.String() > y.String() {
 		x, y = y, x
 	}
 	return newAtom(opBroadcast, "broadcast("+x.String()+", "+y.String()+")", x, y, true)
+}
+
+// broadcastOf reports whether x is what y, among others, broadcasts to.
+func (x Int) broadcastOf(y Int) bool {
+	a := x.lone()
+	return a != nil && a.op == opBroadcast && (a.x.Same(y) || a.y.Same(y) || a.x.broadcastOf(y) || a.y.broadcastOf(y))
 }
 
 func newAtom(op atomOp, name string, x, y Int, nonneg bool) Int {
@@ -257,6 +302,9 @@ func (x Int) positivePart() Int {
 	}
 	return newAtom(opPositive, "max("+x.String()+", 0)", x, Num(0), true)
 }
+
+// IsNamed reports whether x is known, and made of numbers and sizes that the model has names for.
+func (x Int) IsNamed() bool { return x.known && !x.private() }
 
 // private reports whether x contains a size that the model has no name for.
 func (x Int) private() bool {

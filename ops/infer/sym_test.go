@@ -29,6 +29,15 @@ func TestCanonicalForms(t *testing.T) {
 		{n.Min(Num(1)).Add(n.Sub(Num(1)).Max(Num(0))), "N"},
 		{n.Max(h).Add(n.Min(h)), "H + N"},
 		{n.Add(Num(1)).Max(Num(1)), "N + 1"},
+		{n.Min(Num(5)).Max(Num(0)), "N - max(N - 5, 0)"},
+		{n.Min(h).Min(w).Max(Num(0)).Sub(n.Min(h).Min(w)), "0"},
+		{broadcast(n.Min(Num(5)), n), "N"},
+		{broadcast(n, n.Min(Num(5))), "N"},
+		{broadcast(n.Min(Num(1)), n), "broadcast(N, N - max(N - 1, 0))"},
+		{broadcast(n.Min(h), n), "broadcast(H - max(H - N, 0), N)"},
+		{broadcast(broadcast(n, h), h), "broadcast(H, N)"},
+		{broadcast(h, broadcast(n, broadcast(h, w))), "broadcast(N, broadcast(H, W))"},
+		{broadcast(broadcast(n, h), w), "broadcast(W, broadcast(H, N))"},
 		{Sym("a b").Add(n), "'a b' + N"},
 		{Num(7).FloorDiv(Num(-2)), "-4"},
 		{Num(7).TruncDiv(Num(-2)), "-3"},
@@ -44,6 +53,9 @@ func TestCanonicalForms(t *testing.T) {
 	}
 	require.True(t, n.Add(Num(1)).Positive())
 	require.False(t, n.Positive())
+	require.True(t, n.Add(Num(2)).Min(h.Add(Num(1))).Positive())
+	require.False(t, n.Add(Num(2)).Min(h).Positive())
+	require.False(t, n.Min(h.Sub(Num(1))).NonNeg())
 	require.True(t, n.Add(Num(1)).Differs(n))
 	require.False(t, n.Differs(h))
 	require.False(t, (Int{}).Same(Int{}))

@@ -12,14 +12,17 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/gemm"
 	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/padconv"
+	"github.com/onnxopt/onnxopt/passes/shapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
 	"github.com/onnxopt/onnxopt/passes/simplify/dce"
 	"github.com/onnxopt/onnxopt/passes/simplify/dedup"
 	"github.com/onnxopt/onnxopt/passes/simplify/defaults"
+	"github.com/onnxopt/onnxopt/passes/simplify/expands"
 	"github.com/onnxopt/onnxopt/passes/simplify/identity"
 	"github.com/onnxopt/onnxopt/passes/simplify/ifconst"
 	"github.com/onnxopt/onnxopt/passes/simplify/ifrank"
+	"github.com/onnxopt/onnxopt/passes/simplify/loops"
 	"github.com/onnxopt/onnxopt/passes/simplify/noop"
 	"github.com/onnxopt/onnxopt/passes/simplify/omit"
 	"github.com/onnxopt/onnxopt/passes/simplify/outputs"
@@ -39,14 +42,17 @@ func list() []*passes.Pass {
 		gemm.Pass,
 		layernorm.Pass,
 		padconv.Pass,
+		shapes.Pass,
 		constfold.Pass,
 		cse.Pass,
 		dce.Pass,
 		dedup.Pass,
 		defaults.Pass,
+		expands.Pass,
 		identity.Pass,
 		ifconst.Pass,
 		ifrank.Pass,
+		loops.Pass,
 		noop.Pass,
 		omit.Pass,
 		outputs.Pass,

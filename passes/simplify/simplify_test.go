@@ -16,8 +16,10 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
 	"github.com/onnxopt/onnxopt/passes/simplify/dce"
 	"github.com/onnxopt/onnxopt/passes/simplify/dedup"
+	"github.com/onnxopt/onnxopt/passes/simplify/expands"
 	"github.com/onnxopt/onnxopt/passes/simplify/identity"
 	"github.com/onnxopt/onnxopt/passes/simplify/ifconst"
+	"github.com/onnxopt/onnxopt/passes/simplify/loops"
 	"github.com/onnxopt/onnxopt/passes/simplify/noop"
 	"github.com/onnxopt/onnxopt/passes/simplify/omit"
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
@@ -26,12 +28,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const exact = "fixpoint{max=20}(dce,if-const,identity,constfold{exact=true},noop{exact=true},omit-operands{exact=true}," +
-	"reshapes,transposes,slices,dedup-constants,cse)"
+const exact = "fixpoint{max=20}(dce,if-const,loops,identity,constfold{exact=true},noop{exact=true},omit-operands{exact=true}," +
+	"reshapes,expands,transposes,slices,dedup-constants,cse)"
 
 // TestRandomModels runs all passes to a fixpoint on random models and holds the result to the bits of the original.
 func TestRandomModels(t *testing.T) {
-	reg, err := passes.NewRegistry(constfold.Pass, cse.Pass, dce.Pass, dedup.Pass, identity.Pass, ifconst.Pass, noop.Pass,
+	reg, err := passes.NewRegistry(constfold.Pass, cse.Pass, dce.Pass, dedup.Pass, expands.Pass, identity.Pass, ifconst.Pass, loops.Pass, noop.Pass,
 		omit.Pass, reshapes.Pass, simplifyslices.Pass, transposes.Pass)
 	require.NoError(t, err)
 	pipe, err := reg.Parse(exact)
@@ -85,7 +87,7 @@ func randomModel(seed uint64) *ir.Model {
 	r.add(m.Main.AddInput("x", ir.TensorType(ir.Float32, ir.Shape{first, ir.Static(2), ir.Static(3)})), size, 2, 3)
 	r.add(m.Main.AddInput("z", ir.TensorType(ir.Float32, ir.Shape{first, ir.Static(2), ir.Static(3)})), size, 2, 3)
 	m.Main.AddInput("c", ir.TensorType(ir.Bool, ir.Shape{}))
-	steps := []func(){r.unary, r.binary, r.transpose, r.reshape, r.unsqueeze, r.concat, r.slice, r.glue, r.branch}
+	steps := []func(){r.unary, r.binary, r.transpose, r.reshape, r.unsqueeze, r.concat, r.slice, r.glue, r.branch, r.loop}
 	for range 1 + r.upTo(24) {
 		steps[r.upTo(len(steps))]()
 	}
@@ -285,6 +287,62 @@ func (r *gen) branch() {
 		s.AddOutput(name, v, nil)
 		return ir.GraphAttr(name, s)
 	}
-	n := r.g.New(nil, ir.Op("If"), []*ir.Value{cond}, body("then_branch", x, "Relu", "Neg"), body("else_branch", y, "Identity"))
+	other := []string{"Identity"}
+	if r.flip() {
+		y, other = x, []string{"Relu", "Neg"} // the same as the first
+	}
+	n := r.g.New(nil, ir.Op("If"), []*ir.Value{cond}, body("then_branch", x, "Relu", "Neg"), body("else_branch", y, other...))
 	r.add(n.Result(0), r.dims[x]...)
+}
+
+// loop carries values of one shape, each changed in its own way or not at all, and collects some of them.
+func (r *gen) loop() {
+	x := r.pick()
+	trips := int64(r.upTo(4))
+	in := []*ir.Value{r.g.Const(ir.ScalarOf(trips)), nil}
+	if r.upTo(3) == 0 && len(r.dims[x]) > 0 { // as often as x has rows
+		trips = r.dims[x][0]
+		in[0] = r.op("Gather", []*ir.Value{r.op("Shape", []*ir.Value{x}), r.g.Const(ir.ScalarOf(int64(0)))})
+	}
+	body := r.g.NewSubgraph("body")
+	body.AddInput("i", ir.TensorType(ir.Int64, ir.Shape{}))
+	on := body.AddInput("go", ir.TensorType(ir.Bool, ir.Shape{}))
+	body.AddOutput("on", on, nil)
+	carried, collected := 1+r.upTo(3), r.upTo(2)
+	var states []*ir.Value
+	for i := range carried {
+		in = append(in, r.like(x))
+		states = append(states, body.AddInput(fmt.Sprint("s", i), ir.TensorType(ir.Float32, nil)))
+	}
+	any := func() *ir.Value { return states[r.upTo(carried)] }
+	one := func(typ string, in ...*ir.Value) *ir.Value { return body.New(nil, ir.Op(typ), in).Result(0) }
+	for i, s := range states {
+		switch r.upTo(4) {
+		case 0:
+			s = one("Neg", s)
+		case 1:
+			s = one("Sub", s, any())
+		case 2:
+			s = one("Abs", any())
+		}
+		body.AddOutput(fmt.Sprint("t", i), s, nil)
+	}
+	for i := range collected {
+		shape := make(ir.Shape, len(r.dims[x]))
+		for k, d := range r.dims[x] {
+			if shape[k] = ir.Static(d); d == dynamic {
+				shape[k] = ir.UnknownDim()
+			}
+		}
+		body.AddOutput(fmt.Sprint("l", i), one("Relu", any()), ir.TensorType(ir.Float32, shape))
+	}
+	n := r.g.NewN(nil, ir.Op("Loop"), in, carried+collected, ir.GraphAttr("body", body))
+	for i := range carried {
+		if r.flip() {
+			r.add(n.Result(i), r.dims[x]...)
+		}
+	}
+	if collected > 0 && trips > 0 && r.static(x) == 0 {
+		r.add(n.Result(carried), append([]int64{trips}, r.dims[x]...)...)
+	}
 }

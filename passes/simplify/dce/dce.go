@@ -23,6 +23,8 @@ var Pass = passes.Define(passes.Info{
 	Rules: []passes.RuleDoc{
 		{Name: "node", Doc: "removes a node without a used result"},
 		{Name: "result", Doc: "omits an optional result that is not used"},
+		{Name: "branches", Doc: "removes results of an If that are not used, and what computes them in both branches"},
+		{Name: "rounds", Doc: "removes results of a Loop or Scan that are not used, what is carried from round to round for them only, and operands that are not"},
 		{Name: "function", Doc: "removes a model-local function that nothing calls"},
 		{Name: "initializer", Doc: "removes an initializer without a use"},
 		{Name: "opset", Doc: "removes the import of a domain that no node is of"},
@@ -62,6 +64,7 @@ func (e *eliminator) graph(g *ir.Graph) {
 				continue
 			}
 		}
+		e.control(n)
 		for _, s := range n.Subgraphs() {
 			e.graph(s)
 		}

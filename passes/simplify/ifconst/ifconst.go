@@ -13,12 +13,13 @@ import (
 type Options struct{}
 
 // Pass puts the nodes of the branch that an If surely takes in its place, branches inside branches included, and replaces
-// the results of a Loop that surely makes no round by their initial values.
+// the results of a Loop that surely makes no round by their initial values. An If of which both branches compute the same counts as known.
 var Pass = passes.Define(passes.Info{
 	Name: "if-const",
-	Doc:  "replaces an If whose condition is known by the branch it takes, and a Loop without rounds by its operands",
+	Doc:  "replaces an If whose condition is known, or does not matter, by the branch it takes, and a Loop without rounds by its operands",
 	Rules: []passes.RuleDoc{
 		{Name: "if", Doc: "replaces an If by the branch it takes"},
+		{Name: "same", Doc: "replaces what both branches of an If compute alike"},
 		{Name: "loop", Doc: "replaces a Loop that makes no round by its initial values"},
 	},
 }, Options{}, run)
@@ -54,6 +55,7 @@ func graph(c *passes.Context, f *facts.Facts, g *ir.Graph) {
 func resolveIf(c *passes.Context, f *facts.Facts, n *ir.Node) {
 	cond, ok := known.Bool(f, n.Operand(0))
 	if !ok {
+		resolveEqual(c, n)
 		return
 	}
 	name := "else_branch"
@@ -69,19 +71,22 @@ func resolveIf(c *passes.Context, f *facts.Facts, n *ir.Node) {
 		c.Remark(n, "if", why)
 		return
 	}
-	c.Rewrite("if", n, nil, func() {
-		g := n.Graph()
-		for i, to := range branch.CopyInto(g, n, nil) {
-			if v := n.Result(i); v != nil {
-				glue.KeepType(v, to)
-				v.ReplaceUses(to)
-				if branch.Outputs()[i].Value().Graph() == branch {
-					glue.FreeName(to)
-				}
+	c.Rewrite("if", n, nil, func() { inline(n, branch) })
+}
+
+// inline puts the nodes of a branch in the place of n.
+func inline(n *ir.Node, branch *ir.Graph) {
+	g := n.Graph()
+	for i, to := range branch.CopyInto(g, n, nil) {
+		if v := n.Result(i); v != nil {
+			glue.KeepType(v, to)
+			v.ReplaceUses(to)
+			if branch.Outputs()[i].Value().Graph() == branch {
+				glue.FreeName(to)
 			}
 		}
-		g.Erase(n)
-	})
+	}
+	g.Erase(n)
 }
 
 // refuse says why the outputs of branch cannot take the place of n's results. A result of the branch becomes one of the graph around
