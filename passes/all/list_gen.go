@@ -12,6 +12,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/gemm"
 	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/padconv"
+	"github.com/onnxopt/onnxopt/passes/opset"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
 	"github.com/onnxopt/onnxopt/passes/simplify/dce"
@@ -39,6 +40,7 @@ func list() []*passes.Pass {
 		gemm.Pass,
 		layernorm.Pass,
 		padconv.Pass,
+		opset.Pass,
 		constfold.Pass,
 		cse.Pass,
 		dce.Pass,
