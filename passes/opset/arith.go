@@ -90,30 +90,32 @@ func modDown(s *site) {
 	r := s.opa("Mod", attrs(ir.IntAttr("fmod", 1)), a, b)
 	wrong := s.op("And", s.op("Not", s.op("Equal", r, zero)), s.op("Xor", s.op("Less", r, zero), s.op("Less", b, zero)))
 	r = s.op("Where", wrong, s.op("Add", r, b), r)
-	none := s.op("Where", s.op("Less", b, zero), s.number(d, math.Copysign(0, -1)), zero) // a zero has the sign of the divisor
-	s.replace(s.op("Where", s.op("Equal", r, zero), none, r))
+	s.replace(s.op("Mul", s.op("Abs", r), s.op("Sign", b))) // a zero has the sign of the divisor, too
 }
 
 // bitShiftDown shifts the bits of a signed integer as those of an unsigned one; to the right, those of ~x if x is negative.
 func bitShiftDown(s *site) {
 	x, y := s.in(0), s.in(1)
-	d := s.dtype(x)
-	u := map[ir.DType]ir.DType{ir.Int8: ir.Uint8, ir.Int16: ir.Uint16, ir.Int32: ir.Uint32, ir.Int64: ir.Uint64}[d]
-	switch {
-	case d == ir.Undefined:
-		s.refuse("the element type of its operand is not known")
-	case u == ir.Undefined:
-	case s.str("direction") == "LEFT":
-		z := s.opa("BitShift", s.n.Attrs(), s.cast(x, u), s.cast(y, u))
-		s.replace(s.cast(z, d))
-	default:
-		zero := s.number(d, 0)
-		not := func(v *ir.Value) *ir.Value { return s.op("Sub", s.number(d, -1), v) }
-		neg := s.op("Less", x, zero)
-		z := s.opa("BitShift", s.n.Attrs(), s.cast(s.op("Where", neg, not(x), x), u), s.cast(y, u))
-		z = s.cast(z, d)
-		s.replace(s.op("Where", neg, not(z), z))
+	d := s.needDType(x)
+	if s.why != "" || d.IsUnsigned() {
+		return
 	}
+	w, u := ir.Int32, ir.Uint32
+	if d == ir.Int64 {
+		w, u = ir.Int64, ir.Uint64
+	}
+	shift := func(v *ir.Value) *ir.Value {
+		return s.cast(s.opa("BitShift", s.n.Attrs(), s.cast(v, u), s.cast(y, u)), w)
+	}
+	x = s.cast(x, w)
+	if s.str("direction") == "LEFT" {
+		s.replace(s.cast(shift(x), d))
+		return
+	}
+	not := func(v *ir.Value) *ir.Value { return s.op("Sub", s.number(w, -1), v) }
+	neg := s.op("Less", x, s.number(w, 0))
+	z := shift(s.op("Where", neg, not(x), x))
+	s.replace(s.cast(s.op("Where", neg, not(z), z), d))
 }
 
 // rangeDown drops the type of the computation where it is that of the operands.

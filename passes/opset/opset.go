@@ -114,6 +114,11 @@ func run(c *passes.Context, m *ir.Model, o Options) error {
 	if !differs(m, to) {
 		return nil
 	}
+	for n := range m.Nodes() {
+		if !c.Selected(n) {
+			return fmt.Errorf("only= and except= do not apply: %s cannot stay in another opset than the rest", n)
+		}
+	}
 	// The rehearsal is on a copy, so that a model that cannot be converted stays untouched.
 	trial := m.Clone()
 	r := newConversion(trial, to, c.Err)

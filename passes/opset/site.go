@@ -414,8 +414,8 @@ func (s *site) replace(results ...*ir.Value) {
 		}
 		v := results[i]
 		if k := v.Node(); k != nil && s.c.origins[k] != nil && k != s.n {
-			if v.Type() == nil && old.Type() != nil {
-				v.SetType(old.Type())
+			if v.Type() == nil {
+				v.SetType(s.recorded(old))
 			}
 			if !named && k.Name() == "" {
 				k.SetName(s.n.Name())
@@ -435,6 +435,22 @@ func (s *site) replace(results ...*ir.Value) {
 	for _, v := range in {
 		s.drop(v)
 	}
+}
+
+// recorded is what is recorded of v's type, in a subgraph also what is inferred of it: ONNX Runtime asks for the rank of what a body
+// returns, and knows less of what spells it out.
+func (s *site) recorded(v *ir.Value) *ir.Type {
+	t := s.typ(v)
+	if v.Type() != nil || s.g.Outer() == nil || !t.IsTensor() || t.Shape == nil {
+		return v.Type()
+	}
+	shape := make(ir.Shape, len(t.Shape))
+	for i, d := range t.Shape {
+		if shape[i] = ir.UnknownDim(); d.IsStatic() {
+			shape[i] = ir.Static(d.Size)
+		}
+	}
+	return ir.TensorType(t.Elem, shape)
 }
 
 // drop erases a constant that nothing uses any more.
