@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/onnxopt/onnxopt/internal/irversion"
 	"github.com/onnxopt/onnxopt/internal/keep"
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -67,6 +68,5 @@ func (w *writer) opset(g *ir.Graph) int64 {
 	if v := w.m.Opset(""); v != 0 {
 		return v
 	}
-	first := []int64{1, 1, 1, 1, 9, 10, 11, 12, 15, 19, 21, 23, 24, 25, 26} // by IR version; onnx's helper.VERSION_TABLE
-	return first[min(max(w.irVersion, 0), int64(len(first)-1))]
+	return irversion.Opset(w.irVersion)
 }

@@ -3,6 +3,7 @@ package onnxio
 import (
 	"fmt"
 
+	"github.com/onnxopt/onnxopt/internal/irversion"
 	"github.com/onnxopt/onnxopt/ir"
 )
 
@@ -102,25 +103,4 @@ func (r *raiser) typ(t *ir.Type) {
 	}
 }
 
-func (r *raiser) elem(d ir.DType) { r.want(dtypeIRVersion(d), "type "+d.String()) }
-
-// dtypeIRVersion is the IR version that brought an element type, 0 for those that were always there.
-func dtypeIRVersion(d ir.DType) int64 {
-	switch d {
-	case ir.BFloat16:
-		return 4
-	case ir.Float8E4M3FN, ir.Float8E4M3FNUZ, ir.Float8E5M2, ir.Float8E5M2FNUZ:
-		return 9
-	case ir.Int4, ir.Uint4:
-		return 10
-	case ir.Float4E2M1:
-		return 11
-	case ir.Float8E8M0:
-		return 12
-	case ir.Int2, ir.Uint2:
-		return 13
-	case ir.Float6E2M3, ir.Float6E3M2:
-		return 14
-	}
-	return 0
-}
+func (r *raiser) elem(d ir.DType) { r.want(irversion.Elem(d), "type "+d.String()) }

@@ -66,9 +66,10 @@ type OptionDoc struct {
 }
 
 type option struct {
-	doc   OptionDoc
-	index int
-	free  bool
+	doc      OptionDoc
+	index    int
+	free     bool
+	required bool
 }
 
 type optionSet struct {
@@ -95,11 +96,11 @@ func newOptionSet(pass string, defaults any) *optionSet {
 		if name == "" || !f.IsExported() {
 			panic(fmt.Sprintf("passes: option field %s.%s needs a tag and must be exported", pass, f.Name))
 		}
-		o := option{index: i, free: name == "*", doc: OptionDoc{Name: name, Doc: f.Tag.Get("doc"), Type: typeName(f.Type)}}
+		o := option{index: i, free: name == "*", required: f.Tag.Get("required") == "true", doc: OptionDoc{Name: name, Doc: f.Tag.Get("doc"), Type: typeName(f.Type)}}
 		if e := f.Tag.Get("enum"); e != "" {
 			o.doc.Enum = strings.Split(e, "|")
 		}
-		if !o.free {
+		if !o.free && !o.required {
 			o.doc.Default = format(s.defaults.Field(i))
 		}
 		s.list = append(s.list, o)
@@ -181,6 +182,11 @@ func (s *optionSet) decode(given []KeyValue) (any, error) {
 		}
 		if err := set(v.Field(s.list[i].index), s.list[i], kv); err != nil {
 			return nil, fmt.Errorf("option %s of %s: %w", kv.Key, s.pass, err)
+		}
+	}
+	for _, o := range s.list {
+		if o.required && !seen[o.doc.Name] {
+			return nil, fmt.Errorf("%s needs option %s: %s", s.pass, o.doc.Name, o.doc.Doc)
 		}
 	}
 	return v.Interface(), nil

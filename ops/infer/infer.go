@@ -9,7 +9,11 @@ import (
 )
 
 // Model infers everything in m. It does not change m.
-func Model(m *ir.Model) *Result {
+func Model(m *ir.Model) *Result { return Assuming(m, nil) }
+
+// Assuming is Model for a caller who knows the types of inputs of functions, because all calls agree in them: what the Result holds of
+// the values in a body is inferred under these types. Inputs without one are unknown, as they are to Model.
+func Assuming(m *ir.Model, types map[*ir.Value]*ir.Type) *Result {
 	r := &Result{vals: map[*ir.Value]*info{}, reserved: map[string]bool{}}
 	s := &shared{result: r, rules: rules, functions: make(map[ir.OpID]*ir.Function, len(m.Functions)), memo: map[string][]*info{}}
 	r.shared = s
@@ -38,7 +42,7 @@ func Model(m *ir.Model) *Result {
 	for _, f := range m.Functions {
 		a := &analysis{shared: s, vals: r.vals, generic: true, unsure: 1}
 		for _, in := range f.Graph.Inputs() {
-			a.vals[in.Value()] = &info{}
+			a.vals[in.Value()] = a.declared(types[in.Value()])
 		}
 		a.graph(f.Graph)
 	}

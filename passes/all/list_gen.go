@@ -12,6 +12,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/gemm"
 	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/padconv"
+	"github.com/onnxopt/onnxopt/passes/opset"
 	"github.com/onnxopt/onnxopt/passes/shapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
@@ -42,6 +43,7 @@ func list() []*passes.Pass {
 		gemm.Pass,
 		layernorm.Pass,
 		padconv.Pass,
+		opset.Pass,
 		shapes.Pass,
 		constfold.Pass,
 		cse.Pass,
