@@ -148,7 +148,7 @@ func (s *scanner) options() (r []KeyValue, err error) {
 	return r, nil
 }
 
-// value reads a quoted string or a bare word; brackets inside a bare word are balanced and may hold commas.
+// value reads a quoted string or a bare word; brackets inside a bare word are balanced and may hold commas and quoted elements.
 func (s *scanner) value() (string, error) {
 	s.space()
 	if s.pos < len(s.text) && s.text[s.pos] == '"' {
@@ -162,6 +162,12 @@ func (s *scanner) value() (string, error) {
 			continue
 		case (c == ']' || c == ')') && depth > 0:
 			depth--
+			continue
+		case c == '"' && depth > 0:
+			if _, err := s.quoted(); err != nil {
+				return "", err
+			}
+			s.pos--
 			continue
 		case depth > 0:
 			continue

@@ -26,6 +26,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/slices"
 	"github.com/onnxopt/onnxopt/passes/simplify/transposes"
+	"github.com/onnxopt/onnxopt/passes/surgery/extract"
 )
 
 // list holds the passes in the order of their directories.
@@ -53,5 +54,6 @@ func list() []*passes.Pass {
 		reshapes.Pass,
 		slices.Pass,
 		transposes.Pass,
+		extract.Pass,
 	}
 }
