@@ -13,6 +13,8 @@ type Border struct {
 	// Outputs make outputs after out of values before: Name is the output after, Of an output, input or inner value of the main graph
 	// before. nil: the outputs are the same.
 	Outputs []Port
+	// Values are inner values of the main graph that have another name: Name after, Of before.
+	Values []Port
 	// Why says why the relation cannot be stated; empty where it can.
 	Why string
 }
@@ -74,6 +76,10 @@ func (b *Border) Then(c *Border) *Border {
 		if q, ok := port(b.Taps, p.Of); ok {
 			return Port{p.Name, q.Of, slices.Concat(q.Steps, p.Steps)}, true
 		}
+		if q, ok := port(b.Values, p.Of); ok {
+			p.Of = q.Of
+			return p, true
+		}
 		for _, q := range b.Inputs { // an input that b changed
 			if q.Of == p.Of {
 				inv, ok := inverse(q.Steps)
@@ -88,6 +94,17 @@ func (b *Border) Then(c *Border) *Border {
 			return &Border{Why: "input " + p.Name + " is of another type in the original"}
 		}
 		r.Taps = append(r.Taps, q)
+	}
+	for _, p := range c.Values {
+		if q, ok := port(b.Values, p.Of); ok {
+			p.Of = q.Of
+		}
+		r.Values = append(r.Values, p)
+	}
+	for _, p := range b.Values {
+		if !slices.ContainsFunc(c.Values, func(q Port) bool { return q.Of == p.Name }) {
+			r.Values = append(r.Values, p)
+		}
 	}
 	if r.Outputs = b.Outputs; c.Outputs != nil {
 		r.Outputs = []Port{}
