@@ -26,7 +26,12 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/slices"
 	"github.com/onnxopt/onnxopt/passes/simplify/transposes"
+	"github.com/onnxopt/onnxopt/passes/surgery/expose"
 	"github.com/onnxopt/onnxopt/passes/surgery/extract"
+	"github.com/onnxopt/onnxopt/passes/surgery/randomize"
+	"github.com/onnxopt/onnxopt/passes/surgery/rename"
+	"github.com/onnxopt/onnxopt/passes/surgery/retype"
+	"github.com/onnxopt/onnxopt/passes/surgery/strip"
 )
 
 // list holds the passes in the order of their directories.
@@ -54,6 +59,11 @@ func list() []*passes.Pass {
 		reshapes.Pass,
 		slices.Pass,
 		transposes.Pass,
+		expose.Pass,
 		extract.Pass,
+		randomize.Pass,
+		rename.Pass,
+		retype.Pass,
+		strip.Pass,
 	}
 }

@@ -4,6 +4,7 @@ package strip
 import (
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/surgery/internal/consts"
 )
 
 // Options of the pass.
@@ -80,7 +81,7 @@ func (s *stripper) graph(g *ir.Graph) {
 		v := slot.Value()
 		s.rest(g, v.Meta, func(x *ir.Meta) { v.Meta = x })
 		if t, less := s.tensor(v.Default()); less {
-			s.c.Rewrite("rest", nil, nil, func() { v.SetDefault(t) })
+			s.c.Rewrite("rest", nil, nil, func() { consts.Replace(v, t) })
 		}
 	}
 	for _, slot := range g.Outputs() {
@@ -89,7 +90,7 @@ func (s *stripper) graph(g *ir.Graph) {
 	for _, v := range g.Consts() {
 		s.rest(g, v.Meta, func(x *ir.Meta) { v.Meta = x })
 		if t, less := s.tensor(v.Const()); less {
-			s.c.Rewrite("rest", nil, nil, func() { replace(g, v, t) })
+			s.c.Rewrite("rest", nil, nil, func() { consts.Replace(v, t) })
 		}
 	}
 	for n := range g.Nodes() {
@@ -100,23 +101,6 @@ func (s *stripper) graph(g *ir.Graph) {
 			}
 		}
 	}
-}
-
-// replace makes t the constant that v is.
-func replace(g *ir.Graph, v *ir.Value, t *ir.Tensor) {
-	w := g.NamedConst(v.Name(), t)
-	w.Meta, w.Extra = v.Meta, v.Extra
-	v.ReplaceUses(w)
-	for _, t := range g.Model().Training {
-		for _, list := range [][]ir.Binding{t.InitBinding, t.UpdateBinding} {
-			for i := range list {
-				if list[i].Target == v {
-					list[i].Target = w
-				}
-			}
-		}
-	}
-	g.EraseConst(v)
 }
 
 func (s *stripper) tensor(t *ir.Tensor) (*ir.Tensor, bool) {
