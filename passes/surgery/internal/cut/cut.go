@@ -214,11 +214,13 @@ func (c *Cut) sweep(old []*ir.Slot) {
 			g.EraseConst(v)
 		}
 	}
-	RemoveUncalled(c.m)
+	for _, f := range Uncalled(c.m) {
+		c.m.RemoveFunction(f)
+	}
 }
 
-// RemoveUncalled removes the functions that the main graph does not call, directly or through others.
-func RemoveUncalled(m *ir.Model) {
+// Uncalled lists the functions that neither the main graph nor a training graph calls, directly or through others.
+func Uncalled(m *ir.Model) []*ir.Function {
 	called := map[*ir.Function]bool{}
 	var walk func(g *ir.Graph)
 	walk = func(g *ir.Graph) {
@@ -240,11 +242,7 @@ func RemoveUncalled(m *ir.Model) {
 			}
 		}
 	}
-	for _, f := range slices.Clone(m.Functions) {
-		if !called[f] {
-			m.RemoveFunction(f)
-		}
-	}
+	return slices.DeleteFunc(slices.Clone(m.Functions), func(f *ir.Function) bool { return called[f] })
 }
 
 // DropTraining removes the training information of m with everything it uses.
