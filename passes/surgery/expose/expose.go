@@ -71,7 +71,7 @@ func run(c *passes.Context, m *ir.Model, o Options) error {
 	for _, v := range values {
 		t := f.Type(v)
 		switch {
-		case v.IsOutput() || v.Name() == "" || taken[v.Name()]:
+		case cut.IsOutput(m, v) || v.Name() == "" || taken[v.Name()]:
 		case !cut.Complete(t):
 			c.Remark(v.Node(), "expose", "the type of its result is not known")
 		default:

@@ -47,6 +47,37 @@ func Plan(m *ir.Model, types Types, inputs, outputs []string) (*Cut, error) {
 	return c, c.walk()
 }
 
+// Port is a value that is to become an input or output of that name.
+type Port struct {
+	Name  string
+	Value *ir.Value
+}
+
+// Between is Plan for values instead of names. Both lists are taken as they are, empty ones too.
+func Between(m *ir.Model, types Types, inputs, outputs []Port) (*Cut, error) {
+	c := &Cut{m: m, needed: map[*ir.Node]bool{}, inputs: []port{}}
+	for _, p := range inputs {
+		q := port{p.Name, p.Value, types(p.Value), p.Value.Meta}
+		if !Complete(q.typ) {
+			return nil, fmt.Errorf("the type of value %q is not known, so that it cannot be an input", p.Name)
+		}
+		c.inputs = append(c.inputs, q)
+	}
+	for _, p := range outputs {
+		q := port{p.Name, p.Value, types(p.Value), p.Value.Meta}
+		for _, s := range m.Main.Outputs() {
+			if s.Name() == p.Name && s.Type() != nil {
+				q.typ, q.meta = s.Type(), s.Meta
+			}
+		}
+		if !Complete(q.typ) {
+			return nil, fmt.Errorf("the type of value %q is not known, so that it cannot be an output", p.Name)
+		}
+		c.outputs = append(c.outputs, q)
+	}
+	return c, c.walk()
+}
+
 func (c *Cut) ports(names *Names, types Types, what string, list []string) ([]port, error) {
 	var r []port
 	for i, name := range list {
@@ -127,6 +158,16 @@ func Reads(n *ir.Node) []*ir.Value {
 	return r
 }
 
+// IsOutput reports whether an output of the main graph is v itself.
+func IsOutput(m *ir.Model, v *ir.Value) bool {
+	for u := range v.Uses() {
+		if u.Node == m.Main.Return() {
+			return true
+		}
+	}
+	return false
+}
+
 // Border says how the interface of the part relates to the model's.
 func (c *Cut) Border() *ir.Border {
 	b := &ir.Border{Outputs: []ir.Port{}}
@@ -154,7 +195,7 @@ func (c *Cut) Same() bool {
 // keeps reports whether an input of the model stays although it is not asked for.
 func (c *Cut) keeps(v *ir.Value) bool {
 	for u := range v.Uses() {
-		if u.Node.IsReturn() && slices.ContainsFunc(c.outputs, func(p port) bool { return p.value == v }) || !u.Node.IsReturn() && c.needed[outermost(c.m.Main, u.Node)] {
+		if u.Node == c.m.Main.Return() && slices.ContainsFunc(c.outputs, func(p port) bool { return p.value == v }) || c.needed[outermost(c.m.Main, u.Node)] {
 			return true
 		}
 	}
