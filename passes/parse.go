@@ -214,6 +214,21 @@ func (s *scanner) quoted() (string, error) {
 	return "", s.errorf("a string is not closed")
 }
 
+// List spells a list of words so that an option reads them back.
+func List(words []string) string {
+	p := make([]string, len(words))
+	for i, w := range words {
+		if p[i] = w; w == "" || strings.ContainsAny(w, " \t\r\n,[](){}\"\\") {
+			p[i] = quoted(w)
+		}
+	}
+	return "[" + strings.Join(p, ",") + "]"
+}
+
+func quoted(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
 // quote spells a key or value so that it reads back the same.
 func quote(s string, key bool) string {
 	plain := s != ""
@@ -228,5 +243,5 @@ func quote(s string, key bool) string {
 	if plain {
 		return s
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return quoted(s)
 }

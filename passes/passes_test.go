@@ -102,6 +102,11 @@ func TestListsInOptions(t *testing.T) {
 		_, err = must(r.Parse(p.String())).Run(context.Background(), model(), passes.Config{})
 		require.NoError(t, err, text)
 		require.Empty(t, cmp.Diff(want, got), text)
+		p, err = r.Parse("see{names=" + passes.List(want) + "}")
+		require.NoError(t, err, text)
+		_, err = p.Run(context.Background(), model(), passes.Config{})
+		require.NoError(t, err, text)
+		require.Empty(t, cmp.Diff(want, got), passes.List(want))
 	}
 }
 

@@ -18,10 +18,11 @@ type Stage struct {
 }
 
 // Chain compares a model with models that are run one after another. The inputs of the chain are those of m, and it has to come to the
-// outputs of m by their names. The verdict and the error are those of compare.Models.
-func Chain(ctx context.Context, eng engine.Engine, m *ir.Model, stages []Stage, o compare.Options) (*compare.Verdict, error) {
+// outputs of m by their names. Source, verdict and error are those of
+// compare.Models.
+func Chain(ctx context.Context, eng engine.Engine, m *ir.Model, stages []Stage, src compare.Source, o compare.Options) (*compare.Verdict, error) {
 	stand := m.Clone() // has the interface; the chain runs in its place
-	return compare.Models(ctx, &chainEngine{eng, stand, stages}, m, stand, nil, o)
+	return compare.Models(ctx, &chainEngine{eng, stand, stages}, m, stand, src, o)
 }
 
 // chainEngine runs the stages where it is to load the model that stands for them.
