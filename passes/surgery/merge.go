@@ -126,7 +126,7 @@ func (m *merger) connect() error {
 // unify takes a's dimensions for the symbols of b that stand at the same places.
 func (m *merger) unify(b, a ir.Shape) {
 	for i, d := range b {
-		if _, known := m.symbols[d.Param]; d.Param != "" && !known && i < len(a) && (a[i].Param != "" || a[i].IsStatic()) {
+		if _, known := m.symbols[d.Param]; d.Param != "" && d.Param != "?" && !known && i < len(a) && (a[i].Param != "" || a[i].IsStatic()) {
 			m.symbols[d.Param] = a[i]
 		}
 	}

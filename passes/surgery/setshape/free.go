@@ -182,7 +182,7 @@ func (x *reshape) follow(a, c, b, d int) (rest int, ok bool) {
 			return b, true
 		}
 		return -1, true
-	case d-b == 1:
+	case d-b == 1, c-a > 1 && !slices.Contains(x.free[a+1:c], true): // the outermost dimension is the free one on both sides
 		return b, true
 	case c-a == 1 && x.size > 0: // one dimension becomes several: that of the freed size, if there is one only
 		for j := b; j < d; j++ {

@@ -63,7 +63,7 @@ func (s *setter) symbolsOf() map[string]bool {
 	r := map[string]bool{}
 	for _, in := range s.m.Main.Inputs() {
 		for _, d := range in.Type().TensorShape() {
-			if d.Param != "" {
+			if named(d) {
 				r[d.Param] = true
 			}
 		}

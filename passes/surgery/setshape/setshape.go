@@ -140,7 +140,7 @@ func (s *setter) plan() error {
 	for _, g := range s.given {
 		shape := s.m.Main.Inputs()[g.input].Type().TensorShape()
 		for _, axis := range slices.Sorted(maps.Keys(g.dims)) {
-			if axis < len(shape) && shape[axis].Param != "" {
+			if axis < len(shape) && named(shape[axis]) {
 				if err := s.rename(shape[axis].Param, g.dims[axis]); err != nil {
 					return err
 				}
@@ -185,7 +185,7 @@ func (s *setter) dimension(i, axis int, old ir.Shape, own map[int]ir.Dim, shape 
 	was := old[axis]
 	if !given {
 		d = was
-		if e, ok := s.symbols[was.Param]; ok && was.Param != "" {
+		if e, ok := s.symbols[was.Param]; ok && named(was) {
 			d = e
 		}
 	}
@@ -214,6 +214,9 @@ func (s *setter) dimension(i, axis int, old ir.Shape, own map[int]ir.Dim, shape 
 	s.loose = append(s.loose, loose{i, axis, name, was.Size})
 	return nil
 }
+
+// named reports whether d has a symbol. Some exporters write "?" for every size they do not know.
+func named(d ir.Dim) bool { return d.Param != "" && d.Param != "?" }
 
 // rename notes what becomes of a symbol. It means one size throughout the model, so that it can become one thing only.
 func (s *setter) rename(symbol string, d ir.Dim) error {
@@ -314,7 +317,7 @@ func (s *setter) forgotten(t *ir.Type, loop bool) *ir.Type {
 		switch {
 		case s.resized, renamed && loop:
 			u.Shape[i] = ir.Dim{Size: -1, Denotation: d.Denotation}
-		case d.Param != "" && renamed:
+		case named(d) && renamed:
 			u.Shape[i] = ir.Dim{Size: e.Size, Param: e.Param, Denotation: d.Denotation}
 		case d.Param != "" && s.mentions(d.Param):
 			u.Shape[i] = ir.Dim{Size: -1, Denotation: d.Denotation}
