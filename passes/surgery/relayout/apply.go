@@ -85,7 +85,7 @@ type use struct {
 // uses lists them before anything is edited. Transposes that may go are noted.
 func (r *relayout) uses() []use {
 	var list []use
-	r.idle = map[*ir.Node]bool{}
+	r.idle, r.source = map[*ir.Node]bool{}, map[*ir.Node]*ir.Value{}
 	look := func(v *ir.Value) {
 		if v == nil {
 			return
@@ -104,7 +104,7 @@ func (r *relayout) uses() []use {
 	}
 	for _, n := range r.order {
 		if n.Is("Transpose") {
-			r.idle[n] = n.Used()
+			r.idle[n], r.source[n] = n.Used(), n.Operand(0)
 		}
 		for _, v := range n.Results() {
 			look(v)
@@ -189,7 +189,7 @@ func (r *relayout) flip(v *ir.Value, p []int64) *ir.Value {
 		}
 	}
 	if q := r.transposed(v.Node(), len(p)); q != nil { // two in a row are one
-		src := v.Node().Operand(0)
+		src := r.source[v.Node()]
 		if made := r.produced(src); made != nil {
 			return r.transpose(r.flipped[src], compose(compose(ir.InversePerm(made), q), p), t)
 		}
@@ -251,6 +251,7 @@ func (r *relayout) redirect(v *ir.Value, u ir.Use) {
 		w := r.transpose(r.flipped[v], compose(ir.InversePerm(made), q), old.Type())
 		old.ReplaceUses(w)
 		r.straight[old] = w
+		r.idle[u.Node] = true
 	default:
 		u.Node.SetOperand(u.Index, r.asItWas(v))
 	}

@@ -80,6 +80,7 @@ type relayout struct {
 	made     map[*ir.Value]map[string]*ir.Value // Transposes, by value and permutation
 	consts   map[*ir.Value]map[string]*ir.Value // permuted constants
 	idle     map[*ir.Node]bool                  // Transposes of the model that may have no use left
+	source   map[*ir.Node]*ir.Value             // what they transposed before anything was edited
 }
 
 // option reads one option. Input and output of one name are one value.
