@@ -31,6 +31,9 @@ func (r *relayout) choose() {
 	})
 }
 
+// manyUses bounds the uses of values that nodes are moved over, since all of them are looked at for each node.
+const manyUses = 256
+
 // grow adds nodes in that order; perm is the permutation in which a node could take part.
 func (r *relayout) grow(order []*ir.Node, perm func(*ir.Node) []int64) {
 	var added []*ir.Node
@@ -40,11 +43,14 @@ func (r *relayout) grow(order []*ir.Node, perm func(*ir.Node) []int64) {
 		if p == nil || r.moved[n] != nil {
 			continue
 		}
+		beside := values(n)
+		if slices.ContainsFunc(beside, func(v *ir.Value) bool { return v.Const() == nil && v.NumUses() > manyUses }) {
+			continue
+		}
 		m := r.movable(n, p)
 		if m == nil {
 			continue
 		}
-		beside := values(n)
 		for _, v := range beside {
 			cost -= r.cost(v)
 		}
