@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/kernel"
 )
 
 // Relation lets a model be compared with an original of another interface. Original computes what the original does and has outputs
@@ -199,8 +201,8 @@ func narrowed(t, u *ir.Type) *ir.Type {
 	return ir.TensorType(t.Elem, s)
 }
 
-// Source is src, which yields inputs of the original, for the inputs that the comparison takes. It fails on a set that would have to be
-// laid out anew.
+// Source is src, which yields inputs of the original, for the inputs that the comparison takes: under their names, in their layout and
+// element type.
 func (r *Relation) Source(src Source) Source {
 	if r.from == nil {
 		return src
@@ -221,10 +223,11 @@ func (s renamed) Sets(ctx context.Context) iter.Seq2[Set, error] {
 				d, ok := set.Inputs[p.Name]
 				switch {
 				case !ok:
-				case len(p.Steps) > 0:
-					err = fmt.Errorf("data of input %q are not laid out as %q is", p.Name, name)
 				default:
-					in[name] = d
+					var e error
+					if in[name], e = s.r.undo(ctx, d, name, p.Steps); e != nil && err == nil {
+						err = e
+					}
 				}
 			}
 			set.Inputs = in
@@ -233,6 +236,33 @@ func (s renamed) Sets(ctx context.Context) iter.Seq2[Set, error] {
 			}
 		}
 	}
+}
+
+// undo converts a value of the original's input to what stands for it at input name, from which the steps make it.
+func (r *Relation) undo(ctx context.Context, d ir.Datum, name string, steps []ir.PortStep) (ir.Datum, error) {
+	for _, s := range slices.Backward(steps) {
+		op, attr := ir.Op("Transpose"), ir.IntsAttr("perm", ir.InversePerm(s.Perm))
+		if s.To != ir.Undefined {
+			elem := ir.Undefined
+			for _, in := range r.Original.Main.Inputs() {
+				if in.Name() == name {
+					elem = in.Type().DType()
+				}
+			}
+			op, attr = ir.Op("Cast"), ir.IntAttr("to", int64(elem))
+		}
+		out, err := kernel.Lookup(op, 13)(kernel.NewCall(ctx, op, 13, func(a string) *ir.Attr {
+			if a == attr.Name {
+				return attr
+			}
+			return nil
+		}, []ir.Datum{d}, 1))
+		if err != nil {
+			return nil, fmt.Errorf("input %q: %w", name, err)
+		}
+		d = out[0]
+	}
+	return d, nil
 }
 
 // sessions make the two loaded models take the same inputs and give the same outputs.
