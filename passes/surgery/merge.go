@@ -11,8 +11,8 @@ import (
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio/text"
 	"github.com/onnxopt/onnxopt/ops/infer"
-	"github.com/onnxopt/onnxopt/ops/schema"
 	"github.com/onnxopt/onnxopt/passes/surgery/internal/cut"
+	"github.com/onnxopt/onnxopt/passes/surgery/internal/meaning"
 )
 
 // Connection feeds an input of the second model from an output or input of the first.
@@ -163,8 +163,7 @@ func same(m *ir.Model, which, domain string, have, want int64) error {
 		if n.Op().Domain != domain || n.Graph().Function() != nil || m.Function(n.Op()) != nil {
 			continue
 		}
-		s := schema.Lookup(n.Op(), have)
-		if s == nil || s != schema.Lookup(n.Op(), want) || want > schema.Newest(domain) {
+		if !meaning.Kept(n.Op(), have, want) {
 			return fmt.Errorf("%s of the %s model may mean something else in operator set %d of the other one than in its own, %d; convert it first, with opset{to=%d}", n.Op(), which, want, have, want)
 		}
 	}

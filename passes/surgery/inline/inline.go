@@ -6,9 +6,9 @@ import (
 	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/ops/schema"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/surgery/internal/cut"
+	"github.com/onnxopt/onnxopt/passes/surgery/internal/meaning"
 )
 
 // Options has no options.
@@ -131,9 +131,8 @@ func differs(body, g *ir.Graph, m *ir.Model) string {
 		if m.Function(op) != nil || own == outer || outer == 0 {
 			continue // a domain that is not imported can be
 		}
-		a, b := schema.Lookup(op, own), schema.Lookup(op, outer)
-		if a == nil || a != b || own > schema.Newest(op.Domain) || outer > schema.Newest(op.Domain) {
-			return fmt.Sprintf("%s means something else in operator set %d, of the function, than in %d, of the graph; opset{to=N} may mend that", op, own, outer)
+		if !meaning.Kept(op, own, outer) {
+			return fmt.Sprintf("%s may mean something else in operator set %d, of the function, than in %d, of the graph; opset{to=N} may mend that", op, own, outer)
 		}
 	}
 	return ""
