@@ -78,6 +78,45 @@ func TestOracle(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// TestSurgeryOracle does surgery on the real models of ../shared and on that of testdata and holds what comes out to onnx.checker and to the
+// values that the whole models have in ONNX Runtime.
+func TestSurgeryOracle(t *testing.T) {
+	python := os.Getenv("ONNXOPT_PYTHON")
+	if python == "" {
+		t.Skip("left out: ONNXOPT_PYTHON names no Python that has onnx and onnxruntime (.ci/run makes one)")
+	}
+	models, _ := filepath.Glob("../shared/models/*.onnx")
+	if len(models) == 0 {
+		t.Log("left out: the models of ../shared are not there")
+	}
+	shapes := sharedShapes(t)
+	type model struct {
+		Name      string             `json:"name"`
+		Path      string             `json:"path"`
+		Shapes    map[string][]int64 `json:"shapes,omitempty"`
+		Tolerance float64            `json:"tolerance"`
+	}
+	jobs := struct {
+		Command string  `json:"command"`
+		Folder  string  `json:"folder"`
+		Models  []model `json:"models"`
+	}{Command: build(t), Folder: t.TempDir()}
+	for _, p := range append(models, "testdata/digits/digits.onnx") {
+		j := model{strings.TrimSuffix(filepath.Base(p), ".onnx"), p, nil, 1e-4}
+		if j.Shapes = shapes[j.Name]; strings.Contains(j.Name, "int8") || strings.Contains(j.Name, "quant") {
+			j.Tolerance = 2e-2 // a step of the quantized output
+		}
+		jobs.Models = append(jobs.Models, j)
+	}
+	list := filepath.Join(t.TempDir(), "jobs.json")
+	b, err := json.Marshal(jobs)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(list, b, 0o666))
+	text, err := exec.Command(python, "testdata/oracle/surgery.py", list).CombinedOutput()
+	t.Logf("%s", text)
+	require.NoError(t, err)
+}
+
 // build builds the command once into a temporary folder.
 func build(t *testing.T) string {
 	bin := filepath.Join(t.TempDir(), "onnxopt")

@@ -28,6 +28,8 @@ type Options struct {
 	MaxSets int
 	// Threads is handed to the engine.
 	Threads int
+	// Relation says how the interfaces correspond where they differ; the first model is then the relation's Original.
+	Relation *Relation
 	// Observe sees the outputs of both models on each set, before they are compared; may be nil.
 	Observe func(set Set, a, b map[string]ir.Datum)
 }
@@ -104,7 +106,7 @@ func Models(ctx context.Context, eng engine.Engine, a, b *ir.Model, src Source, 
 		o.Budget.Memory = 512 << 20
 	}
 	c := &comparison{eng: eng, a: a, b: b, o: o, v: &Verdict{Outputs: map[string]Diff{}}}
-	if err := Interface(a, b); err != nil {
+	if err := o.Relation.check(a, b); err != nil {
 		return c.end(Mismatch, "the interface differs: "+err.Error()), nil
 	}
 	if src == nil {
@@ -146,6 +148,7 @@ func (c *comparison) run(ctx context.Context, src Source) (*Verdict, error) {
 		return c.end(Mismatch, "the result does not load: "+err.Error()), nil
 	}
 	defer b.Close()
+	a, b = c.o.Relation.sessions(a, b)
 	if c.o.Tolerance == nil {
 		c.tolerances = Tolerances(c.a)
 		c.o.Tolerance = func(name string) Tolerance { return c.tolerances[name] }
@@ -230,7 +233,7 @@ func (c *comparison) set(ctx context.Context, a, b engine.Session, src Source) (
 	if c.o.Observe != nil {
 		c.o.Observe(c.v.Set, want, got)
 	}
-	for _, slot := range c.a.Main.Outputs() {
+	for _, slot := range c.b.Main.Outputs() { // those of the original, without what it hands over
 		name := slot.Name()
 		d := Datum(want[name], got[name])
 		if worse(d, c.v.Outputs[name]) {

@@ -15,6 +15,7 @@ type Context struct {
 	path       string
 	selections []selection
 	counts     []RuleCount
+	border     *ir.Border
 	err        error
 }
 
@@ -45,6 +46,14 @@ func (c *Context) Data(d Data) (any, error) {
 		return nil, fmt.Errorf("data %q was not opened for this run", d)
 	}
 	return v, nil
+}
+
+// Border states, inside a rewrite, how the rewrite changes the interface of the model. Several statements of a pass add up.
+func (c *Context) Border(b *ir.Border) {
+	if c.tx == nil {
+		panic("passes: Border outside a rewrite")
+	}
+	c.border = c.border.Then(b)
 }
 
 // Nested runs the pipeline in parentheses of a pass that nests, as iteration i. Analyses begin anew: the round before may have

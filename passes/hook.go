@@ -19,6 +19,7 @@ type StepRun struct {
 	// Known after the step.
 	Changed  bool
 	Rewrites []RuleCount
+	Border   *ir.Border // how the step changed the interface; nil: not
 	Duration time.Duration
 }
 

@@ -257,16 +257,35 @@ func set(f reflect.Value, o option, kv KeyValue) error {
 	return nil
 }
 
+// splitList splits a list at its commas: [a,b], or a,b. An element in quotes may hold any character.
 func splitList(s string) []string {
-	s = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		s = s[1 : len(s)-1]
+	}
 	if s == "" {
 		return nil
 	}
-	p := strings.Split(s, ",")
-	for i := range p {
-		p[i] = strings.TrimSpace(p[i])
+	var p []string
+	for t := (&scanner{text: s}); ; {
+		p = append(p, t.element())
+		if !t.take(',') {
+			return p
+		}
 	}
-	return p
+}
+
+// element reads an element of a list: a quoted string, or everything up to the comma.
+func (s *scanner) element() string {
+	s.space()
+	quoted := ""
+	if s.pos < len(s.text) && s.text[s.pos] == '"' {
+		quoted, _ = s.quoted() // value has seen that it is closed
+	}
+	b := s.pos
+	for s.pos < len(s.text) && s.text[s.pos] != ',' {
+		s.pos++
+	}
+	return quoted + strings.TrimSpace(s.text[b:s.pos])
 }
 
 // files lists the values of File and Data options.

@@ -148,7 +148,7 @@ func (s *scanner) options() (r []KeyValue, err error) {
 	return r, nil
 }
 
-// value reads a quoted string or a bare word; brackets inside a bare word are balanced and may hold commas.
+// value reads a quoted string or a bare word; brackets inside a bare word are balanced and may hold commas and quoted elements.
 func (s *scanner) value() (string, error) {
 	s.space()
 	if s.pos < len(s.text) && s.text[s.pos] == '"' {
@@ -162,6 +162,12 @@ func (s *scanner) value() (string, error) {
 			continue
 		case (c == ']' || c == ')') && depth > 0:
 			depth--
+			continue
+		case c == '"' && depth > 0:
+			if _, err := s.quoted(); err != nil {
+				return "", err
+			}
+			s.pos--
 			continue
 		case depth > 0:
 			continue
@@ -208,6 +214,21 @@ func (s *scanner) quoted() (string, error) {
 	return "", s.errorf("a string is not closed")
 }
 
+// List spells a list of words so that an option reads them back.
+func List(words []string) string {
+	p := make([]string, len(words))
+	for i, w := range words {
+		if p[i] = w; w == "" || strings.ContainsAny(w, " \t\r\n,[](){}\"\\") {
+			p[i] = quoted(w)
+		}
+	}
+	return "[" + strings.Join(p, ",") + "]"
+}
+
+func quoted(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
 // quote spells a key or value so that it reads back the same.
 func quote(s string, key bool) string {
 	plain := s != ""
@@ -222,5 +243,5 @@ func quote(s string, key bool) string {
 	if plain {
 		return s
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return quoted(s)
 }

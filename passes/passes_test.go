@@ -71,6 +71,7 @@ func TestPipelineTextRoundTrip(t *testing.T) {
 		`bypass{only="a b,Relu" except=*conv?/x table="x y.bin"}`,
 		"fixpoint{max=2}(bypass,fixpoint(late))",
 		"both{only=Relu},late",
+		`bypass{names=[/a:0,"b,c]","d e"]}`,
 	} {
 		p, err := r.Parse(text)
 		require.NoError(t, err, text)
@@ -84,6 +85,29 @@ func TestPipelineTextRoundTrip(t *testing.T) {
 	require.Equal(t, "bypass{max=1 axes=[1,2] on=true},late", p.String())
 	files, _ := must(r.Parse("both,fixpoint(bypass{table=t.bin})")).Files()
 	require.Equal(t, []passes.File{"t.bin"}, files)
+}
+
+func TestListsInOptions(t *testing.T) {
+	for text, want := range map[string][]string{
+		`[a,b]`: {"a", "b"}, `a,b`: {"a", "b"}, `[/a/b:0, c]`: {"/a/b:0", "c"}, `["a,b",c]`: {"a,b", "c"}, `["]"]`: {"]"}, `["x y" , "\""]`: {"x y", `"`}, `[]`: {},
+	} {
+		var got []string
+		see := passes.Define(passes.Info{Name: "see", Doc: "looks at its options"}, options{}, func(_ *passes.Context, _ *ir.Model, o options) error {
+			got = o.Names
+			return nil
+		})
+		r := must(passes.NewRegistry(see))
+		p, err := r.Parse("see{names=" + text + "}")
+		require.NoError(t, err, text)
+		_, err = must(r.Parse(p.String())).Run(context.Background(), model(), passes.Config{})
+		require.NoError(t, err, text)
+		require.Empty(t, cmp.Diff(want, got), text)
+		p, err = r.Parse("see{names=" + passes.List(want) + "}")
+		require.NoError(t, err, text)
+		_, err = p.Run(context.Background(), model(), passes.Config{})
+		require.NoError(t, err, text)
+		require.Empty(t, cmp.Diff(want, got), passes.List(want))
+	}
 }
 
 func must[T any](v T, err error) T {

@@ -140,6 +140,8 @@ type Report struct {
 	Steps    []StepReport
 	Rewrites int // applied in all
 	Vetoed   int // kept from being applied by a hook
+	// Border relates the interface of the result to that of the model before the run; nil if no pass changed it.
+	Border *ir.Border
 }
 
 // StepReport says what one execution of a pass did.
@@ -273,7 +275,8 @@ func (r *runner) hooked(c *Context) error {
 	err := r.call(c)
 	run.Duration = time.Since(start)
 	run.Changed = changes(r.m) != before
-	run.Rewrites = c.counts
+	run.Rewrites, run.Border = c.counts, c.border
+	r.report.Border = r.report.Border.Then(c.border)
 	r.report.Steps = append(r.report.Steps, StepReport{c.path, c.step.Pass.Name, c.counts, run.Changed, run.Duration})
 	for _, h := range slices.Backward(r.cfg.Hooks) {
 		if e := h.After(run, err); e != nil && err == nil {

@@ -26,19 +26,19 @@ func matchesAny(selectors []string, n *ir.Node) bool {
 
 // selectorMatches compares a name, glob or operator type with a node and with the source nodes it stands for.
 func selectorMatches(s string, n *ir.Node) bool {
-	if glob(s, label(n)) || s == n.Op().Type || s == n.Op().String() {
+	if Glob(s, label(n)) || s == n.Op().Type || s == n.Op().String() {
 		return true
 	}
 	for _, src := range n.Origin().Sources() {
-		if glob(s, src.Name) || s == src.Op.Type || s == src.Op.String() {
+		if Glob(s, src.Name) || s == src.Op.Type || s == src.Op.String() {
 			return true
 		}
 	}
 	return false
 }
 
-// glob matches '*' (any characters, '/' included) and '?' (one byte). The empty name matches nothing.
-func glob(pattern, name string) bool {
+// Glob matches '*' (any characters, '/' included) and '?' (one byte). The empty name matches nothing.
+func Glob(pattern, name string) bool {
 	if name == "" {
 		return false
 	}

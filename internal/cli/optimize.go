@@ -247,7 +247,7 @@ func (j *job) write(ctx context.Context, res *optimize.Result) error {
 	}
 	if j.f.output != "" {
 		j.show.doing("writing")
-		done, err := j.writeModel(j.f.output, j.f.outFormat.value, j.in.model, j.layout(ctx, res))
+		done, err := j.writeModel(j.f.output, j.f.outFormat.value, j.in.model, j.f.layout(ctx, len(res.Report.Steps) == 0 && formatOf(j.f.output, j.f.outFormat.value) == "onnx"))
 		j.show.clear()
 		if err != nil {
 			return err
@@ -263,8 +263,8 @@ func (j *job) write(ctx context.Context, res *optimize.Result) error {
 
 // layout says where weights are written. A run without passes leaves them where they are, but text holds them all unless
 // that is asked for.
-func (j *job) layout(ctx context.Context, res *optimize.Result) onnxio.WriteOptions {
-	x := &j.f.external
+func (f *optimizeFlags) layout(ctx context.Context, untouched bool) onnxio.WriteOptions {
+	x := &f.external
 	o := onnxio.WriteOptions{Threshold: x.threshold, Align: x.align, Shard: x.shard, Stop: ctx.Err}
 	switch x.mode.value {
 	case "none":
@@ -274,7 +274,7 @@ func (j *job) layout(ctx context.Context, res *optimize.Result) onnxio.WriteOpti
 	case "keep":
 		o.Data = onnxio.DataKeep
 	default:
-		if len(res.Report.Steps) == 0 && formatOf(j.f.output, j.f.outFormat.value) == "onnx" {
+		if untouched {
 			o.Data = onnxio.DataKeep
 		}
 	}

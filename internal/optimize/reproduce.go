@@ -84,7 +84,7 @@ func (r *run) skips() []string {
 // fails reports whether c crashes, leaves an invalid model, or one that computes something else.
 func (r *run) fails(ctx context.Context, c failing, src compare.Source) bool {
 	m := c.model.Clone()
-	_, err := r.rerun(ctx, c.pipeline, m, r.limited(r.limit())...)
+	report, err := r.rerun(ctx, c.pipeline, m, r.limited(r.limit())...)
 	var crash *passes.InternalError
 	if err != nil {
 		return errors.As(err, &crash)
@@ -92,11 +92,15 @@ func (r *run) fails(ctx context.Context, c failing, src compare.Source) bool {
 	if check(m) != nil {
 		return true
 	}
-	if src == nil {
-		src = r.inputs(c.model)
+	rel, err := compare.Relate(c.model, m, report.Border)
+	if err != nil {
+		return false
 	}
-	v, err := compare.Models(ctx, r.eng, c.model, m, src, compare.Options{
-		Budget: r.q.Budget, Threads: r.q.Threads, Tolerance: hook.Tolerance(c.model, c.pipeline.Promise()),
+	if src == nil {
+		src = r.inputs(rel.Original)
+	}
+	v, err := compare.Models(ctx, r.eng, rel.Original, m, src, compare.Options{
+		Budget: r.q.Budget, Threads: r.q.Threads, Tolerance: hook.Tolerance(rel.Original, c.pipeline.Promise()), Relation: rel,
 	})
 	return err == nil && v.State == compare.Mismatch
 }

@@ -23,7 +23,7 @@ func (r *run) verify(ctx context.Context, changed bool) error {
 		return nil
 	}
 	r.progress("comparing with the original")
-	verdict, err := r.compare(ctx, r.original, r.q.Model, nil)
+	verdict, err := r.compare(ctx, r.original, r.q.Model, r.res.Report.Border, nil)
 	if err != nil {
 		return err
 	}
@@ -56,13 +56,20 @@ func (r *run) conclude(v *compare.Verdict) error {
 
 func (r *run) lossy() bool { return r.q.Pipeline.Promise().Lossy }
 
-// compare runs both models; nil means the request's inputs.
-func (r *run) compare(ctx context.Context, a, b *ir.Model, src compare.Source) (*compare.Verdict, error) {
-	if src == nil {
-		src = r.inputs(a)
+// compare runs both models, whose interfaces are related by the border; a nil src means the request's inputs.
+func (r *run) compare(ctx context.Context, a, b *ir.Model, border *ir.Border, src compare.Source) (*compare.Verdict, error) {
+	rel, err := compare.Relate(a, b, border)
+	if err != nil {
+		return &compare.Verdict{State: compare.NotVerified, Why: err.Error()}, nil
 	}
-	return compare.Models(ctx, r.eng, a, b, src, compare.Options{
-		Budget: r.q.Budget, Threads: r.q.Threads, Tolerance: r.tolerance(a),
+	if src == nil {
+		src = r.inputs(rel.Original)
+		if r.q.Inputs != nil {
+			src = rel.Source(src)
+		}
+	}
+	return compare.Models(ctx, r.eng, rel.Original, b, src, compare.Options{
+		Budget: r.q.Budget, Threads: r.q.Threads, Tolerance: r.tolerance(rel.Original), Relation: rel,
 	})
 }
 
@@ -75,9 +82,10 @@ func (r *run) tolerance(a *ir.Model) func(string) compare.Tolerance {
 	return hook.Tolerance(a, r.q.Pipeline.Promise())
 }
 
-// again is the source of the set on which the models differ; nil, generated inputs, if they differ without having run.
-func again(v *compare.Verdict) compare.Source {
-	if v.Set.Inputs == nil {
+// again is the source of the set on which the models differ; nil, generated inputs, if they differ without having run, or the
+// interface has changed, so that fewer rewrites take other inputs.
+func (r *run) again(v *compare.Verdict) compare.Source {
+	if v.Set.Inputs == nil || r.res.Report.Border != nil {
 		return nil
 	}
 	return compare.Fixed(v.Set)
@@ -86,9 +94,9 @@ func again(v *compare.Verdict) compare.Source {
 // mismatch is the error of a result that computes something else.
 func (r *run) mismatch(ctx context.Context, v *compare.Verdict) error {
 	f := &FailedError{Err: fmt.Errorf("the result differs from the original: %s", v.Why)}
-	if c, err := r.bisect(ctx, again(v)); err == nil {
+	if c, err := r.bisect(ctx, r.again(v)); err == nil {
 		f.Culprit = c.offer
-		f.Reproducer, f.Note = r.reproduce(ctx, c, f.Error(), again(v))
+		f.Reproducer, f.Note = r.reproduce(ctx, c, f.Error(), r.again(v))
 	} else if r.note(f, err) {
 		f.Reproducer = r.whole(f.Error())
 	} else {
@@ -146,7 +154,7 @@ const maxUndo = 16
 func (r *run) undo(ctx context.Context, v *compare.Verdict) (*compare.Verdict, error) {
 	r.vetoed = map[int]bool{}
 	for range maxUndo {
-		c, err := r.bisect(ctx, again(v))
+		c, err := r.bisect(ctx, r.again(v))
 		if err != nil {
 			return nil, err
 		}
@@ -161,7 +169,7 @@ func (r *run) undo(ctx context.Context, v *compare.Verdict) (*compare.Verdict, e
 			return nil, r.blame(ctx, fmt.Errorf("the result is not valid: %w", err), true)
 		}
 		r.res.Report = report
-		if v, err = r.compare(ctx, r.original, m, nil); err != nil {
+		if v, err = r.compare(ctx, r.original, m, report.Border, nil); err != nil {
 			return nil, err
 		}
 		if v.State != compare.Mismatch {
@@ -202,13 +210,14 @@ func (r *run) bisect(ctx context.Context, src compare.Source) (*culprit, error) 
 // bad reports whether the first limit rewrites break the model.
 func (r *run) bad(ctx context.Context, limit int, src compare.Source) (bool, error) {
 	m := r.original.Clone()
-	if _, err := r.rerun(ctx, r.q.Pipeline, m, r.limited(limit)...); err != nil {
+	report, err := r.rerun(ctx, r.q.Pipeline, m, r.limited(limit)...)
+	if err != nil {
 		return false, err
 	}
 	if check(m) != nil {
 		return true, nil
 	}
-	v, err := r.compare(ctx, r.original, m, src)
+	v, err := r.compare(ctx, r.original, m, report.Border, src)
 	if err != nil {
 		return false, err
 	}

@@ -30,6 +30,15 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/slices"
 	"github.com/onnxopt/onnxopt/passes/simplify/transposes"
+	"github.com/onnxopt/onnxopt/passes/surgery/expose"
+	"github.com/onnxopt/onnxopt/passes/surgery/extract"
+	"github.com/onnxopt/onnxopt/passes/surgery/inline"
+	"github.com/onnxopt/onnxopt/passes/surgery/randomize"
+	"github.com/onnxopt/onnxopt/passes/surgery/relayout"
+	"github.com/onnxopt/onnxopt/passes/surgery/rename"
+	"github.com/onnxopt/onnxopt/passes/surgery/retype"
+	"github.com/onnxopt/onnxopt/passes/surgery/setshape"
+	"github.com/onnxopt/onnxopt/passes/surgery/strip"
 )
 
 // list holds the passes in the order of their directories.
@@ -61,5 +70,14 @@ func list() []*passes.Pass {
 		reshapes.Pass,
 		slices.Pass,
 		transposes.Pass,
+		expose.Pass,
+		extract.Pass,
+		inline.Pass,
+		randomize.Pass,
+		relayout.Pass,
+		rename.Pass,
+		retype.Pass,
+		setshape.Pass,
+		strip.Pass,
 	}
 }

@@ -54,22 +54,33 @@ func (v *Verify) After(s *passes.StepRun, err error) error {
 	if v.before == nil {
 		return nil
 	}
+	rel, err := compare.Relate(v.before, s.Model, s.Border)
+	if err != nil {
+		v.unverified(s.Path, err.Error())
+		return nil
+	}
 	var src compare.Source
 	if v.Source != nil {
-		src = v.Source(v.before)
+		src = v.Source(rel.Original)
 	}
-	verdict, err := compare.Models(s.Context, v.Engine, v.before, s.Model, src, compare.Options{
-		Budget: v.Budget, Tolerance: Tolerance(v.before, s.Promise),
+	verdict, err := compare.Models(s.Context, v.Engine, rel.Original, s.Model, src, compare.Options{
+		Budget: v.Budget, Tolerance: Tolerance(rel.Original, s.Promise), Relation: rel,
 	})
 	switch {
 	case err != nil:
 		return err
 	case verdict.State == compare.Mismatch:
 		return &StepMismatch{s.Path, s.Promise, verdict}
-	case verdict.State == compare.NotVerified && v.Unverified != nil:
-		v.Unverified(s.Path, verdict.Why)
+	case verdict.State == compare.NotVerified:
+		v.unverified(s.Path, verdict.Why)
 	}
 	return nil
+}
+
+func (v *Verify) unverified(path, why string) {
+	if v.Unverified != nil {
+		v.Unverified(path, why)
+	}
 }
 
 // Structure checks the invariants of ir and the schemas.

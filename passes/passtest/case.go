@@ -24,6 +24,7 @@ type attempt struct {
 	remarks  []string
 	rewrites int
 	promise  passes.Promise // of the whole pipeline
+	border   *ir.Border     // how the interface changed
 }
 
 // gate lets the first rewrites of a run through and counts those that are offered.
@@ -72,6 +73,10 @@ func (k *testCase) run(t *testing.T, reg *passes.Registry, p *passes.Pass) {
 		t.Fatalf("the input is not valid: %v", err)
 	}
 	before := k.roundTrip(t, in)
+	if k.fails != "" {
+		k.refused(t, pipe, in)
+		return
+	}
 	a := execute(t, pipe, in.Clone(), -1)
 	k.outcome(t, before, k.roundTrip(t, a.model), a)
 	k.numbers(t, p, in, a, "", false)
@@ -79,6 +84,18 @@ func (k *testCase) run(t *testing.T, reg *passes.Registry, p *passes.Pass) {
 	k.shuffled(t, pipe, p, in, a)
 	k.partial(t, pipe, p, in, a)
 	k.tapped(t, pipe, p, in)
+}
+
+// refused runs a pipeline that has to fail.
+func (k *testCase) refused(t *testing.T, pipe *passes.Pipeline, in *ir.Model) {
+	t.Helper()
+	_, err := attempted(pipe, in.Clone(), -1)
+	switch {
+	case err == nil:
+		t.Errorf("the pipeline succeeds, and should fail with: %s", k.fails)
+	case !strings.HasSuffix(err.Error(), ": "+k.fails):
+		t.Errorf("the pipeline fails with %q, and should with %q", err, k.fails)
+	}
 }
 
 // parse reads a model with or without a header.
@@ -136,6 +153,15 @@ func (k *testCase) roundTrip(t *testing.T, m *ir.Model) string {
 // execute runs the pipeline on m with the first limit rewrites let through, -1 for all.
 func execute(t *testing.T, pipe *passes.Pipeline, m *ir.Model, limit int) *attempt {
 	t.Helper()
+	a, err := attempted(pipe, m, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// attempted is execute for a pipeline that may fail.
+func attempted(pipe *passes.Pipeline, m *ir.Model, limit int) (*attempt, error) {
 	g := &gate{limit: limit}
 	a := &attempt{model: m, rules: map[string]int{}, promise: pipe.Promise()}
 	report, err := pipe.Run(context.Background(), m, passes.Config{
@@ -147,23 +173,29 @@ func execute(t *testing.T, pipe *passes.Pipeline, m *ir.Model, limit int) *attem
 		},
 	})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	for _, s := range report.Steps {
 		for _, r := range s.Rewrites {
 			a.rules[r.Rule] += r.Count
 		}
 	}
-	a.offered, a.rewrites = g.offered, report.Rewrites
-	return a
+	a.offered, a.rewrites, a.border = g.offered, report.Rewrites, report.Border
+	return a, nil
 }
 
 // outcome compares rules, output and remarks with what is expected.
 func (k *testCase) outcome(t *testing.T, before, after string, a *attempt) {
 	t.Helper()
 	fired := slices.Sorted(maps.Keys(a.rules))
-	if want := slices.Sorted(slices.Values(k.fires)); k.pipeline == "" && !slices.Equal(fired, want) {
+	want := slices.Sorted(slices.Values(k.fires))
+	if k.pipeline == "" && !slices.Equal(fired, want) {
 		t.Errorf("rules %v fired, want %v", fired, want)
+	}
+	for _, r := range want {
+		if a.rules[r] == 0 {
+			t.Errorf("rule %s did not fire", r)
+		}
 	}
 	for _, r := range k.misses {
 		if a.rules[r] > 0 && !slices.Contains(k.fires, r) {
@@ -206,7 +238,7 @@ func same(t *testing.T, what, want, got string) {
 // again runs the pipeline on its own result.
 func (k *testCase) again(t *testing.T, pipe *passes.Pipeline, p *passes.Pass, a *attempt) {
 	t.Helper()
-	if pipe.Promise().Lossy {
+	if pipe.Promise().Lossy || a.border != nil { // the names and layouts that options state are those before the first run
 		return
 	}
 	before := k.print(t, a.model)

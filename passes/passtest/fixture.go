@@ -24,6 +24,7 @@ type testCase struct {
 	pipeline   string
 	opset      int64
 	unverified string
+	fails      string
 
 	out, check, remarks          string
 	hasOut, hasCheck, hasRemarks bool
@@ -83,6 +84,8 @@ func (k *testCase) directives() error {
 			k.misses = names(value)
 		case "pipeline":
 			k.pipeline = value
+		case "fails":
+			k.fails = value
 		case "unverified":
 			k.unverified = value
 		case "opset":

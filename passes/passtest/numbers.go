@@ -22,6 +22,12 @@ func (k *testCase) numbers(t *testing.T, p *passes.Pass, in *ir.Model, a *attemp
 	if promise.Lossy {
 		return
 	}
+	rel, err := compare.Relate(in, a.model, a.border)
+	if err != nil {
+		t.Error(prefix, err)
+		return
+	}
+	in = rel.Original
 	tolerance := func(string) compare.Tolerance { return compare.Tolerance{Exact: true} }
 	if !promise.Exact() {
 		known := compare.Tolerances(in)
@@ -32,7 +38,7 @@ func (k *testCase) numbers(t *testing.T, p *passes.Pass, in *ir.Model, a *attemp
 		}
 	}
 	verdict := func(src compare.Source, prefix string) compare.State {
-		v, err := compare.Models(context.Background(), native.New(), in, a.model, src, compare.Options{Tolerance: tolerance})
+		v, err := compare.Models(context.Background(), native.New(), in, a.model, src, compare.Options{Tolerance: tolerance, Relation: rel})
 		if err != nil {
 			t.Fatal(prefix, err)
 		}

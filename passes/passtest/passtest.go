@@ -15,6 +15,7 @@
 //	# misses: RULE, RULE    the case is a near miss of these
 //	# pipeline: TEXT        what is run; the default is the pass's name
 //	# opset: N              for a model without a header; the default is 17
+//	# fails: TEXT           the pipeline ends with this error
 //	# unverified: WHY       the embedded engine cannot run the model
 //
 // Other comment lines are prose. With the flag -update the sections out, check excepted, and remarks are written anew: read the change
@@ -24,7 +25,7 @@
 //
 // Structure and schemas before and after; the text of input and output reads back as the same model; the expected output, rules
 // and remarks; the interface; the numbers on generated inputs under the promise of the rules that fired, for exact ones also on
-// NaN, infinities, -0 and extreme values; a second run changes nothing unless the pass is lossy; the same operators are left
+// NaN, infinities, -0 and extreme values; a second run changes nothing unless the pass is lossy or changes the interface; the same operators are left
 // and the numbers hold when independent nodes stand in another order; with every rewrite vetoed the model stays untouched, so
 // that no edit is made outside Context.Rewrite; each number of rewrites from the first on leaves a valid model with the same
 // numbers; and the numbers hold if any one inner value is a graph output, too.

@@ -1,0 +1,150 @@
+package ir
+
+import "slices"
+
+// Border says how the interface of a model that a pass has changed relates to that of the model before. nil: it is the same. Passes that
+// change an interface state it, so that their results can be held against the original.
+type Border struct {
+	// Inputs make inputs of the model before out of those after: Name is the input before, Of the one after. An input that is not
+	// listed is the one of its name.
+	Inputs []Port
+	// Taps are inputs after that are inner values of the model before: Name is the input, Of the value.
+	Taps []Port
+	// Outputs make outputs after out of values before: Name is the output after, Of an output, input or inner value of the main graph
+	// before. nil: the outputs are the same.
+	Outputs []Port
+	// Values are inner values of the main graph that have another name: Name after, Of before.
+	Values []Port
+	// Why says why the relation cannot be stated; empty where it can.
+	Why string
+}
+
+// Port is one place of a changed interface: the value Of, as the steps make it, is Name.
+type Port struct {
+	Name, Of string
+	Steps    []PortStep
+}
+
+// PortStep is a conversion at a border: one of a permutation of axes, as Transpose takes it, and a Cast.
+type PortStep struct {
+	Perm []int64
+	To   DType
+}
+
+// Then is the border of two changes, b before c. It is safe on nil.
+func (b *Border) Then(c *Border) *Border {
+	switch {
+	case b == nil:
+		return c
+	case c == nil:
+		return b
+	case b.Why != "":
+		return b
+	case c.Why != "":
+		return c
+	}
+	r := &Border{}
+	for _, p := range b.Inputs {
+		if q, ok := port(c.Inputs, p.Of); ok {
+			p = Port{p.Name, q.Of, slices.Concat(q.Steps, p.Steps)}
+		}
+		r.Inputs = append(r.Inputs, p)
+	}
+	for _, p := range c.Inputs {
+		if slices.ContainsFunc(b.Inputs, func(q Port) bool { return q.Of == p.Name }) {
+			continue
+		}
+		if t, ok := port(b.Taps, p.Name); ok {
+			inverse, ok := inverse(p.Steps)
+			if !ok {
+				return &Border{Why: "input " + p.Of + " is an inner value of another type in the original"}
+			}
+			r.Taps = append(r.Taps, Port{p.Of, t.Of, slices.Concat(t.Steps, inverse)})
+			continue
+		}
+		r.Inputs = append(r.Inputs, p)
+	}
+	for _, p := range b.Taps {
+		if _, ok := port(c.Inputs, p.Name); !ok {
+			r.Taps = append(r.Taps, p)
+		}
+	}
+	before := func(p Port) (Port, bool) {
+		if q, ok := port(b.Outputs, p.Of); ok {
+			return Port{p.Name, q.Of, slices.Concat(q.Steps, p.Steps)}, true
+		}
+		if q, ok := port(b.Taps, p.Of); ok {
+			return Port{p.Name, q.Of, slices.Concat(q.Steps, p.Steps)}, true
+		}
+		if q, ok := port(b.Values, p.Of); ok {
+			p.Of = q.Of
+			return p, true
+		}
+		for _, q := range b.Inputs { // an input that b changed
+			if q.Of == p.Of {
+				inv, ok := inverse(q.Steps)
+				return Port{p.Name, q.Name, slices.Concat(inv, p.Steps)}, ok
+			}
+		}
+		return p, true
+	}
+	for _, p := range c.Taps {
+		q, ok := before(p)
+		if !ok {
+			return &Border{Why: "input " + p.Name + " is of another type in the original"}
+		}
+		r.Taps = append(r.Taps, q)
+	}
+	for _, p := range c.Values {
+		if q, ok := port(b.Values, p.Of); ok {
+			p.Of = q.Of
+		}
+		r.Values = append(r.Values, p)
+	}
+	for _, p := range b.Values {
+		if !slices.ContainsFunc(c.Values, func(q Port) bool { return q.Of == p.Name }) {
+			r.Values = append(r.Values, p)
+		}
+	}
+	if r.Outputs = b.Outputs; c.Outputs != nil {
+		r.Outputs = []Port{}
+		for _, p := range c.Outputs {
+			q, ok := before(p)
+			if !ok {
+				return &Border{Why: "output " + p.Name + " is of another type in the original"}
+			}
+			r.Outputs = append(r.Outputs, q)
+		}
+	}
+	return r
+}
+
+func port(list []Port, name string) (Port, bool) {
+	for _, p := range list {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return Port{}, false
+}
+
+// inverse undoes permutations; a Cast cannot be undone without the type before.
+func inverse(steps []PortStep) ([]PortStep, bool) {
+	var r []PortStep
+	for _, s := range slices.Backward(steps) {
+		if s.To != Undefined {
+			return nil, false
+		}
+		r = append(r, PortStep{Perm: InversePerm(s.Perm)})
+	}
+	return r, true
+}
+
+// InversePerm is the permutation that undoes perm, which has to be one.
+func InversePerm(perm []int64) []int64 {
+	r := make([]int64, len(perm))
+	for i, p := range perm {
+		r[p] = int64(i)
+	}
+	return r
+}
