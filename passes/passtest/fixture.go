@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/onnxopt/onnxopt/engine"
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
@@ -24,6 +25,7 @@ type testCase struct {
 	pipeline   string
 	opset      int64
 	unverified string
+	engines    []engine.Engine
 
 	out, check, remarks          string
 	hasOut, hasCheck, hasRemarks bool
