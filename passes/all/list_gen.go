@@ -11,6 +11,10 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/convmuladd"
 	"github.com/onnxopt/onnxopt/passes/fuse/gemm"
 	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/conv"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/gelu"
+	ort_gemm "github.com/onnxopt/onnxopt/passes/fuse/ort/gemm"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/skipnorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/padconv"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
@@ -38,6 +42,10 @@ func list() []*passes.Pass {
 		convmuladd.Pass,
 		gemm.Pass,
 		layernorm.Pass,
+		conv.Pass,
+		gelu.Pass,
+		ort_gemm.Pass,
+		skipnorm.Pass,
 		padconv.Pass,
 		constfold.Pass,
 		cse.Pass,
