@@ -14,6 +14,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/conv"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/gelu"
 	ort_gemm "github.com/onnxopt/onnxopt/passes/fuse/ort/gemm"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/norm"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/skipnorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/padconv"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
@@ -45,6 +46,7 @@ func list() []*passes.Pass {
 		conv.Pass,
 		gelu.Pass,
 		ort_gemm.Pass,
+		norm.Pass,
 		skipnorm.Pass,
 		padconv.Pass,
 		constfold.Pass,
