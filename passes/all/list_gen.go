@@ -11,6 +11,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/convmuladd"
 	"github.com/onnxopt/onnxopt/passes/fuse/gemm"
 	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/attention"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/conv"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/gelu"
 	ort_gemm "github.com/onnxopt/onnxopt/passes/fuse/ort/gemm"
@@ -43,6 +44,7 @@ func list() []*passes.Pass {
 		convmuladd.Pass,
 		gemm.Pass,
 		layernorm.Pass,
+		attention.Pass,
 		conv.Pass,
 		gelu.Pass,
 		ort_gemm.Pass,
