@@ -189,6 +189,10 @@ func broadcastSize(x, y Int) (Int, bool) {
 		return y, true
 	case !x.known || !y.known:
 		return Int{}, true
+	case x.capped(y): // min(y, c): if that is not y, it is c, which is not 1 and does not broadcast to y
+		return y, true
+	case y.capped(x):
+		return x, true
 	}
 	return broadcast(x, y), true
 }

@@ -55,7 +55,7 @@ var rule = &rewrite.Rule{
 				return err
 			}
 			if !ok || !full(h, d) && !(len(d) == 4 && d[2].Is(1) && full(h, []infer.Int{d[0], d[1], h.Queries, d[3]})) {
-				return fmt.Errorf("the mask is a %s, not surely of [batch,heads,queries,keys] or 1 in place of the first three", m.Type("mask"))
+				return fmt.Errorf("the mask is a %s, not surely of [%s,%d,%s,%s] or 1 in place of the first three", m.Type("mask"), h.Batch, h.Heads, h.Queries, h.Keys)
 			}
 		}
 		return nil
