@@ -16,6 +16,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/gelu"
 	ort_gemm "github.com/onnxopt/onnxopt/passes/fuse/ort/gemm"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/norm"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/quantized"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/skipnorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/padconv"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
@@ -49,6 +50,7 @@ func list() []*passes.Pass {
 		gelu.Pass,
 		ort_gemm.Pass,
 		norm.Pass,
+		quantized.Pass,
 		skipnorm.Pass,
 		padconv.Pass,
 		constfold.Pass,

@@ -28,7 +28,7 @@ func presets() []passes.Alias {
 		},
 		{
 			Name: "ort-fuse", Doc: "writes the fused operators of ONNX Runtime, domain com.microsoft",
-			Pipeline: "fixpoint(ort-attention,ort-norm,layer-norm,ort-skip-norm,ort-gelu,ort-conv,ort-gemm,dce)",
+			Pipeline: "fixpoint(ort-quantized,ort-attention,ort-norm,layer-norm,ort-skip-norm,ort-gelu,ort-conv,ort-gemm,dce)",
 		},
 		{
 			Name: "O3", Doc: "O2, and the fused operators of ONNX Runtime, which other runtimes do not have",

@@ -34,6 +34,9 @@ var activation = &rewrite.Rule{
 		if err := contrib.Float(m, "x"); err != nil {
 			return err
 		}
+		if err := contrib.Quantized(m.Value("x"), m.Value("w")); err != nil {
+			return err
+		}
 		a, err := contrib.ReadActivation(m, m.Root())
 		m.Keep = a
 		return err

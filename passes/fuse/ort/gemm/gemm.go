@@ -40,6 +40,9 @@ var activation = &rewrite.Rule{
 		if err := contrib.Float(m, "a"); err != nil {
 			return err
 		}
+		if err := contrib.Quantized(m.Value("a"), m.Value("b")); err != nil {
+			return err
+		}
 		a, err := contrib.ReadActivation(m, m.Root())
 		m.Keep = a
 		return err
@@ -148,6 +151,9 @@ var transposed = &rewrite.Rule{
 		if ops.Int(m.Root(), "transBatchA") != 0 || ops.Int(m.Root(), "transBatchB") != 0 {
 			return errors.New("the product moves the batch")
 		}
+		if err := contrib.Quantized(m.Value("a"), m.Value("b")); err != nil {
+			return err
+		}
 		return contrib.Float(m, "a")
 	},
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
@@ -169,6 +175,9 @@ func factor(m *rewrite.Match, n *ir.Node) float32 {
 func usable(m *rewrite.Match, f float32) error {
 	if a := math.Abs(float64(f)); !(a >= 1e-10 && a <= 1e10) {
 		return fmt.Errorf("the factor is %v", f)
+	}
+	if err := contrib.Quantized(m.Value("a"), m.Value("b")); err != nil {
+		return err
 	}
 	return contrib.Float(m, "a")
 }

@@ -2,6 +2,7 @@
 package contrib
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -30,6 +31,16 @@ func Node(b *rewrite.Builder, typ string, in []*ir.Value, results int, attrs ...
 func Float(m *rewrite.Match, name string) error {
 	if d := m.DType(name); d != ir.Float32 {
 		return fmt.Errorf("%s is of type %s, not surely float", name, d)
+	}
+	return nil
+}
+
+// Quantized says that one of the values comes from a DequantizeLinear: ONNX Runtime makes the node a quantized one if it stays as it is.
+func Quantized(values ...*ir.Value) error {
+	for _, v := range values {
+		if v != nil && v.Node() != nil && v.Node().Is("DequantizeLinear") {
+			return errors.New("it computes with quantized numbers")
+		}
 	}
 	return nil
 }
