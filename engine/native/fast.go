@@ -49,10 +49,10 @@ func (s *site) constant(i int) *ir.Tensor {
 // given reports whether the node has operand i.
 func (s *site) given(i int) bool { return i < len(s.in) && s.in[i] != omitted }
 
-// executors returns what is prepared for the nodes of the default domain. Nodes stay separate.
+// executors returns what is prepared for the nodes of the default domain, and for FusedConv. Nodes stay separate.
 func executors() *accelerators {
 	m := map[string]prepare{
-		"Conv": prepareConv, "MatMul": prepareMatMul, "Gemm": prepareGemm,
+		"Conv": prepareConv, "FusedConv": prepareFusedConv, "MatMul": prepareMatMul, "Gemm": prepareGemm,
 		"Add": binary(add()), "Sub": binary(sub()), "Mul": binary(mul()), "Div": binary(div()),
 		"Sum":  prepareSum,
 		"Relu": prepareRelu, "Clip": prepareClip,
@@ -75,8 +75,9 @@ func executors() *accelerators {
 // kernel, which sees them resolved.
 func (s *scope) accelerate(st *step) {
 	n, op := st.node, st.node.Op()
-	if s.c.fast == nil || op.Domain != "" || op.Overload != "" || st.fn != nil || n.HasRefs() || n.NumResults() == 0 ||
-		st.opset < 7 { // before, broadcasting and several attributes were others
+	fused := op == ir.OpID{Domain: "com.microsoft", Type: "FusedConv"}
+	if s.c.fast == nil || op.Domain != "" && !fused || op.Overload != "" || st.fn != nil || n.HasRefs() || n.NumResults() == 0 ||
+		st.opset < 7 && !fused { // before, broadcasting and several attributes were others
 		return
 	}
 	if st.chain != nil && st.chain.weights && n == st.chain.nodes[0] {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -69,7 +70,12 @@ func (s single) evaluate(t *testing.T, e engine.Engine, f form) (*ir.Tensor, err
 			}
 		}
 	}
-	y := g.NewN(nil, ir.Op(s.op), in, s.out+1, s.attrs...).Result(s.out)
+	op := ir.Op(s.op)
+	if name, ok := strings.CutPrefix(s.op, "com.microsoft."); ok {
+		op = ir.OpID{Domain: "com.microsoft", Type: name}
+		m.SetOpset("com.microsoft", 1)
+	}
+	y := g.NewN(nil, op, in, s.out+1, s.attrs...).Result(s.out)
 	o := engine.Options{Threads: f.threads}
 	if f.tap {
 		o.Taps = []*ir.Value{y}
