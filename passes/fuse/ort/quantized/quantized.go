@@ -14,13 +14,39 @@ import (
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 
-// Pass writes QLinearConv, and QLinearSigmoid and QLinearLeakyRelu of com.microsoft.
-var Pass = rewrite.Define(passes.Info{
+// Pass writes QLinearConv and QLinearMatMul, and QGemm, QLinearAdd and their like, and products that quantize by themselves, of com.microsoft.
+var Pass = passes.Define(rewrite.New(append(first(nil), second()...)...).Describe(passes.Info{
 	Name: "ort-quantized",
-	Doc:  "makes operators between DequantizeLinear and QuantizeLinear quantized ones",
-	Long: `ONNX Runtime's level 2 does the same to a model when it loads it. Results differ by at most one step of the quantization, and only those of
-convolutions do.`,
-}, relu, unsigned, conv, unary)
+	Doc:  "makes operators between DequantizeLinear and QuantizeLinear quantized ones, and joins products of integers with their scales",
+	Long: `ONNX Runtime's level 2 does the same to a model when it loads it. Results differ by at most one step of the quantization.`,
+}), struct{}{}, func(c *passes.Context, m *ir.Model, _ struct{}) error {
+	products := map[*ir.Graph]bool{}
+	for n := range m.Nodes() {
+		if n.Is("Conv", "MatMul", "Gemm") && contrib.Quantized(n.Operands()...) != nil {
+			products[n.Graph()] = true
+		}
+	}
+	if err := rewrite.Apply(c, m, first(products)...); err != nil {
+		return err
+	}
+	return rewrite.Apply(c, m, second()...)
+})
+
+// first are the rules that choose the type, before operators are made of it; products are the graphs with products of quantized numbers.
+func first(products map[*ir.Graph]bool) []*rewrite.Rule {
+	u := *unsigned
+	u.Where = func(m *rewrite.Match) error {
+		if !products[m.Root().Graph()] {
+			return errors.New("there is no product of quantized numbers that would be faster")
+		}
+		return unsigned.Where(m)
+	}
+	return []*rewrite.Rule{relu, &u}
+}
+
+func second() []*rewrite.Rule {
+	return []*rewrite.Rule{move, conv, unary, binary, product, gemm, pool, integer, dynamic}
+}
 
 // Quantization to the lowest number at zero cuts what is below zero off. Quantizers of torch and TensorFlow leave the Relu there:
 //
@@ -123,10 +149,8 @@ var conv = &rewrite.Rule{
 		if x != y || x != ir.Int8 && x != ir.Uint8 || w != ir.Int8 && !(w == ir.Uint8 && x == ir.Uint8) {
 			return fmt.Errorf("ONNX Runtime has no QLinearConv of %s by %s to %s", x, w, y)
 		}
-		for _, name := range []string{"xs", "ys"} {
-			if m.Const(name).DType() != ir.Float32 || m.Const(name).Len() != 1 {
-				return errors.New("the quantization of X or Y is not one float scale")
-			}
+		if err := scalars(m, "xs", "ys"); err != nil {
+			return err
 		}
 		channels := m.Const("w").Shape()[0]
 		if s := m.Const("ws"); s.DType() != ir.Float32 || s.Len() != 1 && (s.Rank() != 1 || s.Len() != channels || m.Attr("waxis").Int() != 0) {
@@ -202,12 +226,12 @@ var unary = &rewrite.Rule{
 		if x, y := m.DType("x"), m.DType("yz"); x != y || x != ir.Int8 && x != ir.Uint8 {
 			return fmt.Errorf("ONNX Runtime has no such operator of %s to %s", x, y)
 		}
-		for _, name := range []string{"xs", "ys"} {
-			if m.Const(name).DType() != ir.Float32 || m.Const(name).Len() != 1 {
-				return errors.New("a quantization is not one float scale")
+		for _, name := range []string{"xs", "ys", "yz"} {
+			if m.Value(name).Graph() != m.Root().Graph() {
+				return errors.New("ONNX Runtime makes the table of values anew at each run where the quantization stands in an outer graph")
 			}
 		}
-		return nil
+		return scalars(m, "xs", "ys")
 	},
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		in := []*ir.Value{m.Value("x"), one(b, m, "xs"), zero(b, m, "xz", "x"), one(b, m, "ys"), zero(b, m, "yz", "x")}
