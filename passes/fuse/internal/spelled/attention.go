@@ -21,22 +21,27 @@ import (
 //
 //	k ── Transpose 0132 ── MatMul   and   v ── MatMul
 //
+// Q, K and V of one projection, x of [batch, length, 3*heads*size], as ViT has it, are
+//
+//	x ── Reshape [batch,length,3,heads,size] ── Transpose 20314 ─┬─ Gather 0 ──
+//	                                                            ├─ Gather 1 ── Transpose 0132 ──
+//	                                                            └─ Gather 2 ──
+//
 // The scale may stand behind the first product, or before it at Q, or its root at Q and K, as torch.onnx writes scaled_dot_product_attention, or
 // be missing. The mask is added, or, as GPT-2 has it, chosen:
 //
 //	Where (seen, scores, lowest)
 //
-// The operands are q, k and v, the root z.
+// The operands are q, k and v, or x, the root z.
 func Attention() []string {
 	var r []string
-	for _, kv := range []string{
-		"kr = Reshape <...> (k, ks)\nkt = Transpose <perm = [0,2,3,1]> (kr)\nvr = Reshape <...> (v, vs)\nvt = Transpose <perm = [0,2,1,3]> (vr)\n",
-		"kt = Transpose <perm = [0,1,3,2]> (k)\n",
+	const query = "qr = Reshape <...> (q, qs)\nqt = Transpose <perm = [0,2,1,3]> (qr)\n"
+	for _, qkv := range [][2]string{
+		{query + "kr = Reshape <...> (k, ks)\nkt = Transpose <perm = [0,2,3,1]> (kr)\nvr = Reshape <...> (v, vs)\nvt = Transpose <perm = [0,2,1,3]> (vr)\n", "vt"},
+		{query + "kt = Transpose <perm = [0,1,3,2]> (k)\n", "v"},
+		{"xr = Reshape <...> (x, xs)\nxt: shared = Transpose <perm = [2,0,3,1,4]> (xr)\nqt = Gather <axis = 0> (xt, iq: scalar)\n" +
+			"kg = Gather <axis = 0> (xt, ik: scalar)\nkt = Transpose <perm = [0,1,3,2]> (kg)\nvt = Gather <axis = 0> (xt, iv: scalar)\n", "vt"},
 	} {
-		value := "v"
-		if kv[:2] == "kr" {
-			value = "vt"
-		}
 		for _, scale := range []string{
 			"s0 = MatMul (qt, kt)\ns1 = {Div, Mul} (s0, after: scalar)\n",
 			"q0 = {Div, Mul} (qt, before: scalar)\ns1 = MatMul (q0, kt)\n",
@@ -49,8 +54,7 @@ func Attention() []string {
 				{"s2 = Where (seen, s1, lowest: scalar)\n", "s2"},
 				{"", "s1"},
 			} {
-				r = append(r, "qr = Reshape <...> (q, qs)\nqt = Transpose <perm = [0,2,1,3]> (qr)\n"+kv+scale+mask[0]+
-					"p = Softmax <axis = @axis> ("+mask[1]+")\no = MatMul (p, "+value+")\not = Transpose <perm = [0,2,1,3]> (o)\nz = Reshape <...> (ot, zs)")
+				r = append(r, qkv[0]+scale+mask[0]+"p = Softmax <axis = @axis> ("+mask[1]+")\no = MatMul (p, "+qkv[1]+")\not = Transpose <perm = [0,2,1,3]> (o)\nz = Reshape <...> (ot, zs)")
 			}
 		}
 	}
@@ -61,45 +65,90 @@ func Attention() []string {
 type Heads struct {
 	Heads  int64 // of Q, K and V alike
 	Scale  float32
-	Merged bool // K and V are of [batch, length, heads*size], as Q always is
+	Merged bool  // K and V are of [batch, length, heads*size], as Q always is
+	Size   int64 // of a head of Q
+	// Packed are the places of Q, K and V in x, nil where they are apart.
+	Packed []int64
 	// Batch, Queries and Keys are the sizes of the scores, [batch, heads, queries, keys].
 	Batch, Queries, Keys infer.Int
 }
 
 // ReadAttention reads a match of Attention, or says why it is none of float.
 func ReadAttention(m *rewrite.Match) (*Heads, error) {
-	if d := m.DType("q"); d != ir.Float32 {
-		return nil, fmt.Errorf("q is of type %s, not surely float", d)
+	if d := m.DType("qt"); d != ir.Float32 {
+		return nil, fmt.Errorf("Q is of type %s, not surely float", d)
 	}
-	q, ok := m.Dims("q")
-	qr, ok2 := m.Dims("qr")
 	h := &Heads{Merged: m.Has("kr")}
-	if !ok || !ok2 || len(q) != 3 || len(qr) != 4 || !q[0].Same(qr[0]) || !q[1].Same(qr[1]) {
-		return nil, fmt.Errorf("q is a %s that becomes a %s, not surely [batch,length,heads,size]", m.Type("q"), m.Type("qr"))
+	var value infer.Int
+	var err error
+	if m.Has("xr") {
+		value, err = h.packed(m)
+	} else {
+		value, err = h.apart(m)
 	}
-	h.Batch, h.Queries = q[0], q[1]
-	if h.Heads, ok = qr[2].Const(); !ok || h.Heads < 1 {
-		return nil, errors.New("the number of heads is not known")
-	}
-	k, err := h.operand(m, "k")
 	if err != nil {
 		return nil, err
-	}
-	v, err := h.operand(m, "v")
-	if err != nil {
-		return nil, err
-	}
-	if h.Keys = k[2]; !k[2].Same(v[2]) || !k[3].Same(qr[3]) {
-		return nil, fmt.Errorf("k is a %s and v a %s, which do not surely fit", m.Type("k"), m.Type("v"))
 	}
 	z, ok := m.Dims("z")
-	if size, known := v[3].Const(); !ok || !known || len(z) != 3 || !z[0].Same(q[0]) || !z[1].Same(q[1]) || !z[2].Is(h.Heads*size) {
+	if size, known := value.Const(); !ok || !known || len(z) != 3 || !z[0].Same(h.Batch) || !z[1].Same(h.Queries) || !z[2].Is(h.Heads*size) {
 		return nil, fmt.Errorf("the result is a %s, not surely [batch,length,heads*size]", m.Type("z"))
 	}
 	if axis := m.Attr("axis").Int(); axis != -1 && axis != 3 {
 		return nil, fmt.Errorf("Softmax is over axis %d", axis)
 	}
 	return h, h.scale(m)
+}
+
+// packed reads Q, K and V of one projection, and returns the size of a head of V.
+func (h *Heads) packed(m *rewrite.Match) (infer.Int, error) {
+	x, ok := m.Dims("x")
+	d, ok2 := m.Dims("xr")
+	if !ok || !ok2 || len(x) != 3 || len(d) != 5 || !x[0].Same(d[0]) || !x[1].Same(d[1]) || !d[2].Is(3) {
+		return infer.Int{}, fmt.Errorf("x is a %s that becomes a %s, not surely [batch,length,3,heads,size]", m.Type("x"), m.Type("xr"))
+	}
+	h.Batch, h.Queries, h.Keys = x[0], x[1], x[1]
+	h.Heads, ok = d[3].Const()
+	h.Size, ok2 = d[4].Const()
+	if !ok || !ok2 || h.Heads < 1 || h.Size < 1 {
+		return infer.Int{}, errors.New("the number of heads or their size is not known")
+	}
+	for _, name := range []string{"iq", "ik", "iv"} {
+		i := int64(Scalar(m, name))
+		if i < 0 {
+			i += 3
+		}
+		if m.Const(name).Rank() != 0 || i < 0 || i > 2 {
+			return infer.Int{}, fmt.Errorf("place %d of 3 is taken, or the axis kept", i)
+		}
+		h.Packed = append(h.Packed, i)
+	}
+	return d[4], nil
+}
+
+// apart reads Q, K and V of projections of their own, and returns the size of a head of V.
+func (h *Heads) apart(m *rewrite.Match) (infer.Int, error) {
+	q, ok := m.Dims("q")
+	qr, ok2 := m.Dims("qr")
+	if !ok || !ok2 || len(q) != 3 || len(qr) != 4 || !q[0].Same(qr[0]) || !q[1].Same(qr[1]) {
+		return infer.Int{}, fmt.Errorf("q is a %s that becomes a %s, not surely [batch,length,heads,size]", m.Type("q"), m.Type("qr"))
+	}
+	h.Batch, h.Queries = q[0], q[1]
+	if h.Heads, ok = qr[2].Const(); !ok || h.Heads < 1 {
+		return infer.Int{}, errors.New("the number of heads is not known")
+	}
+	h.Size, _ = qr[3].Const()
+	k, err := h.operand(m, "k")
+	if err != nil {
+		return infer.Int{}, err
+	}
+	v, err := h.operand(m, "v")
+	if err != nil {
+		return infer.Int{}, err
+	}
+	if h.Keys = k[2]; !k[2].Same(v[2]) || !k[3].Same(qr[3]) {
+		return infer.Int{}, fmt.Errorf("k is a %s and v a %s, which do not surely fit", m.Type("k"), m.Type("v"))
+	}
+	return v[3], nil
 }
 
 // operand are the sizes of operand name, [batch, heads, length, size], of which heads and size are known.

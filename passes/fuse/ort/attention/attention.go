@@ -62,7 +62,7 @@ var rule = &rewrite.Rule{
 	},
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		h := m.Keep.(*spelled.Heads)
-		in := []*ir.Value{m.Value("q"), m.Value("k"), m.Value("v"), nil, nil, nil}
+		in := append(operands(b, m, h), nil, nil, nil)
 		switch {
 		case m.Has("seen"):
 			zero := b.Const("", ir.TensorOf([]float32{0}))
@@ -70,7 +70,7 @@ var rule = &rewrite.Rule{
 		case m.Has("mask"):
 			in[5] = m.Value("mask")
 			if d, _ := m.Dims("mask"); !full(h, d) {
-				in[5] = b.Op("Expand", []*ir.Value{in[5], queries(b, m, h)})
+				in[5] = b.Op("Expand", []*ir.Value{in[5], queries(b, m, h, in[0])})
 			}
 		}
 		return []*ir.Value{contrib.Op(b, "MultiHeadAttention", in, ir.IntAttr("num_heads", h.Heads), ir.FloatAttr("scale", h.Scale))}
@@ -82,16 +82,36 @@ func full(h *spelled.Heads, d []infer.Int) bool {
 	return len(d) == 4 && (d[0].Is(1) || d[0].Same(h.Batch)) && (d[1].Is(1) || d[1].Is(h.Heads)) && d[2].Same(h.Queries) && d[3].Same(h.Keys)
 }
 
-// queries is the shape [1,1,queries,1].
-func queries(b *rewrite.Builder, m *rewrite.Match, h *spelled.Heads) *ir.Value {
+// operands are Q, K and V; those of one projection are cut out of it.
+func operands(b *rewrite.Builder, m *rewrite.Match, h *spelled.Heads) []*ir.Value {
+	if h.Packed == nil {
+		return []*ir.Value{m.Value("q"), m.Value("k"), m.Value("v")}
+	}
+	size := h.Heads * h.Size
+	in, attrs := []*ir.Value{m.Value("x")}, []*ir.Attr{ir.IntAttr("axis", 2)}
+	if sizes := []int64{size, size, size}; m.Opset("") >= 13 {
+		in = append(in, b.Ints("", sizes...))
+	} else {
+		attrs = append(attrs, ir.IntsAttr("split", sizes))
+	}
+	parts := b.Node("Split", in, 3, attrs...)
+	var r []*ir.Value
+	for _, i := range h.Packed {
+		r = append(r, parts.Result(int(i)))
+	}
+	return r
+}
+
+// queries is the shape [1,1,queries,1]; q is of [batch,queries,heads*size].
+func queries(b *rewrite.Builder, m *rewrite.Match, h *spelled.Heads, q *ir.Value) *ir.Value {
 	if n, ok := h.Queries.Const(); ok {
 		return b.Ints("", 1, 1, n, 1)
 	}
 	var length *ir.Value
 	if m.Opset("") >= 15 {
-		length = b.Op("Shape", []*ir.Value{m.Value("q")}, ir.IntAttr("start", 1), ir.IntAttr("end", 2))
+		length = b.Op("Shape", []*ir.Value{q}, ir.IntAttr("start", 1), ir.IntAttr("end", 2))
 	} else {
-		length = b.Op("Gather", []*ir.Value{b.Op("Shape", []*ir.Value{m.Value("q")}), b.Ints("", 1)})
+		length = b.Op("Gather", []*ir.Value{b.Op("Shape", []*ir.Value{q}), b.Ints("", 1)})
 	}
 	one := b.Ints("", 1)
 	return b.Op("Concat", []*ir.Value{one, one, length, one}, ir.IntAttr("axis", 0))
