@@ -5,13 +5,14 @@ package all
 import (
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/fuse/activation"
+	"github.com/onnxopt/onnxopt/passes/fuse/attention"
 	"github.com/onnxopt/onnxopt/passes/fuse/bnaffine"
 	"github.com/onnxopt/onnxopt/passes/fuse/convbn"
 	"github.com/onnxopt/onnxopt/passes/fuse/convfill"
 	"github.com/onnxopt/onnxopt/passes/fuse/convmuladd"
 	"github.com/onnxopt/onnxopt/passes/fuse/gemm"
 	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
-	"github.com/onnxopt/onnxopt/passes/fuse/ort/attention"
+	ort_attention "github.com/onnxopt/onnxopt/passes/fuse/ort/attention"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/conv"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/gelu"
 	ort_gemm "github.com/onnxopt/onnxopt/passes/fuse/ort/gemm"
@@ -39,13 +40,14 @@ import (
 func list() []*passes.Pass {
 	return []*passes.Pass{
 		activation.Pass,
+		attention.Pass,
 		bnaffine.Pass,
 		convbn.Pass,
 		convfill.Pass,
 		convmuladd.Pass,
 		gemm.Pass,
 		layernorm.Pass,
-		attention.Pass,
+		ort_attention.Pass,
 		conv.Pass,
 		gelu.Pass,
 		ort_gemm.Pass,

@@ -191,3 +191,28 @@ func (h *Heads) scale(m *rewrite.Match) error {
 	}
 	return nil
 }
+
+// Full reports whether what has these sizes is added to the scores without being expanded to queries or keys.
+func (h *Heads) Full(d []infer.Int) bool {
+	return len(d) == 4 && (d[0].Is(1) || d[0].Same(h.Batch)) && (d[1].Is(1) || d[1].Is(h.Heads)) && d[2].Same(h.Queries) && d[3].Same(h.Keys)
+}
+
+// Operands are Q, K and V; those of one projection are cut out of it.
+func (h *Heads) Operands(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
+	if h.Packed == nil {
+		return []*ir.Value{m.Value("q"), m.Value("k"), m.Value("v")}
+	}
+	size := h.Heads * h.Size
+	in, attrs := []*ir.Value{m.Value("x")}, []*ir.Attr{ir.IntAttr("axis", 2)}
+	if sizes := []int64{size, size, size}; m.Opset("") >= 13 {
+		in = append(in, b.Ints("", sizes...))
+	} else {
+		attrs = append(attrs, ir.IntsAttr("split", sizes))
+	}
+	parts := b.Node("Split", in, 3, attrs...)
+	var r []*ir.Value
+	for _, i := range h.Packed {
+		r = append(r, parts.Result(int(i)))
+	}
+	return r
+}

@@ -1,6 +1,7 @@
 package spelled
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/onnxopt/onnxopt/passes/rewrite"
@@ -58,4 +59,24 @@ func halved(e string) []string {
 		e + "\na = Add (e, one: scalar)\ny = Mul (x, half: scalar)\nz = Mul (y, a)",
 		e + "\na = Add (e, one: scalar)\ny = Mul (a, half: scalar)\nz = Mul (x, y)",
 	}
+}
+
+// Swish is x * sigmoid(alpha*x), where a factor of 1 is left out. The operand is x and the root z.
+func Swish() []string {
+	return []string{
+		"a = Mul (x, alpha: scalar)\ns = Sigmoid (a)\nz = Mul (x, s)",
+		"s = Sigmoid (x)\nz = Mul (x, s)",
+	}
+}
+
+// SwishFactor is the factor of a match of Swish, or why there is none that is usable.
+func SwishFactor(m *rewrite.Match) (float32, error) {
+	f := float32(1)
+	if m.Has("alpha") {
+		f = float32(Scalar(m, "alpha"))
+	}
+	if !(f > 0 && f < 100) {
+		return 0, fmt.Errorf("the factor is %v", f)
+	}
+	return f, Elementwise(m, "alpha")
 }

@@ -39,7 +39,7 @@ var rule = &rewrite.Rule{
 		}
 		m.Keep = h
 		if m.Has("seen") {
-			if d, ok := m.Dims("seen"); !ok || !full(h, d) {
+			if d, ok := m.Dims("seen"); !ok || !h.Full(d) {
 				return fmt.Errorf("the condition is a %s, not surely of [1,1,queries,keys]", m.Type("seen"))
 			}
 			if low := spelled.Scalar(m, "lowest"); !(low <= -1e30 && low >= -3.5e38) || m.Const("lowest").Rank() > 4 {
@@ -54,7 +54,7 @@ var rule = &rewrite.Rule{
 			if err := contrib.Float(m, "mask"); err != nil {
 				return err
 			}
-			if !ok || !full(h, d) && !(len(d) == 4 && d[2].Is(1) && full(h, []infer.Int{d[0], d[1], h.Queries, d[3]})) {
+			if !ok || !h.Full(d) && !(len(d) == 4 && d[2].Is(1) && h.Full([]infer.Int{d[0], d[1], h.Queries, d[3]})) {
 				return fmt.Errorf("the mask is a %s, not surely of [%s,%d,%s,%s] or 1 in place of the first three", m.Type("mask"), h.Batch, h.Heads, h.Queries, h.Keys)
 			}
 		}
@@ -62,44 +62,19 @@ var rule = &rewrite.Rule{
 	},
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		h := m.Keep.(*spelled.Heads)
-		in := append(operands(b, m, h), nil, nil, nil)
+		in := append(h.Operands(b, m), nil, nil, nil)
 		switch {
 		case m.Has("seen"):
 			zero := b.Const("", ir.TensorOf([]float32{0}))
 			in[5] = b.Op("Where", []*ir.Value{m.Value("seen"), zero, m.Value("lowest")})
 		case m.Has("mask"):
 			in[5] = m.Value("mask")
-			if d, _ := m.Dims("mask"); !full(h, d) {
+			if d, _ := m.Dims("mask"); !h.Full(d) {
 				in[5] = b.Op("Expand", []*ir.Value{in[5], queries(b, m, h, in[0])})
 			}
 		}
 		return []*ir.Value{contrib.Op(b, "MultiHeadAttention", in, ir.IntAttr("num_heads", h.Heads), ir.FloatAttr("scale", h.Scale))}
 	},
-}
-
-// full reports whether what has these sizes is added to the scores without being expanded to queries or keys.
-func full(h *spelled.Heads, d []infer.Int) bool {
-	return len(d) == 4 && (d[0].Is(1) || d[0].Same(h.Batch)) && (d[1].Is(1) || d[1].Is(h.Heads)) && d[2].Same(h.Queries) && d[3].Same(h.Keys)
-}
-
-// operands are Q, K and V; those of one projection are cut out of it.
-func operands(b *rewrite.Builder, m *rewrite.Match, h *spelled.Heads) []*ir.Value {
-	if h.Packed == nil {
-		return []*ir.Value{m.Value("q"), m.Value("k"), m.Value("v")}
-	}
-	size := h.Heads * h.Size
-	in, attrs := []*ir.Value{m.Value("x")}, []*ir.Attr{ir.IntAttr("axis", 2)}
-	if sizes := []int64{size, size, size}; m.Opset("") >= 13 {
-		in = append(in, b.Ints("", sizes...))
-	} else {
-		attrs = append(attrs, ir.IntsAttr("split", sizes))
-	}
-	parts := b.Node("Split", in, 3, attrs...)
-	var r []*ir.Value
-	for _, i := range h.Packed {
-		r = append(r, parts.Result(int(i)))
-	}
-	return r
 }
 
 // queries is the shape [1,1,queries,1]; q is of [batch,queries,heads*size].

@@ -100,22 +100,11 @@ var quick = &rewrite.Rule{
 	Name:    "quick-gelu",
 	Doc:     "turns the product of a value and Sigmoid of a multiple of it into QuickGelu",
 	Promise: contrib.Tolerance,
-	Match: rewrite.MustParse(`
-		a = Mul (x, alpha: scalar)
-		s = Sigmoid (a)
-		z = Mul (x, s)`, `
-		s = Sigmoid (x)
-		z = Mul (x, s)`),
+	Match:   rewrite.MustParse(spelled.Swish()...),
 	Where: func(m *rewrite.Match) error {
-		f := float32(1)
-		if m.Has("alpha") {
-			f = float32(spelled.Scalar(m, "alpha"))
-		}
-		if !(f > 0 && f < 100) {
-			return fmt.Errorf("the factor is %v", f)
-		}
-		m.Keep = f
-		return spelled.Elementwise(m, "alpha")
+		alpha, err := spelled.SwishFactor(m)
+		m.Keep = alpha
+		return err
 	},
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return []*ir.Value{contrib.Op(b, "QuickGelu", []*ir.Value{m.Value("x")}, ir.FloatAttr("alpha", m.Keep.(float32)))}
