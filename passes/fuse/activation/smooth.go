@@ -64,25 +64,3 @@ var mish = &rewrite.Rule{
 		return []*ir.Value{b.Op("Mish", []*ir.Value{m.Value("x")})}
 	},
 }
-
-// Swish, or SiLU, is x * sigmoid(alpha*x) (Ramachandran et al. 2017, "Searching for Activation Functions"). Every exporter writes below opset 24
-//
-//	x ─┬─ Mul alpha ── Sigmoid ── Mul ──   becomes   x ── Swish ──
-//	   └────────────────────────┘
-var swish = &rewrite.Rule{
-	Name:    "swish",
-	Doc:     "turns the product of a value and Sigmoid of a multiple of it into Swish",
-	Promise: tolerance,
-	Match:   rewrite.MustParse(spelled.Swish()...),
-	Where: func(m *rewrite.Match) error {
-		if !m.Supports("Swish") {
-			return errors.New("there is no Swish before opset 24")
-		}
-		alpha, err := spelled.SwishFactor(m)
-		m.Keep = alpha
-		return err
-	},
-	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
-		return []*ir.Value{b.Op("Swish", []*ir.Value{m.Value("x")}, ir.FloatAttr("alpha", m.Keep.(float32)))}
-	},
-}
