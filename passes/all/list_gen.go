@@ -11,6 +11,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/convfill"
 	"github.com/onnxopt/onnxopt/passes/fuse/convmuladd"
 	"github.com/onnxopt/onnxopt/passes/fuse/gemm"
+	"github.com/onnxopt/onnxopt/passes/fuse/instancenorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
 	ort_attention "github.com/onnxopt/onnxopt/passes/fuse/ort/attention"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/conv"
@@ -46,6 +47,7 @@ func list() []*passes.Pass {
 		convfill.Pass,
 		convmuladd.Pass,
 		gemm.Pass,
+		instancenorm.Pass,
 		layernorm.Pass,
 		ort_attention.Pass,
 		conv.Pass,

@@ -94,28 +94,46 @@ func ReadNorm(m *rewrite.Match) (*Norm, error) {
 	if g, ok := gamma.Ints(); !static || !ok || !slices.Equal(last, g) || m.DType("gamma") != ir.Float32 {
 		return nil, fmt.Errorf("the scale is a %s, not surely as large as the normalized axes %s", m.Type("gamma"), x[len(x)-k:])
 	}
+	epsilon, err := ReadEpsilon(m, len(x))
+	if err != nil {
+		return nil, err
+	}
+	return &Norm{int64(-k), epsilon}, nil
+}
+
+// ReadEpsilon reads the epsilon of a match, which must not add axes to a value of that rank.
+func ReadEpsilon(m *rewrite.Match, rank int) (float32, error) {
 	epsilon, _, err := rewrite.Scalar(m.Const("epsilon"))
 	m.Fail(err)
-	if e := m.Const("epsilon"); !(epsilon >= 0) || epsilon > 1 || e.Rank() > len(x) {
-		return nil, fmt.Errorf("epsilon is a %s with value %v", e.Type(), epsilon)
+	if e := m.Const("epsilon"); !(epsilon >= 0) || epsilon > 1 || e.Rank() > rank {
+		return 0, fmt.Errorf("epsilon is a %s with value %v", e.Type(), epsilon)
 	}
-	return &Norm{int64(-k), float32(epsilon)}, nil
+	return float32(epsilon), nil
+}
+
+// ReadAxes are the axes, counted from the first and sorted, that both means of a match are taken over, for a value of that rank.
+func ReadAxes(m *rewrite.Match, rank int) ([]int64, error) {
+	first, err := axes(m, "axes", rank)
+	if err != nil {
+		return nil, err
+	}
+	if m.Has("axes2") {
+		second, err := axes(m, "axes2", rank)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Equal(first, second) {
+			return nil, fmt.Errorf("the means are over axes %v and %v", first, second)
+		}
+	}
+	return first, nil
 }
 
 // lastAxes is how many axes both means are taken over, if those are the last ones of the given rank.
 func lastAxes(m *rewrite.Match, rank int) (int, error) {
-	first, err := axes(m, "axes", rank)
+	first, err := ReadAxes(m, rank)
 	if err != nil {
 		return 0, err
-	}
-	second := first
-	if m.Has("axes2") {
-		if second, err = axes(m, "axes2", rank); err != nil {
-			return 0, err
-		}
-	}
-	if !slices.Equal(first, second) {
-		return 0, fmt.Errorf("the means are over axes %v and %v", first, second)
 	}
 	for i, a := range first {
 		if a != int64(rank-len(first)+i) {
