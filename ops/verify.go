@@ -21,7 +21,8 @@ func (p *Problem) Error() string { return p.Place + ": " + p.Detail }
 // Verify checks m against the standard as far as can be told without running it, and returns the first problem as a *Problem: the
 // operator sets that are in use are imported and known; operators exist in them and are not withdrawn; numbers of operands and
 // results, attributes and types agree with the schemas; a type variable means one type throughout a node; the interface is typed;
-// operand shapes fit together where they are known. Operators of domains that the standard does not define are opaque, and accepted.
+// operand shapes fit together where they are known. Operators of domains that the standard does not define are
+// opaque, and accepted, but for those of com.microsoft that the table of schemas has.
 // Structure is ir.Verify's concern and is taken for granted.
 func Verify(m *ir.Model) error {
 	if p := Problems(m, nil, 1); len(p) > 0 {
@@ -136,7 +137,7 @@ func (v *verifier) schemaOf(n *ir.Node) (s *Schema, known bool, err error) {
 	}
 	opset := n.Graph().Opset(op.Domain)
 	s = Lookup(op, opset)
-	if s == nil && experimental(op, opset) {
+	if s == nil && opset > 0 && (experimental(op, opset) || !schema.Complete(op.Domain)) {
 		return nil, false, nil
 	}
 	switch versions := schema.Versions(op); {

@@ -15,7 +15,8 @@ type conv struct {
 	group                    int64
 	auto                     string
 	weights, bias            *ir.Tensor // nil where they are not constant
-	limits                   *limits    // of the node that follows
+	limits                   *limits    // of the node that follows, or its own activation
+	own                      bool       // the limits are its own
 
 	mu     sync.Mutex
 	params gemm.ConvParams
@@ -32,13 +33,36 @@ func newConv(s *site) *conv {
 	return c
 }
 
-func prepareConv(s *site) executor {
+func prepareConv(s *site) executor { return prepareConvOf(s, nil) }
+
+// prepareFusedConv is FusedConv of com.microsoft with an activation that limits, and nothing that is added.
+func prepareFusedConv(s *site) executor {
+	l := relu()
+	switch p := s.Attr("activation_params").Floats(); s.Str("activation", "") {
+	case "Relu":
+	case "Clip":
+		if len(p) != 2 || !(p[0] <= p[1]) {
+			return nil
+		}
+		l.lo, l.hi = p[0], p[1]
+	default:
+		return nil
+	}
+	if s.given(3) {
+		return nil
+	}
+	return prepareConvOf(s, &l)
+}
+
+func prepareConvOf(s *site, fusedLimits *limits) executor {
 	c := newConv(s)
 	c.weights = s.constant(1)
 	if s.given(2) {
 		c.bias = s.constant(2)
 	}
-	if l, ok := s.following(); ok {
+	if c.limits = fusedLimits; c.limits != nil {
+		c.own = true
+	} else if l, ok := s.following(); ok {
 		c.limits = &l
 	}
 	if c.weights != nil && (c.bias != nil || !s.given(2)) && c.auto == "NOTSET" && len(c.weights.Shape()) > 2 {
@@ -200,7 +224,7 @@ func (c *conv) run(t *task) (*ir.Tensor, bool) {
 		ready.Run(dst[i*out:][:out], v[i*in:][:in], 1, f.height, f.width, scratch, t.pool)
 	}
 	t.done(scratch)
-	if c.limits != nil {
+	if c.limits != nil && !c.own {
 		t.markLimited()
 	}
 	return result(dst, f.shape)

@@ -106,3 +106,27 @@ func TestConvTranspose(t *testing.T) {
 		return s
 	})
 }
+
+// TestFusedConv has an activation, and sometimes what is added before it.
+func TestFusedConv(t *testing.T) {
+	many(t, 60, func(r source) single {
+		s := single{op: "FusedConv", domain: "com.microsoft", opset: 17, attrs: []*ir.Attr{ir.IntsAttr("pads", []int64{1, 1, 1, 1})},
+			in: []*ir.Tensor{r.tensor(r.IntN(4) == 0, 2, 3, 7, 5), r.tensor(false, 4, 3, 3, 3), nil}}
+		if r.IntN(2) == 0 {
+			s.in[2] = r.tensor(false, 4)
+		}
+		switch act := either(r, "", "Relu", "Relu", "Clip", "Clip", "LeakyRelu", "Tanh"); act {
+		case "":
+		case "Clip":
+			s.attrs = append(s.attrs, ir.FloatsAttr("activation_params", []float32{-1, float32(r.IntN(3))}), ir.StringAttr("activation", act))
+		case "LeakyRelu":
+			s.attrs = append(s.attrs, ir.FloatsAttr("activation_params", []float32{0.1}), ir.StringAttr("activation", act))
+		default:
+			s.attrs = append(s.attrs, ir.StringAttr("activation", act))
+		}
+		if r.IntN(4) == 0 {
+			s.in = append(s.in, r.tensor(false, 2, 4, 7, 5))
+		}
+		return s
+	})
+}

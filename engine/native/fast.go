@@ -50,7 +50,7 @@ func (s *site) constant(i int) *ir.Tensor {
 // given reports whether the node has operand i.
 func (s *site) given(i int) bool { return i < len(s.in) && s.in[i] != omitted }
 
-// executors returns what is prepared for the nodes of the default domain. Nodes stay separate.
+// executors returns what is prepared for the nodes of the default domain and for some of com.microsoft. Nodes stay separate.
 func executors() *accelerators {
 	m := map[string]prepare{
 		"Conv": prepareConv, "ConvTranspose": prepareConvTranspose, "MatMul": prepareMatMul, "Gemm": prepareGemm,
@@ -70,7 +70,9 @@ func executors() *accelerators {
 	}
 	return &accelerators{one: m, several: map[string]func(*site) severalExecutor{
 		"LSTM": prepareLSTM, "GRU": prepareGRU, "DynamicQuantizeLinear": prepareDynamicQuantizeLinear,
-	}, contrib: map[string]prepare{"QuantizeLinear": m["QuantizeLinear"], "DequantizeLinear": m["DequantizeLinear"]}}
+	}, contrib: map[string]prepare{
+		"FusedConv": prepareFusedConv, "QuantizeLinear": m["QuantizeLinear"], "DequantizeLinear": m["DequantizeLinear"],
+	}}
 }
 
 // contrib is the domain of ONNX Runtime's own operators.

@@ -1,4 +1,4 @@
-// Command _gen writes the operator table of ops/schema from op-schemas.json and traits.tsv.
+// Command _gen writes the operator table of ops/schema from op-schemas.json, contrib-schemas.json and traits.tsv.
 //
 //	go run ./ops/_gen -o ops/schema/table_gen.go
 package main
@@ -19,12 +19,18 @@ import (
 //go:embed op-schemas.json
 var schemasJSON []byte
 
+// contribJSON holds operators of ONNX Runtime: ort_schemas.py writes it.
+//
+//go:embed contrib-schemas.json
+var contribJSON []byte
+
 //go:embed traits.tsv
 var traitsTSV string
 
-// file is op-schemas.json as far as it is read.
+// file is one of the files of schemas as far as it is read.
 type file struct {
 	ONNX    string           `json:"onnx_version"`
+	ORT     string           `json:"onnxruntime_version"`
 	Newest  map[string]int64 `json:"max_since_version"`
 	Opsets  map[string]int64 `json:"opsets"`
 	Schemas []schema         `json:"ops"`
@@ -86,11 +92,22 @@ func main() {
 
 // generate returns the formatted source of the table.
 func generate() ([]byte, error) {
-	var f file
-	d := json.NewDecoder(bytes.NewReader(schemasJSON))
-	d.UseNumber()
-	if err := d.Decode(&f); err != nil {
-		return nil, err
+	var f, contrib file
+	for _, src := range []struct {
+		json []byte
+		to   *file
+	}{{schemasJSON, &f}, {contribJSON, &contrib}} {
+		d := json.NewDecoder(bytes.NewReader(src.json))
+		d.UseNumber()
+		if err := d.Decode(src.to); err != nil {
+			return nil, err
+		}
+	}
+	f.ORT = contrib.ORT
+	f.Schemas = append(f.Schemas, contrib.Schemas...)
+	for i := range contrib.Schemas {
+		s := &contrib.Schemas[i]
+		f.Newest[s.Domain] = max(f.Newest[s.Domain], int64(s.Since))
 	}
 	slices.SortFunc(f.Schemas, func(a, b schema) int {
 		if c := strings.Compare(a.Name, b.Name); c != 0 {

@@ -187,7 +187,9 @@ func (a *analysis) operator(n *ir.Node, in []*info) []*info {
 		return c.out
 	}
 	c.resultTypes()
-	if rule := lookupRule(a.rules, op); rule != nil && c.complete() && !(a.generic && n.HasRefs()) {
+	if !schema.Complete(op.Domain) && !(a.generic && n.HasRefs()) {
+		c.contrib()
+	} else if rule := lookupRule(a.rules, op); rule != nil && c.complete() && !(a.generic && n.HasRefs()) {
 		rule(c)
 	}
 	c.finish()

@@ -295,8 +295,10 @@ func (x Int) positivePart() Int {
 		return Int{}
 	case x.NonNeg():
 		return x
-	case n.NonNeg():
+	case x.nonPositive(2):
 		return Num(0)
+	case n.nonPositive(2):
+		return x
 	case len(x.terms) > 0 && x.terms[0].coef < 0:
 		return x.Add(n.positivePart())
 	}
@@ -305,6 +307,23 @@ func (x Int) positivePart() Int {
 
 // IsNamed reports whether x is known, and made of numbers and sizes that the model has names for.
 func (x Int) IsNamed() bool { return x.known && !x.private() }
+
+// nonPositive reports whether x is surely not greater than zero. max(e, 0) in it is taken as either of the two, at most depth times.
+func (x Int) nonPositive(depth int) bool {
+	if x.Neg().NonNeg() {
+		return true
+	}
+	for i, t := range x.terms {
+		if depth == 0 || t.coef != 1 || len(t.atoms) != 1 || t.atoms[0].op != opPositive {
+			continue
+		}
+		rest := Int{known: true, c: x.c, terms: slices.Delete(slices.Clone(x.terms), i, i+1)}
+		if rest.nonPositive(depth-1) && rest.Add(t.atoms[0].x).nonPositive(depth-1) {
+			return true
+		}
+	}
+	return false
+}
 
 // private reports whether x contains a size that the model has no name for.
 func (x Int) private() bool {

@@ -28,6 +28,9 @@ func TestCanonicalForms(t *testing.T) {
 		{n.Min(Num(5)), "N - max(N - 5, 0)"},
 		{n.Min(Num(1)).Add(n.Sub(Num(1)).Max(Num(0))), "N"},
 		{n.Max(h).Add(n.Min(h)), "H + N"},
+		{n.Min(Num(5)).Min(n), "N - max(N - 5, 0)"},
+		{n.Sub(Num(5)).Max(Num(0)).Sub(n).Max(Num(0)), "0"},
+		{n.Sub(n.Min(Num(5))).Max(Num(0)), "max(N - 5, 0)"},
 		{n.Add(Num(1)).Max(Num(1)), "N + 1"},
 		{n.Min(Num(5)).Max(Num(0)), "N - max(N - 5, 0)"},
 		{n.Min(h).Min(w).Max(Num(0)).Sub(n.Min(h).Min(w)), "0"},
@@ -59,6 +62,30 @@ func TestCanonicalForms(t *testing.T) {
 	require.True(t, n.Add(Num(1)).Differs(n))
 	require.False(t, n.Differs(h))
 	require.False(t, (Int{}).Same(Int{}))
+}
+
+// TestBroadcastOfCapped: a table of positions cut to the length of the words has min(N, 512) rows, which are added to N words.
+func TestBroadcastOfCapped(t *testing.T) {
+	n := Sym("N")
+	for _, c := range []struct {
+		x    Int
+		want string
+	}{
+		{n.Min(Num(512)), "N"},
+		{n.Min(Num(2)), "N"},
+		{n.Min(Num(1)), "broadcast(N, N - max(N - 1, 0))"}, // 1 broadcasts
+		{n.Min(Sym("H")), "broadcast(H - max(H - N, 0), N)"},
+	} {
+		for _, swap := range []bool{false, true} {
+			x, y := c.x, n
+			if swap {
+				x, y = y, x
+			}
+			got, ok := broadcastSize(x, y)
+			require.True(t, ok)
+			require.Equal(t, c.want, got.String())
+		}
+	}
 }
 
 // TestExpressionsCompute builds random expressions and compares their value with that of the same arithmetic on numbers.

@@ -1,5 +1,6 @@
-// Package schema is what the ONNX standard says of each version of each operator: operands, results, attributes, types. The table is
-// static data made from the standard's own schemas; nothing is built when a program starts.
+// Package schema is what the ONNX standard says of each version of each operator: operands, results, attributes, types. It also
+// has operators of domain com.microsoft, as ONNX Runtime registers them. The table is static data made from the standard's own schemas
+// and ONNX Runtime's; nothing is built when a program starts.
 package schema
 
 import (
@@ -109,6 +110,10 @@ func Newest(domain string) int64 {
 	}
 	return 0
 }
+
+// Complete reports whether the table has every operator of the domain up to Newest, so that one it does not have does not exist. It
+// is false for domains that it does not know, and for com.microsoft, of which it has a part.
+func Complete(domain string) bool { return Newest(domain) > 0 && domain != "com.microsoft" }
 
 // Op is the operator.
 func (s *Schema) Op() ir.OpID { return ir.OpID{Domain: opTable[s.op].domain, Type: opTable[s.op].name} }

@@ -5,12 +5,21 @@ package all
 import (
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/fuse/activation"
+	"github.com/onnxopt/onnxopt/passes/fuse/attention"
 	"github.com/onnxopt/onnxopt/passes/fuse/bnaffine"
 	"github.com/onnxopt/onnxopt/passes/fuse/convbn"
 	"github.com/onnxopt/onnxopt/passes/fuse/convfill"
 	"github.com/onnxopt/onnxopt/passes/fuse/convmuladd"
 	"github.com/onnxopt/onnxopt/passes/fuse/gemm"
+	"github.com/onnxopt/onnxopt/passes/fuse/instancenorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
+	ort_attention "github.com/onnxopt/onnxopt/passes/fuse/ort/attention"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/conv"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/gelu"
+	ort_gemm "github.com/onnxopt/onnxopt/passes/fuse/ort/gemm"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/norm"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/quantized"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/skipnorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/padconv"
 	"github.com/onnxopt/onnxopt/passes/opset"
 	"github.com/onnxopt/onnxopt/passes/shapes"
@@ -45,12 +54,21 @@ import (
 func list() []*passes.Pass {
 	return []*passes.Pass{
 		activation.Pass,
+		attention.Pass,
 		bnaffine.Pass,
 		convbn.Pass,
 		convfill.Pass,
 		convmuladd.Pass,
 		gemm.Pass,
+		instancenorm.Pass,
 		layernorm.Pass,
+		ort_attention.Pass,
+		conv.Pass,
+		gelu.Pass,
+		ort_gemm.Pass,
+		norm.Pass,
+		quantized.Pass,
+		skipnorm.Pass,
 		padconv.Pass,
 		opset.Pass,
 		shapes.Pass,

@@ -15,7 +15,7 @@ func presets() []passes.Alias {
 		},
 		{
 			Name: "fuse", Doc: "merges operators into those before them and finds what is spelled out",
-			Pipeline: "fixpoint(conv-bn,conv-mul-add,bn-mul-add,conv-fill-bn,pad-into-conv,matmul-add,activations,layer-norm,dce)",
+			Pipeline: "fixpoint(conv-bn,conv-mul-add,bn-mul-add,conv-fill-bn,pad-into-conv,matmul-add,activations,attention,layer-norm,instance-norm,dce)",
 		},
 		{Name: "O0", Doc: "nothing: the output has the input's bytes", Pipeline: ""},
 		{
@@ -26,6 +26,13 @@ func presets() []passes.Alias {
 			Name: "O2", Doc: "what keeps within float tolerance, in the model's own opset and domains; the default",
 			Pipeline: "fold,fuse,fixpoint{max=4}(simplify,fuse),output-shapes",
 		},
-		{Name: "O3", Doc: "O2; the fused operators of a target come with targets", Pipeline: "O2"},
+		{
+			Name: "ort-fuse", Doc: "writes the fused operators of ONNX Runtime, domain com.microsoft",
+			Pipeline: "fixpoint(ort-quantized,ort-attention,ort-norm,layer-norm,ort-skip-norm,ort-gelu,ort-conv,ort-gemm,dce)",
+		},
+		{
+			Name: "O3", Doc: "O2, and the fused operators of ONNX Runtime, which other runtimes do not have",
+			Pipeline: "O2,ort-fuse,output-shapes",
+		},
 	}
 }

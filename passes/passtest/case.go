@@ -80,6 +80,7 @@ func (k *testCase) run(t *testing.T, reg *passes.Registry, p *passes.Pass) {
 	a := execute(t, pipe, in.Clone(), -1)
 	k.outcome(t, before, k.roundTrip(t, a.model), a)
 	k.numbers(t, p, in, a, "", false)
+	k.elsewhere(t, p, in, a)
 	k.again(t, pipe, p, a)
 	k.shuffled(t, pipe, p, in, a)
 	k.partial(t, pipe, p, in, a)

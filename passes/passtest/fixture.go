@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/onnxopt/onnxopt/engine"
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
@@ -25,6 +26,7 @@ type testCase struct {
 	opset      int64
 	unverified string
 	fails      string
+	engines    []engine.Engine
 
 	out, check, remarks          string
 	hasOut, hasCheck, hasRemarks bool

@@ -16,7 +16,7 @@
 //	# pipeline: TEXT        what is run; the default is the pass's name
 //	# opset: N              for a model without a header; the default is 17
 //	# fails: TEXT           the pipeline ends with this error
-//	# unverified: WHY       the embedded engine cannot run the model
+//	# unverified: WHY       the engines cannot run the model
 //
 // Other comment lines are prose. With the flag -update the sections out, check excepted, and remarks are written anew: read the change
 // before you commit it.
@@ -40,6 +40,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/passes"
 )
 
@@ -49,8 +50,9 @@ var update = flag.Bool("update", false, "write the expected outputs and remarks 
 type Option func(*config)
 
 type config struct {
-	dir   string
-	extra []*passes.Pass
+	dir     string
+	extra   []*passes.Pass
+	engines []engine.Engine
 }
 
 // Dir names the directory of the fixtures; the default is "testdata".
@@ -58,6 +60,11 @@ func Dir(dir string) Option { return func(c *config) { c.dir = dir } }
 
 // With makes further passes known to the pipelines of the fixtures.
 func With(ps ...*passes.Pass) Option { return func(c *config) { c.extra = append(c.extra, ps...) } }
+
+// In names engines, besides the embedded one, in which the numbers of each case that changes are compared.
+func In(engines ...engine.Engine) Option {
+	return func(c *config) { c.engines = append(c.engines, engines...) }
+}
 
 // Run tests p against its fixtures.
 func Run(t *testing.T, p *passes.Pass, opts ...Option) {
@@ -79,7 +86,7 @@ func Run(t *testing.T, p *passes.Pass, opts ...Option) {
 	}
 	fires, misses := map[string]bool{}, map[string]bool{}
 	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) { runFile(t, reg, p, file, fires, misses) })
+		t.Run(filepath.Base(file), func(t *testing.T) { runFile(t, reg, p, file, fires, misses, c.engines) })
 	}
 	for _, r := range p.Rules {
 		if !fires[r.Name] {
@@ -91,7 +98,7 @@ func Run(t *testing.T, p *passes.Pass, opts ...Option) {
 	}
 }
 
-func runFile(t *testing.T, reg *passes.Registry, p *passes.Pass, file string, fires, misses map[string]bool) {
+func runFile(t *testing.T, reg *passes.Registry, p *passes.Pass, file string, fires, misses map[string]bool, engines []engine.Engine) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +113,7 @@ func runFile(t *testing.T, reg *passes.Registry, p *passes.Pass, file string, fi
 				t.Errorf("%s/%s: pass %s has no rule %q", file, k.name, p.Name, name)
 			}
 		}
+		k.engines = engines
 		for _, r := range k.fires {
 			fires[r] = true
 		}

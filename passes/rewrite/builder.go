@@ -76,7 +76,7 @@ func (b *Builder) node(op ir.OpID, in []*ir.Value, results int, attrs []*ir.Attr
 	}
 	attrs = slices.DeleteFunc(slices.Clone(attrs), func(a *ir.Attr) bool { return a == nil })
 	version := b.g.Opset(op.Domain)
-	if s := schema.Lookup(op, version); schema.Newest(op.Domain) > 0 && (s == nil || s.Deprecated()) {
+	if s := schema.Lookup(op, version); schema.Complete(op.Domain) && s == nil || s != nil && s.Deprecated() {
 		b.refuse("opset %d has no operator %s", version, op)
 	} else if version == 0 {
 		b.refuse("domain %q of operator %s is not imported", op.Domain, op)

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/passes/fuse/internal/spelled"
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 
@@ -86,7 +87,7 @@ var hardSwishOfSigmoid = &rewrite.Rule{
 		case math.Abs(alpha*6-1) > 1e-6 || beta != 0.5:
 			return fmt.Errorf("alpha is %v and beta %v, not 1/6 and 0.5", alpha, beta)
 		}
-		return plain(m)
+		return spelled.Elementwise(m)
 	},
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return []*ir.Value{b.Op("HardSwish", []*ir.Value{m.Value("x")})}
@@ -98,10 +99,10 @@ type clipped struct{ shift, high float64 }
 
 // hard reads the numbers of a match and leaves them in Keep.
 func hard(m *rewrite.Match) error {
-	p := &clipped{shift: scalar(m, "b")}
-	low, d := 0.0, scalar(m, "d")
+	p := &clipped{shift: spelled.Scalar(m, "b")}
+	low, d := 0.0, spelled.Scalar(m, "d")
 	if m.Has("low") {
-		low, p.high = scalar(m, "low"), scalar(m, "high")
+		low, p.high = spelled.Scalar(m, "low"), spelled.Scalar(m, "high")
 	} else {
 		if m.Opset("") >= 11 || m.Attr("low") == nil || m.Attr("high") == nil {
 			return errors.New("Clip states no bounds")
@@ -120,7 +121,7 @@ func hard(m *rewrite.Match) error {
 		return fmt.Errorf("it adds %v", p.shift)
 	}
 	m.Keep = p
-	return plain(m, "b", "d")
+	return spelled.Elementwise(m, "b", "d")
 }
 
 // sigmoid builds the HardSigmoid of a match.

@@ -15,7 +15,7 @@ type Options struct {
 	MaxGrowth  passes.Size `opt:"max-growth" doc:"a node whose results take more bytes than this beyond the operands that they make superfluous is not folded"`
 	MaxSize    passes.Size `opt:"max-size" doc:"a node with more bytes of operands or results is not folded"`
 	Exact      bool        `opt:"exact" doc:"folds data movement, shapes, integers, casts, and + - * / sqrt of floats only"`
-	Dequantize bool        `opt:"dequantize" doc:"folds QuantizeLinear and DequantizeLinear, too, which turns quantized weights into floats"`
+	Dequantize bool        `opt:"dequantize" doc:"folds DequantizeLinear, too, which turns quantized weights into floats"`
 }
 
 // Promise implements passes.Promiser.
@@ -108,7 +108,7 @@ func (f *folder) foldable(n *ir.Node) bool {
 	if n.HasRefs() || len(n.Subgraphs()) > 0 || n.NumOperands() == 0 || !ops.Deterministic(n) {
 		return false
 	}
-	if ops.Has(n, ops.Quantization) && !f.o.Dequantize || spells(n) {
+	if ops.Has(n, ops.Quantization) && !f.o.Dequantize && !(n.Is("QuantizeLinear") && shrinks(n)) || spells(n) {
 		return false
 	}
 	for _, v := range n.Operands() {
@@ -117,6 +117,13 @@ func (f *folder) foldable(n *ir.Node) bool {
 		}
 	}
 	return !f.o.Exact || f.exact(n)
+}
+
+// shrinks reports whether what n quantizes, a constant, has more bytes than the result: weights may as well be quantized now. All runtimes divide
+// and round to even alike.
+func shrinks(n *ir.Node) bool {
+	x := n.Operand(0)
+	return x != nil && x.Const() != nil && x.Const().DType() == ir.Float32
 }
 
 // inferred replaces those results of n whose elements inference knows. Only integers are known that way, so this is exact.

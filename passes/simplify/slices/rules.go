@@ -2,6 +2,7 @@ package slices
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 
@@ -32,8 +33,48 @@ func rules() []*rewrite.Rule {
 			Replace: func(_ *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 				return []*ir.Value{m.Values("xs")[m.Keep.(int)]}
 			},
+		}, {
+			Name: "slice-squeeze",
+			Doc:  "makes a slice of one place, whose axis is then removed, a Gather",
+			Match: rewrite.MustParse(`
+				y = Slice <...> (x, b...)
+				z = Squeeze <axes = @axes> (y)`, `
+				y = Slice <...> (x, b...)
+				z = Squeeze (y, axes: const)`),
+			Where: onePlace,
+			Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
+				p := m.Keep.([2]int64)
+				return []*ir.Value{b.Op("Gather", []*ir.Value{m.Value("x"), b.Const("", ir.ScalarOf(p[1]))}, ir.IntAttr("axis", p[0]))}
+			},
 		},
 	}
+}
+
+// onePlace accepts a slice of length one along one axis, which is the one that goes, and keeps axis and place. PaddlePaddle and older exports of
+// torch.unbind take Q, K and V so.
+func onePlace(m *rewrite.Match) error {
+	r := rank(m, "x")
+	s, ok := bounds(m, m.Node("y"), r)
+	if !ok || len(s.axes) != 1 {
+		return errBounds
+	}
+	var axes []int64
+	if m.Has("axes") {
+		v, _, err := rewrite.Ints(m.Const("axes"))
+		m.Fail(err)
+		axes = v
+	} else {
+		axes = m.Attr("axes").Ints()
+	}
+	if len(axes) != 1 || axes[0] != s.axes[0] && (r < 0 || axes[0]+int64(r) != s.axes[0]) {
+		return fmt.Errorf("it slices axis %d and removes axes %v", s.axes[0], axes)
+	}
+	from, to := s.starts[0], s.ends[0]
+	if s.steps[0] != 1 || !(to == from+1 && to != 0 || from == -1 && to >= math.MaxInt32) || from < 0 && m.Opset("") < 11 {
+		return fmt.Errorf("it takes %d to %d by %d", from, to, s.steps[0])
+	}
+	m.Keep = [2]int64{s.axes[0], from}
+	return nil
 }
 
 var errBounds = errors.New("its bounds are not known")

@@ -12,10 +12,10 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/internal/view"
 )
 
-// Pass merges chains of Transpose and turns one that moves no element into a Reshape.
+// Pass merges chains of Transpose, turns one that moves no element into a Reshape, and takes Reshape and Gather from behind them.
 var Pass = rewrite.Define(passes.Info{
 	Name: "transposes",
-	Doc:  "merges chains of Transpose",
+	Doc:  "merges chains of Transpose, and takes other moves of data out from behind them",
 }, rules()...)
 
 func rules() []*rewrite.Rule {
@@ -56,6 +56,8 @@ func rules() []*rewrite.Rule {
 				return []*ir.Value{b.Op("Reshape", []*ir.Value{m.Value("x"), b.Ints("", m.Keep.([]int64)...)})}
 			},
 		},
+		splitReshape,
+		gather,
 	}
 }
 

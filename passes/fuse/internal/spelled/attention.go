@@ -1,0 +1,218 @@
+package spelled
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
+	"github.com/onnxopt/onnxopt/passes/rewrite"
+)
+
+// Attention is scaled dot-product attention of several heads (Vaswani et al. 2017), softmax(Q·Kᵀ·scale + mask)·V for each head. torch.onnx, tf2onnx
+// and PaddlePaddle write, after simplification,
+//
+//	q ── Reshape ── Transpose 0213 ── MatMul ── Div ── Add mask ── Softmax ── MatMul ── Transpose 0213 ── Reshape ──
+//	k ── Reshape ── Transpose 0231 ───┘                                       │
+//	v ── Reshape ── Transpose 0213 ───────────────────────────────────────────┘
+//
+// with q, k and v of [batch, length, heads*size]. Keys and values with a past in front are of [batch, heads, length, size] already:
+//
+//	k ── Transpose 0132 ── MatMul   and   v ── MatMul
+//
+// Q, K and V of one projection, x of [batch, length, 3*heads*size], as ViT has it, are
+//
+//	x ── Reshape [batch,length,3,heads,size] ── Transpose 20314 ─┬─ Gather 0 ──
+//	                                                            ├─ Gather 1 ── Transpose 0132 ──
+//	                                                            └─ Gather 2 ──
+//
+// The scale may stand behind the first product, or before it at Q, or its root at Q and K, as torch.onnx writes scaled_dot_product_attention, or
+// be missing. The mask is added, or, as GPT-2 has it, chosen:
+//
+//	Where (seen, scores, lowest)
+//
+// The operands are q, k and v, or x, the root z.
+func Attention() []string {
+	var r []string
+	const query = "qr = Reshape <...> (q, qs)\nqt = Transpose <perm = [0,2,1,3]> (qr)\n"
+	for _, qkv := range [][2]string{
+		{query + "kr = Reshape <...> (k, ks)\nkt = Transpose <perm = [0,2,3,1]> (kr)\nvr = Reshape <...> (v, vs)\nvt = Transpose <perm = [0,2,1,3]> (vr)\n", "vt"},
+		{query + "kt = Transpose <perm = [0,1,3,2]> (k)\n", "v"},
+		{"xr = Reshape <...> (x, xs)\nxt: shared = Transpose <perm = [2,0,3,1,4]> (xr)\nqt = Gather <axis = 0> (xt, iq: scalar)\n" +
+			"kg = Gather <axis = 0> (xt, ik: scalar)\nkt = Transpose <perm = [0,1,3,2]> (kg)\nvt = Gather <axis = 0> (xt, iv: scalar)\n", "vt"},
+	} {
+		for _, scale := range []string{
+			"s0 = MatMul (qt, kt)\ns1 = {Div, Mul} (s0, after: scalar)\n",
+			"q0 = {Div, Mul} (qt, before: scalar)\ns1 = MatMul (q0, kt)\n",
+			"q0 = {Div, Mul} (qt, before: scalar)\nk0 = {Div, Mul} (kt, beside: scalar)\ns1 = MatMul (q0, k0)\n",
+			"s1 = MatMul (qt, kt)\n",
+		} {
+			for _, mask := range [][2]string{
+				{"s2 = Add (s1, mask)\n", "s2"},
+				{"s2 = Where (seen, s1, lowest: scalar)\ns3 = Add (s2, mask)\n", "s3"},
+				{"s2 = Where (seen, s1, lowest: scalar)\n", "s2"},
+				{"", "s1"},
+			} {
+				r = append(r, qkv[0]+scale+mask[0]+"p = Softmax <axis = @axis> ("+mask[1]+")\no = MatMul (p, "+qkv[1]+")\not = Transpose <perm = [0,2,1,3]> (o)\nz = Reshape <...> (ot, zs)")
+			}
+		}
+	}
+	return r
+}
+
+// Heads is what a match of Attention is.
+type Heads struct {
+	Heads  int64 // of Q, K and V alike
+	Scale  float32
+	Merged bool  // K and V are of [batch, length, heads*size], as Q always is
+	Size   int64 // of a head of Q
+	// Packed are the places of Q, K and V in x, nil where they are apart.
+	Packed []int64
+	// Batch, Queries and Keys are the sizes of the scores, [batch, heads, queries, keys].
+	Batch, Queries, Keys infer.Int
+}
+
+// ReadAttention reads a match of Attention, or says why it is none of float.
+func ReadAttention(m *rewrite.Match) (*Heads, error) {
+	if d := m.DType("qt"); d != ir.Float32 {
+		return nil, fmt.Errorf("Q is of type %s, not surely float", d)
+	}
+	h := &Heads{Merged: m.Has("kr")}
+	var value infer.Int
+	var err error
+	if m.Has("xr") {
+		value, err = h.packed(m)
+	} else {
+		value, err = h.apart(m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	z, ok := m.Dims("z")
+	if size, known := value.Const(); !ok || !known || len(z) != 3 || !z[0].Same(h.Batch) || !z[1].Same(h.Queries) || !z[2].Is(h.Heads*size) {
+		return nil, fmt.Errorf("the result is a %s, not surely [batch,length,heads*size]", m.Type("z"))
+	}
+	if axis := m.Attr("axis").Int(); axis != -1 && axis != 3 {
+		return nil, fmt.Errorf("Softmax is over axis %d", axis)
+	}
+	return h, h.scale(m)
+}
+
+// packed reads Q, K and V of one projection, and returns the size of a head of V.
+func (h *Heads) packed(m *rewrite.Match) (infer.Int, error) {
+	x, ok := m.Dims("x")
+	d, ok2 := m.Dims("xr")
+	if !ok || !ok2 || len(x) != 3 || len(d) != 5 || !x[0].Same(d[0]) || !x[1].Same(d[1]) || !d[2].Is(3) {
+		return infer.Int{}, fmt.Errorf("x is a %s that becomes a %s, not surely [batch,length,3,heads,size]", m.Type("x"), m.Type("xr"))
+	}
+	h.Batch, h.Queries, h.Keys = x[0], x[1], x[1]
+	h.Heads, ok = d[3].Const()
+	h.Size, ok2 = d[4].Const()
+	if !ok || !ok2 || h.Heads < 1 || h.Size < 1 {
+		return infer.Int{}, errors.New("the number of heads or their size is not known")
+	}
+	for _, name := range []string{"iq", "ik", "iv"} {
+		i := int64(Scalar(m, name))
+		if i < 0 {
+			i += 3
+		}
+		if m.Const(name).Rank() != 0 || i < 0 || i > 2 {
+			return infer.Int{}, fmt.Errorf("place %d of 3 is taken, or the axis kept", i)
+		}
+		h.Packed = append(h.Packed, i)
+	}
+	return d[4], nil
+}
+
+// apart reads Q, K and V of projections of their own, and returns the size of a head of V.
+func (h *Heads) apart(m *rewrite.Match) (infer.Int, error) {
+	q, ok := m.Dims("q")
+	qr, ok2 := m.Dims("qr")
+	if !ok || !ok2 || len(q) != 3 || len(qr) != 4 || !q[0].Same(qr[0]) || !q[1].Same(qr[1]) {
+		return infer.Int{}, fmt.Errorf("q is a %s that becomes a %s, not surely [batch,length,heads,size]", m.Type("q"), m.Type("qr"))
+	}
+	h.Batch, h.Queries = q[0], q[1]
+	if h.Heads, ok = qr[2].Const(); !ok || h.Heads < 1 {
+		return infer.Int{}, errors.New("the number of heads is not known")
+	}
+	h.Size, _ = qr[3].Const()
+	k, err := h.operand(m, "k")
+	if err != nil {
+		return infer.Int{}, err
+	}
+	v, err := h.operand(m, "v")
+	if err != nil {
+		return infer.Int{}, err
+	}
+	if h.Keys = k[2]; !k[2].Same(v[2]) || !k[3].Same(qr[3]) {
+		return infer.Int{}, fmt.Errorf("k is a %s and v a %s, which do not surely fit", m.Type("k"), m.Type("v"))
+	}
+	return v[3], nil
+}
+
+// operand are the sizes of operand name, [batch, heads, length, size], of which heads and size are known.
+func (h *Heads) operand(m *rewrite.Match, name string) ([]infer.Int, error) {
+	d, ok := m.Dims(name)
+	if h.Merged {
+		was := d
+		if d, _ = m.Dims(name + "r"); ok && len(was) == 3 && len(d) == 4 && was[0].Same(d[0]) && was[1].Same(d[1]) {
+			d = []infer.Int{d[0], d[2], d[1], d[3]}
+		} else {
+			ok = false
+		}
+	}
+	if ok && len(d) == 4 && d[0].Same(h.Batch) && d[1].Is(h.Heads) && d[2].IsKnown() {
+		if n, known := d[3].Const(); known && n > 0 {
+			return d, nil
+		}
+	}
+	return nil, fmt.Errorf("%s is a %s, not surely of the heads of q", name, m.Type(name))
+}
+
+// scale reads the factors.
+func (h *Heads) scale(m *rewrite.Match) error {
+	f := 1.0
+	for _, s := range [][2]string{{"after", "s1"}, {"before", "q0"}, {"beside", "k0"}} {
+		if !m.Has(s[0]) {
+			continue
+		}
+		if m.Const(s[0]).Rank() > 4 {
+			return errors.New("the factor adds axes")
+		}
+		if c := Scalar(m, s[0]); m.Node(s[1]).Is("Div") {
+			f /= c
+		} else {
+			f *= c
+		}
+	}
+	if h.Scale = float32(f); !(math.Abs(f) >= 1e-10 && math.Abs(f) <= 1e10) {
+		return fmt.Errorf("the factor is %v", f)
+	}
+	return nil
+}
+
+// Full reports whether what has these sizes is added to the scores without being expanded to queries or keys.
+func (h *Heads) Full(d []infer.Int) bool {
+	return len(d) == 4 && (d[0].Is(1) || d[0].Same(h.Batch)) && (d[1].Is(1) || d[1].Is(h.Heads)) && d[2].Same(h.Queries) && d[3].Same(h.Keys)
+}
+
+// Operands are Q, K and V; those of one projection are cut out of it.
+func (h *Heads) Operands(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
+	if h.Packed == nil {
+		return []*ir.Value{m.Value("q"), m.Value("k"), m.Value("v")}
+	}
+	size := h.Heads * h.Size
+	in, attrs := []*ir.Value{m.Value("x")}, []*ir.Attr{ir.IntAttr("axis", 2)}
+	if sizes := []int64{size, size, size}; m.Opset("") >= 13 {
+		in = append(in, b.Ints("", sizes...))
+	} else {
+		attrs = append(attrs, ir.IntsAttr("split", sizes))
+	}
+	parts := b.Node("Split", in, 3, attrs...)
+	var r []*ir.Value
+	for _, i := range h.Packed {
+		r = append(r, parts.Result(int(i)))
+	}
+	return r
+}

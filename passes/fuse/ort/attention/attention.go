@@ -1,0 +1,93 @@
+// Package attention finds attention of several heads, for ONNX Runtime.
+package attention
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
+	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/fuse/internal/spelled"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/internal/contrib"
+	"github.com/onnxopt/onnxopt/passes/rewrite"
+)
+
+// Pass writes MultiHeadAttention of com.microsoft.
+var Pass = rewrite.Define(passes.Info{
+	Name: "ort-attention",
+	Doc:  "finds MultiHeadAttention of ONNX Runtime in the arithmetic that spells it out",
+	Long: `The operator takes no mask for all queries at once, so that one of [batch,1,1,keys] is expanded to the queries before it. On a CPU,
+ONNX Runtime 1.32 is 3 to 25 % faster with the operator. Only float is looked at.`,
+}, rule)
+
+// What spells attention out is in package spelled:
+//
+//	q ── Reshape ── Transpose ── MatMul ── Div ── Add ── Softmax ── MatMul ── Transpose ── Reshape ──   becomes   q ─┬─ MultiHeadAttention ──
+//	k ── Reshape ── Transpose ───┘          mask ─┘                 │                                             k ─┤
+//	v ── Reshape ── Transpose ──────────────────────────────────────┘                                             v ─┤
+//	                                                                                                           mask ─┘
+var rule = &rewrite.Rule{
+	Name:    "multi-head-attention",
+	Doc:     "turns attention of several heads into MultiHeadAttention",
+	Promise: contrib.Tolerance,
+	Match:   rewrite.MustParse(spelled.Attention()...),
+	Where: func(m *rewrite.Match) error {
+		h, err := spelled.ReadAttention(m)
+		if err != nil {
+			return err
+		}
+		m.Keep = h
+		if m.Has("seen") {
+			if d, ok := m.Dims("seen"); !ok || !h.Full(d) {
+				return fmt.Errorf("the condition is a %s, not surely of [1,1,queries,keys]", m.Type("seen"))
+			}
+			if low := spelled.Scalar(m, "lowest"); !(low <= -1e30 && low >= -3.5e38) || m.Const("lowest").Rank() > 4 {
+				return fmt.Errorf("what is hidden becomes %v", low)
+			}
+			if m.Has("mask") {
+				return errors.New("there are two masks")
+			}
+		}
+		if m.Has("mask") {
+			d, ok := m.Dims("mask")
+			if err := contrib.Float(m, "mask"); err != nil {
+				return err
+			}
+			if !ok || !h.Full(d) && !(len(d) == 4 && d[2].Is(1) && h.Full([]infer.Int{d[0], d[1], h.Queries, d[3]})) {
+				return fmt.Errorf("the mask is a %s, not surely of [%s,%d,%s,%s] or 1 in place of the first three", m.Type("mask"), h.Batch, h.Heads, h.Queries, h.Keys)
+			}
+		}
+		return nil
+	},
+	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
+		h := m.Keep.(*spelled.Heads)
+		in := append(h.Operands(b, m), nil, nil, nil)
+		switch {
+		case m.Has("seen"):
+			zero := b.Const("", ir.TensorOf([]float32{0}))
+			in[5] = b.Op("Where", []*ir.Value{m.Value("seen"), zero, m.Value("lowest")})
+		case m.Has("mask"):
+			in[5] = m.Value("mask")
+			if d, _ := m.Dims("mask"); !h.Full(d) {
+				in[5] = b.Op("Expand", []*ir.Value{in[5], queries(b, m, h, in[0])})
+			}
+		}
+		return []*ir.Value{contrib.Op(b, "MultiHeadAttention", in, ir.IntAttr("num_heads", h.Heads), ir.FloatAttr("scale", h.Scale))}
+	},
+}
+
+// queries is the shape [1,1,queries,1]; q is of [batch,queries,heads*size].
+func queries(b *rewrite.Builder, m *rewrite.Match, h *spelled.Heads, q *ir.Value) *ir.Value {
+	if n, ok := h.Queries.Const(); ok {
+		return b.Ints("", 1, 1, n, 1)
+	}
+	var length *ir.Value
+	if m.Opset("") >= 15 {
+		length = b.Op("Shape", []*ir.Value{q}, ir.IntAttr("start", 1), ir.IntAttr("end", 2))
+	} else {
+		length = b.Op("Gather", []*ir.Value{b.Op("Shape", []*ir.Value{q}), b.Ints("", 1)})
+	}
+	one := b.Ints("", 1)
+	return b.Op("Concat", []*ir.Value{one, one, length, one}, ir.IntAttr("axis", 0))
+}

@@ -1,0 +1,78 @@
+// Package norm finds layer normalization in models of operator sets that have no operator for it, for ONNX Runtime.
+package norm
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/onnxopt/onnxopt/internal/upgrade"
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/facts"
+	"github.com/onnxopt/onnxopt/passes/fuse/internal/spelled"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/internal/contrib"
+	"github.com/onnxopt/onnxopt/passes/rewrite"
+)
+
+// Pass writes LayerNormalization, and raises the model's opset to 17 for it.
+var Pass = passes.Define(rewrite.New(layer(nil, nil)).Describe(passes.Info{
+	Name: "ort-norm",
+	Doc:  "finds LayerNormalization below opset 17, which it raises to that",
+	Long: `ONNX Runtime's level 2 writes LayerNormalization into models of any opset, which the standard does not have before opset 17. This pass writes
+the standard's operator once and raises the opset of the model for it, where no other node means anything else in opset 17. Then the pass
+"layer-norm" finds the others.`,
+}), struct{}{}, func(c *passes.Context, m *ir.Model, _ struct{}) error {
+	if m.Opset("") >= since {
+		return nil
+	}
+	known, err := facts.Of(c)
+	if err != nil {
+		return err
+	}
+	ranks := map[*ir.Value]int{} // now: nothing is known while nodes are being edited
+	for n := range m.Nodes() {
+		if n.NumOperands() > 0 && n.Operand(0) != nil {
+			ranks[n.Operand(0)] = len(known.Shape(n.Operand(0))) // 0, like that of a scalar, for what is not known
+		}
+	}
+	rank := func(v *ir.Value) int { return ranks[v] }
+	return rewrite.Apply(c, m, layer(upgrade.Check(m, since, rank), rank))
+})
+
+// since is the opset that has LayerNormalization.
+const since = 17
+
+// layer is the rule; refused is what stands in the way of opset 17.
+//
+// What spells layer normalization out is in package spelled:
+//
+//	x ─┬─ ReduceMean ── Sub ─┬─ Pow 2 ── ReduceMean ── Add ── Sqrt ── Div ── Mul ──   becomes   x ── LayerNormalization ──
+//	   └────────────────┘    └────────────────────────────────────────┘
+func layer(refused error, rank func(*ir.Value) int) *rewrite.Rule {
+	return &rewrite.Rule{
+		Name:    "raise-layer-norm",
+		Doc:     "turns the arithmetic of layer normalization up to its scale into LayerNormalization of opset 17",
+		Promise: contrib.Tolerance,
+		Match:   rewrite.MustParse(spelled.LayerNorm()...),
+		Where: func(m *rewrite.Match) error {
+			if m.Supports("LayerNormalization") {
+				return errors.New("the opset has LayerNormalization, which pass layer-norm writes")
+			}
+			if g := m.Root().Graph(); g.Function() != nil {
+				return fmt.Errorf("it stands in function %s", g.Function().ID())
+			}
+			f, err := spelled.ReadNorm(m)
+			if err != nil {
+				return err
+			}
+			m.Keep = f
+			return refused
+		},
+		Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
+			f := m.Keep.(*spelled.Norm)
+			upgrade.Raise(m.Root().Graph().Model(), since, rank)
+			return []*ir.Value{b.Op("LayerNormalization", []*ir.Value{m.Value("x"), m.Value("gamma")},
+				ir.IntAttr("axis", f.Axis), ir.FloatAttr("epsilon", f.Epsilon))}
+		},
+	}
+}
