@@ -114,9 +114,7 @@ func (g *shapeGen) grow(sizes map[string]int64) {
 		return
 	}
 	before := len(g.taps)
-	for _, v := range n.Results() {
-		g.taps = append(g.taps, v)
-	}
+	g.taps = append(g.taps, n.Results()...)
 	if _, err := g.run(sizes); err != nil {
 		g.taps = g.taps[:before]
 		g.g.Erase(n)
