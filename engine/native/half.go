@@ -1,8 +1,6 @@
 package native
 
 import (
-	"unsafe"
-
 	"github.com/onnxopt/onnxopt/internal/gemm"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops/kernel"
@@ -22,7 +20,7 @@ func widen(v []float32, x *ir.Tensor) (*ir.Tensor, error) {
 	return ir.TensorOf(v, append([]int64{}, x.Shape()...)...), nil
 }
 
-// narrow is the float16 tensor of the values of a float32 one, in h.
+// narrow is the float16 tensor of the values of a float32 one, in h, which has room for them.
 func narrow(h []uint16, x *ir.Tensor) (*ir.Tensor, error) {
 	v, err := ir.Elements[float32](x)
 	if err != nil {
@@ -90,8 +88,10 @@ func (t *task) execute() (*ir.Tensor, bool) {
 	r, ok := t.step.fast(t)
 	if ok && t.half {
 		wide := r
-		if r, ok = t.narrowed(wide); t.full {
+		if t.full {
 			ok = false // operands of both types: the kernel says what is wrong
+		} else {
+			r, ok = t.narrowed(wide)
 		}
 		t.giveBack(wide)
 	}
@@ -101,15 +101,15 @@ func (t *task) execute() (*ir.Tensor, bool) {
 	return r, ok
 }
 
-// narrowed is the float16 tensor of a result.
+// narrowed is x in float16, in memory that is lent.
 func (t *task) narrowed(x *ir.Tensor) (*ir.Tensor, bool) {
-	n := int(x.Len())
-	v, ok := t.lend((n + 1) / 2)
+	n := x.Len()
+	v, ok := t.lend(int(n+1) / 2)
 	if !ok {
 		return nil, false
 	}
-	h, err := narrow(unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(v))), n), x)
-	return h, err == nil
+	r, err := narrow(viewAs[uint16](v, int(n)), x)
+	return r, err == nil
 }
 
 // giveBack ends the use of a tensor over memory of this task.
