@@ -20,6 +20,7 @@ type conversion struct {
 	inexact  []string // what was not
 	refused  []Refusal
 	listed   map[*Refusal]bool
+	recasts  map[recast]*ir.Tensor
 	failed   map[*ir.Node]bool
 	made     []*ir.Node               // in the current step
 	origins  map[*ir.Node]*ir.Origin  // of all nodes that were made
@@ -29,12 +30,12 @@ type conversion struct {
 	flat     map[*ir.Node]bool        // Reshape nodes that have to keep dimensions of zero; see keepEmpty
 }
 
-func newConversion(m *ir.Model, to int64, stop func() error) *conversion {
+func newConversion(m *ir.Model, to int64, recasts map[recast]*ir.Tensor, stop func() error) *conversion {
 	order := map[*ir.Node]int{}
 	for n := range m.Nodes() {
 		order[n] = len(order)
 	}
-	return &conversion{m: m, order: order, to: to, facts: inferred(m), stop: stop, adapters: index(), exact: true, failed: map[*ir.Node]bool{},
+	return &conversion{m: m, order: order, recasts: recasts, to: to, facts: inferred(m), stop: stop, adapters: index(), exact: true, failed: map[*ir.Node]bool{},
 		origins: map[*ir.Node]*ir.Origin{}, source: map[*ir.Node]*Refusal{}, listed: map[*Refusal]bool{}, flat: map[*ir.Node]bool{}, consts: map[*ir.Value]*ir.Origin{}}
 }
 
@@ -86,6 +87,39 @@ func (c *conversion) run() {
 	}
 	slices.SortStableFunc(c.refused, func(a, b Refusal) int { return a.at - b.at })
 	c.identities()
+	c.hints()
+}
+
+// hints records the ranks of what enters a Scan, which ONNX Runtime has to know and infers less of in older versions.
+func (c *conversion) hints() {
+	for n := range c.m.Nodes() {
+		if !n.Is("Scan") || n.Graph().Function() != nil {
+			continue
+		}
+		for _, v := range n.Operands() {
+			if v == nil || v.Type() != nil || v.Node() == nil {
+				continue
+			}
+			c.facts.Extend(v)
+			if t := staticType(c.facts.Type(v)); t != nil && len(c.origins) > 0 {
+				v.SetType(t)
+			}
+		}
+	}
+}
+
+// staticType is t with the sizes that are numbers; nil if its rank is not known.
+func staticType(t *ir.Type) *ir.Type {
+	if !t.IsTensor() || t.Shape == nil || t.Elem == ir.Undefined {
+		return nil
+	}
+	shape := make(ir.Shape, len(t.Shape))
+	for i, d := range t.Shape {
+		if shape[i] = ir.UnknownDim(); d.IsStatic() {
+			shape[i] = ir.Static(d.Size)
+		}
+	}
+	return ir.TensorType(t.Elem, shape)
 }
 
 // step converts the graphs of s by one version.
@@ -139,7 +173,7 @@ func (c *conversion) node(n *ir.Node, from, next int64) {
 		} else {
 			a.convert(s)
 		}
-	} else if now == nil || now.Deprecated() {
+	} else if (now == nil || now.Deprecated()) && !s.fold() {
 		s.refuse("the operator came with opset %d and is not spelled out here", old.Since())
 	}
 	switch {

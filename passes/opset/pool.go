@@ -1,6 +1,8 @@
 package opset
 
 import (
+	"slices"
+
 	"github.com/onnxopt/onnxopt/ir"
 )
 
@@ -12,6 +14,45 @@ func allOnes(v []int64) bool {
 		}
 	}
 	return true
+}
+
+// ceilModeDown: version 22 leaves out windows that would begin in the padding at the end; before, the standard's shape inference counts
+// them. Where that is known to make a difference, the padding is chosen so that no size is rounded.
+func ceilModeDown(s *site) {
+	if s.int("ceil_mode") == 0 || s.str("auto_pad") != "NOTSET" {
+		return
+	}
+	kernel := s.ints("kernel_shape")
+	d, k := s.shape(s.in(0)), len(kernel)
+	if len(d) != k+2 {
+		return
+	}
+	strides, dilations, pads := filled(s.ints("strides"), k, 1), filled(s.ints("dilations"), k, 1), slices.Clone(filled(s.ints("pads"), 2*k, 0))
+	differs, static := false, true
+	for i := range k {
+		if !d[2+i].IsStatic() || strides[i] < 1 {
+			static = false
+			continue
+		}
+		size, span := d[2+i].Size+pads[i], dilations[i]*(kernel[i]-1)+1
+		out := (size+pads[k+i]-span+strides[i]-1)/strides[i] + 1
+		need := max(pads[k+i], (out-1)*strides[i]+span-size)
+		if (out-1)*strides[i] >= size {
+			differs = true
+			need = max(0, (out-2)*strides[i]+span-size)
+		}
+		pads[k+i] = need
+	}
+	switch {
+	case !differs:
+	case !static:
+		s.refuse("ceil_mode means another size before opset 22, and not all sizes are known")
+	case s.int("count_include_pad") != 0:
+		s.refuse("ceil_mode means another size before opset 22")
+	default:
+		s.n.SetAttr(ir.IntsAttr("pads", pads))
+		s.n.RemoveAttr("ceil_mode")
+	}
 }
 
 // averagePoolDown spells dilations out as a convolution with ones.
