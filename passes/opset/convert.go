@@ -88,6 +88,11 @@ func (c *conversion) run() {
 	slices.SortStableFunc(c.refused, func(a, b Refusal) int { return a.at - b.at })
 	c.identities()
 	c.hints()
+	for v := range c.consts { // made and then not needed
+		if v.NumUses() == 0 && !v.Dead() {
+			v.Graph().EraseConst(v)
+		}
+	}
 }
 
 // hints records the ranks of what enters a Scan, which ONNX Runtime has to know and infers less of in older versions.

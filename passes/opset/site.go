@@ -389,7 +389,6 @@ func (s *site) size(x *ir.Value, axis int64) *ir.Value { return s.scalar(s.dim(x
 // scalar is a vector of one integer as a scalar.
 func (s *site) scalar(v *ir.Value) *ir.Value {
 	if x, ok := s.known(v); ok && len(x) == 1 {
-		s.drop(v)
 		return s.scalar64(x[0])
 	}
 	return s.squeeze(v, 0)
