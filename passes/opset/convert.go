@@ -95,19 +95,19 @@ func (c *conversion) run() {
 	}
 }
 
-// hints records the ranks of what enters a Scan, which ONNX Runtime has to know and infers less of in older versions.
+// hints states the types of what the body of a Scan returns: ONNX Runtime has to know their ranks and infers less of them in older
+// versions.
 func (c *conversion) hints() {
 	for n := range c.m.Nodes() {
 		if !n.Is("Scan") || n.Graph().Function() != nil {
 			continue
 		}
-		for _, v := range n.Operands() {
-			if v == nil || v.Type() != nil || v.Node() == nil {
-				continue
-			}
-			c.facts.Extend(v)
-			if t := staticType(c.facts.Type(v)); t != nil && len(c.origins) > 0 {
-				v.SetType(t)
+		for _, g := range n.Subgraphs() {
+			for _, o := range g.Outputs() {
+				c.facts.Extend(o.Value())
+				if t := staticType(c.facts.Type(o.Value())); t != nil && o.Type() == nil {
+					o.SetType(t)
+				}
 			}
 		}
 	}

@@ -450,26 +450,17 @@ func (s *site) replace(results ...*ir.Value) {
 	}
 }
 
-// keepType records of v what is known of old, which it takes the place of: other runtimes infer less of what an operator is spelled out
-// in, and ONNX Runtime asks for the ranks of what a body returns. An output's type is that of its slot.
+// keepType records of v what is recorded of old, which it takes the place of. What a subgraph returns has its type stated: other
+// runtimes infer less of what an operator is spelled out in.
 func (s *site) keepType(v, old *ir.Value) {
-	if v.Type() != nil {
-		return
-	}
-	if old.Type() != nil {
+	if v.Type() == nil && old.Type() != nil {
 		v.SetType(old.Type())
-		return
 	}
-	t := staticType(s.typ(old))
-	if t == nil || s.g.Function() != nil {
-		return
-	}
-	if !old.IsOutput() {
-		v.SetType(t)
+	if s.g.Outer() == nil || s.g.Function() != nil || !old.IsOutput() {
 		return
 	}
 	for _, o := range s.g.Outputs() {
-		if o.Value() == old && o.Type() == nil {
+		if t := staticType(s.typ(old)); o.Value() == old && o.Type() == nil && t != nil {
 			o.SetType(t)
 		}
 	}
