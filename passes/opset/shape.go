@@ -114,10 +114,7 @@ func castLikeDown(s *site) {
 		s.refuse("the type to cast to is not known")
 		return
 	}
-	list := attrs(ir.IntAttr("to", int64(d)))
-	for _, a := range s.n.Attrs() {
-		list = append(list, a)
-	}
+	list := append(attrs(ir.IntAttr("to", int64(d))), s.n.Attrs()...)
 	s.replace(s.opa("Cast", list, s.in(0)))
 }
 

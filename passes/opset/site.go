@@ -359,14 +359,6 @@ func (s *site) gather(axis int64, data, index *ir.Value) *ir.Value {
 	return s.opa("Gather", attrs(ir.IntAttr("axis", axis)), data, index)
 }
 
-// split cuts x into parts of the given sizes.
-func (s *site) split(x *ir.Value, axis int64, sizes ...int64) []*ir.Value {
-	if s.to >= 13 {
-		return s.node("Split", []*ir.Value{x, s.vec(sizes...)}, len(sizes), ir.IntAttr("axis", axis)).Results()
-	}
-	return s.node("Split", []*ir.Value{x}, len(sizes), ir.IntAttr("axis", axis), ir.IntsAttr("split", sizes)).Results()
-}
-
 func (s *site) shapeOf(x *ir.Value) *ir.Value { return s.op("Shape", x) }
 
 // dim is the size of an axis of x as a vector of one element.
