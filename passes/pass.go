@@ -74,8 +74,9 @@ type Pass struct {
 type Promiser interface{ Promise() Promise }
 
 // Define makes a pass. O is a struct; each exported field is an option named by its tag `opt:"max-growth"`, described by
-// `doc:"..."`, restricted by `enum:"a|b"`, and to be given if `required:"true"`. defaults holds the default values. Field types: bool, int, int64, float64, string,
-// Size, []string, []int64, File, Data, any encoding.TextUnmarshaler, and map[string]string tagged `opt:"*"` for free keys.
+// `doc:"..."`, restricted by `enum:"a|b"`, and to be given if `required:"true"`. defaults holds the default values. Field types:
+// bool, int, int64, float64, string, Size, []string, []int64, File, Data, any encoding.TextUnmarshaler, and map[string]string tagged
+// `opt:"*"` for free keys.
 // It panics if O is no such struct.
 func Define[O any](info Info, defaults O, run func(c *Context, m *ir.Model, o O) error) *Pass {
 	p := &Pass{Info: info, options: newOptionSet(info.Name, defaults)}

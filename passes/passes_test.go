@@ -295,3 +295,21 @@ func TestAnalysesAreCachedByWhatTheyRead(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, computed)
 }
+
+// TestRequiredOption: an option without which a pass has no meaning is asked for before anything runs.
+func TestRequiredOption(t *testing.T) {
+	type needs struct {
+		To int64 `opt:"to" required:"true" doc:"where to"`
+	}
+	p := passes.Define(passes.Info{Name: "p", Doc: "a pass", Example: "p{to=1}"}, needs{}, func(*passes.Context, *ir.Model, needs) error { return nil })
+	r, err := passes.NewRegistry(p)
+	require.NoError(t, err)
+	require.NoError(t, r.Check())
+	require.Empty(t, p.Options()[0].Default)
+	_, err = r.Parse("p")
+	require.ErrorContains(t, err, "p needs option to: where to")
+	_, err = r.Parse("p{only=x}")
+	require.Error(t, err)
+	_, err = r.Parse("p{to=0}")
+	require.NoError(t, err, "given is given")
+}

@@ -15,7 +15,7 @@ func argDown(s *site) {
 	x, axis := s.in(0), s.int("axis")
 	back := s.slice(x, axis, -1, math.MinInt64+1, -1)
 	i := s.opa(s.n.Op().Type, attrs(ir.IntAttr("axis", axis), ir.IntAttr("keepdims", s.int("keepdims"))), back)
-	s.replace(s.op("Sub", s.op("Sub", s.squeeze(s.dim(x, axis), 0), s.scalar64(1)), i))
+	s.replace(s.op("Sub", s.op("Sub", s.size(x, axis), s.scalar64(1)), i))
 }
 
 // clipDown: version 11 takes floats only.

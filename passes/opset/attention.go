@@ -46,7 +46,7 @@ func (s *site) attention() {
 	}
 	past := s.scalar64(0)
 	if c := s.in(4); c != nil {
-		past = s.squeeze(s.dim(c, 2), 0)
+		past = s.size(c, 2)
 		k = s.concat(2, c, k)
 	}
 	if c := s.in(5); c != nil {
@@ -174,8 +174,8 @@ func (s *site) hidden(past, queries, keys *ir.Value) *ir.Value {
 	if left < 0 && right < 0 && !causal && valid == nil {
 		return nil
 	}
-	j := s.op("Range", s.scalar64(0), s.squeeze(keys, 0), s.scalar64(1))
-	i := s.unsqueeze(s.op("Range", s.scalar64(0), s.squeeze(queries, 0), s.scalar64(1)), 1)
+	j := s.op("Range", s.scalar64(0), s.scalar(keys), s.scalar64(1))
+	i := s.unsqueeze(s.op("Range", s.scalar64(0), s.scalar(queries), s.scalar64(1)), 1)
 	var r *ir.Value
 	or := func(v *ir.Value) {
 		if r == nil {
@@ -274,7 +274,7 @@ func tensorScatterDown(s *site) {
 		}
 		return axes
 	}
-	pos := s.unsqueeze(s.op("Range", s.scalar64(0), s.squeeze(s.dim(u, int64(k)), 0), s.scalar64(1)), at(k)...)
+	pos := s.unsqueeze(s.op("Range", s.scalar64(0), s.size(u, int64(k)), s.scalar64(1)), at(k)...)
 	if w != nil {
 		pos = s.op("Add", pos, s.unsqueeze(s.cast(w, ir.Int64), at(0)...))
 	}

@@ -114,6 +114,8 @@ func (s *site) elementwise(x *ir.Value) *ir.Value {
 		return s.op("Log", x)
 	case "ReduceSumSquare":
 		return s.op("Mul", x, x)
+	case "ReduceSum", "ReduceMean", "ReduceLogSumExp":
+		s.tolerant() // a sum that starts from zero is not -0
 	}
 	return s.op("Identity", x)
 }

@@ -20,6 +20,7 @@ type conversion struct {
 	inexact  []string // what was not
 	refused  []Refusal
 	listed   map[*Refusal]bool
+	recasts  map[recast]*ir.Tensor
 	failed   map[*ir.Node]bool
 	made     []*ir.Node               // in the current step
 	origins  map[*ir.Node]*ir.Origin  // of all nodes that were made
@@ -29,12 +30,12 @@ type conversion struct {
 	flat     map[*ir.Node]bool        // Reshape nodes that have to keep dimensions of zero; see keepEmpty
 }
 
-func newConversion(m *ir.Model, to int64, stop func() error) *conversion {
+func newConversion(m *ir.Model, to int64, recasts map[recast]*ir.Tensor, stop func() error) *conversion {
 	order := map[*ir.Node]int{}
 	for n := range m.Nodes() {
 		order[n] = len(order)
 	}
-	return &conversion{m: m, order: order, to: to, facts: inferred(m), stop: stop, adapters: index(), exact: true, failed: map[*ir.Node]bool{},
+	return &conversion{m: m, order: order, recasts: recasts, to: to, facts: inferred(m), stop: stop, adapters: index(), exact: true, failed: map[*ir.Node]bool{},
 		origins: map[*ir.Node]*ir.Origin{}, source: map[*ir.Node]*Refusal{}, listed: map[*Refusal]bool{}, flat: map[*ir.Node]bool{}, consts: map[*ir.Value]*ir.Origin{}}
 }
 
@@ -86,6 +87,44 @@ func (c *conversion) run() {
 	}
 	slices.SortStableFunc(c.refused, func(a, b Refusal) int { return a.at - b.at })
 	c.identities()
+	c.hints()
+	for v := range c.consts { // made and then not needed
+		if v.NumUses() == 0 && !v.Dead() {
+			v.Graph().EraseConst(v)
+		}
+	}
+}
+
+// hints states the types of what the body of a Scan returns: ONNX Runtime has to know their ranks and infers less of them in older
+// versions.
+func (c *conversion) hints() {
+	for n := range c.m.Nodes() {
+		if !n.Is("Scan") || n.Graph().Function() != nil {
+			continue
+		}
+		for _, g := range n.Subgraphs() {
+			for _, o := range g.Outputs() {
+				c.facts.Extend(o.Value())
+				if t := staticType(c.facts.Type(o.Value())); t != nil && o.Type() == nil {
+					o.SetType(t)
+				}
+			}
+		}
+	}
+}
+
+// staticType is t with the sizes that are numbers; nil if its rank is not known.
+func staticType(t *ir.Type) *ir.Type {
+	if !t.IsTensor() || t.Shape == nil || t.Elem == ir.Undefined {
+		return nil
+	}
+	shape := make(ir.Shape, len(t.Shape))
+	for i, d := range t.Shape {
+		if shape[i] = ir.UnknownDim(); d.IsStatic() {
+			shape[i] = ir.Static(d.Size)
+		}
+	}
+	return ir.TensorType(t.Elem, shape)
 }
 
 // step converts the graphs of s by one version.
@@ -139,7 +178,7 @@ func (c *conversion) node(n *ir.Node, from, next int64) {
 		} else {
 			a.convert(s)
 		}
-	} else if now == nil || now.Deprecated() {
+	} else if (now == nil || now.Deprecated()) && !s.fold() {
 		s.refuse("the operator came with opset %d and is not spelled out here", old.Since())
 	}
 	switch {

@@ -103,7 +103,7 @@ func (s *site) distinct(x *ir.Value, labels []int) (*ir.Value, []int) {
 		}
 		j += i + 1
 		// The diagonal is picked by a mask of ones, and the other axis is summed.
-		n := s.squeeze(s.dim(x, int64(i)), 0)
+		n := s.size(x, int64(i))
 		at := s.op("Range", s.scalar64(0), n, s.scalar64(1))
 		var rows, cols []int64
 		for a := range labels {

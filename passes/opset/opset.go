@@ -121,7 +121,8 @@ func run(c *passes.Context, m *ir.Model, o Options) error {
 	}
 	// The rehearsal is on a copy, so that a model that cannot be converted stays untouched.
 	trial := m.Clone()
-	r := newConversion(trial, to, c.Err)
+	recasts := map[recast]*ir.Tensor{}
+	r := newConversion(trial, to, recasts, c.Err)
 	r.run()
 	if o.Exact && !r.exact && len(r.refused) == 0 {
 		return fmt.Errorf("an exact conversion to opset %d is not possible: %s", to, strings.Join(r.inexact, "; "))
@@ -138,7 +139,7 @@ func run(c *passes.Context, m *ir.Model, o Options) error {
 	}
 	var done *conversion
 	c.Rewrite(rule, nil, nil, func() {
-		done = newConversion(m, to, c.Err)
+		done = newConversion(m, to, recasts, c.Err)
 		done.run()
 		lowerIR(m, to)
 	})

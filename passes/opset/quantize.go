@@ -2,6 +2,7 @@ package opset
 
 import (
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/schema"
 )
 
 // limits is the range of a quantized type that clipping reaches; ok is false for types that are not spelled out.
@@ -37,6 +38,9 @@ func quantizePrecisionDown(s *site) {
 func dequantizeOutputDown(s *site) {
 	o := ir.DType(s.int("output_dtype"))
 	s.n.RemoveAttr("output_dtype")
+	if s.narrowWeights() {
+		return
+	}
 	if o == ir.Undefined || o == s.dtype(s.in(1)) {
 		return
 	}
@@ -84,7 +88,38 @@ func quantizeBlocksDown(s *site) {
 	}
 }
 
+// narrowWeights gives constant weights of a type that the version does not have a wider one. It reports whether n was replaced.
+func (s *site) narrowWeights() (done bool) {
+	x, z := s.in(0), s.in(2)
+	now := schema.Lookup(s.n.Op(), s.to)
+	d := s.dtype(x)
+	if d == ir.Undefined || x.Const() == nil || z != nil && z.Const() == nil || now.Inputs()[0].Types().Tensor>>d&1 != 0 {
+		return false
+	}
+	w := ir.Int8
+	switch {
+	case !d.IsInt():
+		s.dequantizeSpelled()
+		return true
+	case d.IsUnsigned():
+		w = ir.Uint8
+	}
+	s.operand(0, s.castConst(x, w))
+	s.drop(x)
+	if z != nil {
+		s.operand(2, s.castConst(z, w))
+		s.drop(z)
+	}
+	return false
+}
+
+// dequantizeWeightsDown is for versions that brought types only.
+func dequantizeWeightsDown(s *site) { s.narrowWeights() }
+
 func dequantizeBlocksDown(s *site) {
+	if s.narrowWeights() {
+		return
+	}
 	d := s.dtype(s.in(0))
 	if s.int("block_size") != 0 || d == ir.Int16 || d == ir.Uint16 {
 		s.dequantizeSpelled()
@@ -113,6 +148,9 @@ func quantizeTypesDown(s *site) {
 }
 
 func dequantizeTypesDown(s *site) {
+	if s.narrowWeights() {
+		return
+	}
 	if d := s.dtype(s.in(0)); d != ir.Undefined && !d.IsInt() {
 		s.refuse("dequantization of %s came with opset 19", d)
 		return
@@ -205,7 +243,7 @@ func (s *site) quantizeSpelled(to ir.DType) {
 // dequantizeSpelled is (x - zero point) * scale in the type of the scale.
 func (s *site) dequantizeSpelled() {
 	s.tolerant()
-	d := s.needDType(s.in(1))
+	d := s.needDType(s.n.Result(0))
 	if s.why != "" {
 		return
 	}

@@ -22,7 +22,7 @@ func TestRefused(t *testing.T) {
 		model    string
 		why      string
 	}{
-		{"every node is named", 20, 15, `g (float[1,2,3,3] x, float[1,2,2,2] p) => (y, s) <string[2] a = {"a", "b"}> {
+		{"every node is named", 20, 15, `g (float[1,2,3,3] x, float[1,2,2,2] p, string[2] a) => (y, s) {
 			[first] y = GridSample <mode = "cubic"> (x, p)  [second] s = StringConcat (a, a) }`,
 			`2 nodes have no equivalent in opset 15: node "first" (GridSample): bicubic sampling is not spelled out; ` +
 				`node "second" (StringConcat): the operator came with opset 20 and is not spelled out here`},

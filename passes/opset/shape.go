@@ -114,10 +114,7 @@ func castLikeDown(s *site) {
 		s.refuse("the type to cast to is not known")
 		return
 	}
-	list := attrs(ir.IntAttr("to", int64(d)))
-	for _, a := range s.n.Attrs() {
-		list = append(list, a)
-	}
+	list := append(attrs(ir.IntAttr("to", int64(d))), s.n.Attrs()...)
 	s.replace(s.opa("Cast", list, s.in(0)))
 }
 
@@ -210,7 +207,7 @@ func gatherNDDown(s *site) {
 	parts := make([]*ir.Value, 0, b+1)
 	lead := s.concat(0, s.slice(s.shapeOf(index), 0, 0, int64(q-1), 1), s.vec(1))
 	for i := range b {
-		n := s.squeeze(s.dim(index, i), 0)
+		n := s.size(index, i)
 		at := s.op("Range", s.scalar64(0), n, s.scalar64(1))
 		axes := []int64{}
 		for a := range int64(q) {
@@ -230,8 +227,8 @@ func triluDown(s *site) {
 	if k == nil {
 		k = s.scalar64(0)
 	}
-	row := s.unsqueeze(s.op("Range", s.scalar64(0), s.squeeze(s.dim(x, -2), 0), s.scalar64(1)), 1)
-	col := s.unsqueeze(s.op("Range", s.scalar64(0), s.squeeze(s.dim(x, -1), 0), s.scalar64(1)), 0)
+	row := s.unsqueeze(s.op("Range", s.scalar64(0), s.size(x, -2), s.scalar64(1)), 1)
+	col := s.unsqueeze(s.op("Range", s.scalar64(0), s.size(x, -1), s.scalar64(1)), 0)
 	edge := s.op("Add", row, s.keepScalar(k))
 	drop := s.op("Less", col, edge) // the upper part keeps col >= row + k
 	if s.int("upper") == 0 {

@@ -289,8 +289,12 @@ func (s *site) like(x *ir.Value, v float64) *ir.Value {
 }
 
 func (s *site) cast(x *ir.Value, d ir.DType) *ir.Value {
-	if d == s.dtype(x) || d == ir.Undefined {
+	from := s.dtype(x)
+	if d == from || d == ir.Undefined {
 		return x
+	}
+	if x.Const() != nil && from != ir.Undefined && !s.casts(from) {
+		return s.castConst(x, d)
 	}
 	return s.opa("Cast", attrs(ir.IntAttr("to", int64(d))), x)
 }
@@ -355,14 +359,6 @@ func (s *site) gather(axis int64, data, index *ir.Value) *ir.Value {
 	return s.opa("Gather", attrs(ir.IntAttr("axis", axis)), data, index)
 }
 
-// split cuts x into parts of the given sizes.
-func (s *site) split(x *ir.Value, axis int64, sizes ...int64) []*ir.Value {
-	if s.to >= 13 {
-		return s.node("Split", []*ir.Value{x, s.vec(sizes...)}, len(sizes), ir.IntAttr("axis", axis)).Results()
-	}
-	return s.node("Split", []*ir.Value{x}, len(sizes), ir.IntAttr("axis", axis), ir.IntsAttr("split", sizes)).Results()
-}
-
 func (s *site) shapeOf(x *ir.Value) *ir.Value { return s.op("Shape", x) }
 
 // dim is the size of an axis of x as a vector of one element.
@@ -377,6 +373,17 @@ func (s *site) dim(x *ir.Value, axis int64) *ir.Value {
 		}
 	}
 	return s.gather(0, s.shapeOf(x), s.vec(axis))
+}
+
+// size is the size of an axis of x as a scalar.
+func (s *site) size(x *ir.Value, axis int64) *ir.Value { return s.scalar(s.dim(x, axis)) }
+
+// scalar is a vector of one integer as a scalar.
+func (s *site) scalar(v *ir.Value) *ir.Value {
+	if x, ok := s.known(v); ok && len(x) == 1 {
+		return s.scalar64(x[0])
+	}
+	return s.squeeze(v, 0)
 }
 
 // reshape gives x a shape that is computed. Dimensions of zero are copied from x, as Reshape does by default.
@@ -414,9 +421,7 @@ func (s *site) replace(results ...*ir.Value) {
 		}
 		v := results[i]
 		if k := v.Node(); k != nil && s.c.origins[k] != nil && k != s.n {
-			if v.Type() == nil {
-				v.SetType(s.recorded(old))
-			}
+			s.keepType(v, old)
 			if !named && k.Name() == "" {
 				k.SetName(s.n.Name())
 				k.SetMeta(s.n.Meta())
@@ -437,20 +442,20 @@ func (s *site) replace(results ...*ir.Value) {
 	}
 }
 
-// recorded is what is recorded of v's type, in a subgraph also what is inferred of it: ONNX Runtime asks for the rank of what a body
-// returns, and knows less of what spells it out.
-func (s *site) recorded(v *ir.Value) *ir.Type {
-	t := s.typ(v)
-	if v.Type() != nil || s.g.Outer() == nil || !t.IsTensor() || t.Shape == nil {
-		return v.Type()
+// keepType records of v what is recorded of old, which it takes the place of. What a subgraph returns has its type stated: other
+// runtimes infer less of what an operator is spelled out in.
+func (s *site) keepType(v, old *ir.Value) {
+	if v.Type() == nil && old.Type() != nil {
+		v.SetType(old.Type())
 	}
-	shape := make(ir.Shape, len(t.Shape))
-	for i, d := range t.Shape {
-		if shape[i] = ir.UnknownDim(); d.IsStatic() {
-			shape[i] = ir.Static(d.Size)
+	if s.g.Outer() == nil || s.g.Function() != nil || !old.IsOutput() {
+		return
+	}
+	for _, o := range s.g.Outputs() {
+		if t := staticType(s.typ(old)); o.Value() == old && o.Type() == nil && t != nil {
+			o.SetType(t)
 		}
 	}
-	return ir.TensorType(t.Elem, shape)
 }
 
 // drop erases a constant that nothing uses any more.

@@ -148,6 +148,7 @@ func adapters() []adapter {
 		down(21, "DequantizeLinear", dequantizeBlocksDown),
 		down(21, "QLinearMatMul", qLinearMatMulDown),
 
+		down(22, "AveragePool MaxPool", ceilModeDown),
 		down(22, "RandomNormal RandomNormalLike RandomUniform RandomUniformLike EyeLike Bernoulli", dtypeDown),
 
 		down(23, "Attention", attentionDown),
@@ -161,7 +162,10 @@ func adapters() []adapter {
 		down(24, "TensorScatter", tensorScatterDown),
 		down(24, "Cast CastLike", roundModeDown),
 
+		down(24, "DequantizeLinear", dequantizeWeightsDown),
+
 		down(25, "Attention", attentionDown25),
+		down(25, "DequantizeLinear", dequantizeWeightsDown),
 
 		down(26, "CumProd", cumProdDown),
 		down(26, "BitCast", bitCastDown),
@@ -170,6 +174,7 @@ func adapters() []adapter {
 		down(27, "Range", rangeDown),
 
 		down(28, "SwiGLU", swiGLUDown),
+		down(28, "DequantizeLinear", dequantizeWeightsDown),
 		down(28, "Mod", modDown),
 		down(28, "BitShift", bitShiftDown),
 		down(28, "SpaceToDepth", spaceToDepthDown),

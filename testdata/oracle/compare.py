@@ -88,7 +88,8 @@ def differ(a, b):
 
 
 # What ONNX Runtime or its Python interface says where it cannot, whatever the model is.
-UNABLE = ('NOT_IMPLEMENTED', 'Numpy type', 'Numpy_type', 'not a registered function/op', 'construct locale', 'is not defined for empty set')
+UNABLE = ('NOT_IMPLEMENTED', 'Numpy type', 'Numpy_type', 'not a registered function/op', 'construct locale', 'is not defined for empty set',
+          'layout_ == 0 was false', 'conv_integer.cc')
 
 
 def held(job, model):
@@ -136,7 +137,7 @@ def check(job):
         want = before.run(None, feeds)
         after = session(job['after'])
     except Exception as e:
-        if job.get('recorded') and any(w in str(e) for w in UNABLE):
+        if job.get('recorded') and (any(w in str(e) for w in UNABLE) or held(job, model)):
             return f'skipped: {str(e)[:60]}'
         raise
     if job.get('logits'):
@@ -148,6 +149,8 @@ def check(job):
     d = max([differ(x, y) for x, y in zip(want, after.run(None, feeds))], default=0.0)
     half = any(t == 'tensor(float16)' for side in face(before) for _, t in side)
     if d > (max(job['tolerance'], 5e-3) if half else job['tolerance']):
+        if job.get('recorded') and held(job, model):
+            return 'held to recorded outputs, from which ONNX Runtime differs before'
         raise ValueError(f'differs by {d:.3g}')
 
 
