@@ -28,7 +28,7 @@ what int32 can hold, an output retyped to uint8 gives what Cast makes of it.`,
 		{Name: "input", Doc: "casts an input of the new type to the old one"},
 		{Name: "output", Doc: "casts an output to the new type"},
 	},
-	Example: "retype",
+	Example: "retype{x=uint8}",
 }, Options{}, run)
 
 func run(c *passes.Context, m *ir.Model, o Options) error {
