@@ -106,6 +106,7 @@ func (r *relating) outputs(b *ir.Model) error {
 			ports = append(ports, ir.Port{Name: s.Name(), Of: s.Name()})
 		}
 	}
+	ports = slices.Concat(ports, r.border.Added)
 	find := r.find()
 	taken := map[string]bool{}
 	var values []*ir.Value

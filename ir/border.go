@@ -13,6 +13,8 @@ type Border struct {
 	// Outputs make outputs after out of values before: Name is the output after, Of an output, input or inner value of the main graph
 	// before. nil: the outputs are the same.
 	Outputs []Port
+	// Added are further outputs behind those.
+	Added []Port
 	// Values are inner values of the main graph that have another name: Name after, Of before.
 	Values []Port
 	// Why says why the relation cannot be stated; empty where it can.
@@ -69,25 +71,7 @@ func (b *Border) Then(c *Border) *Border {
 			r.Taps = append(r.Taps, p)
 		}
 	}
-	before := func(p Port) (Port, bool) {
-		if q, ok := port(b.Outputs, p.Of); ok {
-			return Port{p.Name, q.Of, slices.Concat(q.Steps, p.Steps)}, true
-		}
-		if q, ok := port(b.Taps, p.Of); ok {
-			return Port{p.Name, q.Of, slices.Concat(q.Steps, p.Steps)}, true
-		}
-		if q, ok := port(b.Values, p.Of); ok {
-			p.Of = q.Of
-			return p, true
-		}
-		for _, q := range b.Inputs { // an input that b changed
-			if q.Of == p.Of {
-				inv, ok := inverse(q.Steps)
-				return Port{p.Name, q.Name, slices.Concat(inv, p.Steps)}, ok
-			}
-		}
-		return p, true
-	}
+	before := b.lookup(len(c.Taps) + len(c.Outputs))
 	for _, p := range c.Taps {
 		q, ok := before(p)
 		if !ok {
@@ -106,17 +90,53 @@ func (b *Border) Then(c *Border) *Border {
 			r.Values = append(r.Values, p)
 		}
 	}
-	if r.Outputs = b.Outputs; c.Outputs != nil {
-		r.Outputs = []Port{}
-		for _, p := range c.Outputs {
-			q, ok := before(p)
-			if !ok {
-				return &Border{Why: "output " + p.Name + " is of another type in the original"}
-			}
+	if r.Outputs, r.Added = b.Outputs, b.Added; c.Outputs != nil {
+		r.Outputs, r.Added = []Port{}, nil
+	}
+	for i, p := range slices.Concat(c.Outputs, c.Added) {
+		q, ok := before(p)
+		switch {
+		case !ok:
+			return &Border{Why: "output " + p.Name + " is of another type in the original"}
+		case i < len(c.Outputs):
 			r.Outputs = append(r.Outputs, q)
+		default:
+			r.Added = append(r.Added, q)
 		}
 	}
 	return r
+}
+
+// lookup says what of the model before b a port of the model after it is; n is how often it will be asked.
+func (b *Border) lookup(n int) func(Port) (Port, bool) {
+	given := [][]Port{b.Outputs, b.Added, b.Taps, b.Values}
+	find := func(list int, name string) (Port, bool) { return port(given[list], name) }
+	if n > 8 {
+		index := make([]map[string]Port, len(given))
+		for i, list := range given {
+			index[i] = map[string]Port{}
+			for _, p := range list {
+				index[i][p.Name] = p
+			}
+		}
+		find = func(list int, name string) (Port, bool) { p, ok := index[list][name]; return p, ok }
+	} else if n == 0 {
+		given[1] = nil // of one added output at a time: they have the names of their values
+	}
+	return func(p Port) (Port, bool) {
+		for list := range given {
+			if q, ok := find(list, p.Of); ok {
+				return Port{p.Name, q.Of, slices.Concat(q.Steps, p.Steps)}, true
+			}
+		}
+		for _, q := range b.Inputs { // an input that b changed
+			if q.Of == p.Of {
+				inv, ok := inverse(q.Steps)
+				return Port{p.Name, q.Name, slices.Concat(inv, p.Steps)}, ok
+			}
+		}
+		return p, true
+	}
 }
 
 func port(list []Port, name string) (Port, bool) {

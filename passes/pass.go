@@ -58,7 +58,7 @@ type Info struct {
 	Promise Promise // the weakest of its rules'
 	After   []Order
 	Rules   []RuleDoc // empty: one rule with the pass's name
-	Example string    // pipeline text that runs as it stands; empty: the name
+	Example string    // pipeline text that runs as it stands, or with names of a model in place of its own; empty: the name
 	Nests   bool      // the pass runs a nested pipeline: name(a,b)
 }
 

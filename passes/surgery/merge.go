@@ -53,6 +53,9 @@ func Merge(a, b *ir.Model, o MergeOptions) (*Merged, error) {
 	if err := m.operators(); err != nil {
 		return nil, err
 	}
+	if err := m.hidden(); err != nil {
+		return nil, err
+	}
 	m.rename()
 	m.takeFunctions()
 	m.graph()
@@ -170,6 +173,28 @@ func same(m *ir.Model, which, domain string, have, want int64) error {
 	return nil
 }
 
+// hidden reports a function of a whose name is that of an operator in b.
+func (m *merger) hidden() error {
+	for n := range m.b.Nodes() {
+		if m.b.Function(n.Op()) == nil && m.a.Function(n.Op()) != nil {
+			return fmt.Errorf("the first model has a function %s, which is an operator in the second: inline it first", n.Op())
+		}
+	}
+	return nil
+}
+
+// operator reports whether a has a node of op that calls no function.
+func (m *merger) operator(op ir.OpID) bool {
+	if m.a.Function(op) == nil {
+		for n := range m.a.Nodes() {
+			if n.Op() == op {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // rename finds names for b's symbols and functions, and what names a has.
 func (m *merger) rename() {
 	m.taken = map[string]bool{}
@@ -276,16 +301,17 @@ func (m *merger) takeFunctions() {
 	var copied []*ir.Function
 	for _, f := range m.b.Functions {
 		id := f.ID()
-		if g := m.a.Function(id); g != nil {
-			if spelled(f) == spelled(g) {
-				continue
-			}
+		g := m.a.Function(id)
+		if g != nil && spelled(f) == spelled(g) {
+			continue
+		}
+		if g != nil || m.operator(id) {
 			for i := 2; m.a.Function(id) != nil || m.b.Function(id) != nil; i++ {
 				id.Type = fmt.Sprintf("%s_%d", f.Name, i)
 			}
 			m.functions[f.ID()] = id
 		}
-		g := m.a.NewFunction(id, slices.Clone(f.Opsets())...)
+		g = m.a.NewFunction(id, slices.Clone(f.Opsets())...)
 		g.Attrs, g.Defaults, g.Meta = f.Attrs, f.Defaults, f.Meta
 		var in []*ir.Value
 		for _, s := range f.Graph.Inputs() {

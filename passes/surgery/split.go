@@ -268,8 +268,12 @@ func (s *splitter) crosses(v *ir.Value, k int) bool {
 // sorted puts the model's own inputs first, in their order.
 func (s *splitter) sorted(list []*ir.Value) []*ir.Value {
 	var r []*ir.Value
+	listed := map[*ir.Value]bool{}
+	for _, v := range list {
+		listed[v] = true
+	}
 	for _, in := range s.m.Main.Inputs() {
-		if slices.Contains(list, in.Value()) {
+		if listed[in.Value()] {
 			r = append(r, in.Value())
 		}
 	}

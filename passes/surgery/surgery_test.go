@@ -251,6 +251,30 @@ g (x) => (y) { t = `+g+` (x) y = local.f (t) }`)
 	require.Equal(t, []float32{-1, -2}, floats(t, values["y"]))
 }
 
+// TestMergeHidden: a function of one model that is called like an operator of the other.
+func TestMergeHidden(t *testing.T) {
+	function := `<ir_version: 10, opset_import: ["" : 21]>
+main (float[N] x) => (float[N] y) { y = Relu (x) }
+<domain: "", opset_import: ["" : 21]>
+Relu (x) => (y) { y = Neg (x) }`
+	plain := `<ir_version: 10, opset_import: ["" : 21]>
+main (float[N] y) => (float[N] z) { z = Relu (y) }`
+	_, err := surgery.Merge(parse(t, function), parse(t, plain), surgery.MergeOptions{})
+	require.EqualError(t, err, "the first model has a function Relu, which is an operator in the second: inline it first")
+	a := parse(t, plain)
+	_, err = surgery.Merge(a, parse(t, function), surgery.MergeOptions{Connect: []surgery.Connection{{From: "z", To: "x"}}})
+	require.NoError(t, err)
+	valid(t, a)
+	values := map[string]ir.Datum{"y": ir.TensorOf([]float32{3, -2})}
+	run(t, reread(t, a), values)
+	for name := range values {
+		if name != "y" { // the output, whatever it is called now
+			require.Equal(t, []float32{-3, 0}, floats(t, values[name]))
+		}
+	}
+	require.Len(t, values, 2)
+}
+
 func floats(t *testing.T, d ir.Datum) []float32 {
 	e, err := ir.Elements[float32](d.(*ir.Tensor))
 	require.NoError(t, err)

@@ -93,11 +93,6 @@ func matches(globs []string, found []bool, name string) bool {
 }
 
 func expose(c *passes.Context, m *ir.Model, v *ir.Value, t *ir.Type) {
-	b := &ir.Border{}
-	for _, s := range m.Main.Outputs() {
-		b.Outputs = append(b.Outputs, ir.Port{Name: s.Name(), Of: s.Name()})
-	}
-	b.Outputs = append(b.Outputs, ir.Port{Name: v.Name(), Of: v.Name()})
-	c.Border(b)
+	c.Border(&ir.Border{Added: []ir.Port{{Name: v.Name(), Of: v.Name()}}})
 	m.Main.AddOutput(v.Name(), v, t)
 }

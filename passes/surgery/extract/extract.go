@@ -21,7 +21,7 @@ var Pass = passes.Define(passes.Info{
 	Long: `Any value of the main graph can become an input or an output: an input, a result of a node, a constant. What the
 outputs do not need is removed. Types of new inputs and outputs come from inference. Names with commas or brackets
 stand in quotes: inputs=["a,b",c]. Training information is dropped.`,
-	Example: "extract",
+	Example: "extract{inputs=[features] outputs=[scores]}",
 }, Options{}, run)
 
 func run(c *passes.Context, m *ir.Model, o Options) error {

@@ -34,7 +34,7 @@ Transpose before or behind it.`,
 		{Name: "relayout", Doc: "changes layouts and moves the Transposes"},
 		{Name: "relayout-sums", Doc: "the same where a reduction or Softmax is moved over, which may then sum in another order", Promise: passes.Promise{RelTol: 1e-5}},
 	},
-	Example: "relayout",
+	Example: "relayout{x=nhwc}",
 }, Options{}, run)
 
 func run(c *passes.Context, m *ir.Model, o Options) error {

@@ -29,7 +29,7 @@ slot is an error; an inner value that has it gets another one. Names with charac
 		{Name: "value", Doc: "renames another value of the main graph"},
 		{Name: "node", Doc: "renames nodes"},
 	},
-	Example: "rename",
+	Example: "rename{x=input y=scores}",
 }, Options{}, run)
 
 func run(c *passes.Context, m *ir.Model, o Options) error {

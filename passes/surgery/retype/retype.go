@@ -9,6 +9,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/internal/spell"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/schema"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/facts"
 )
@@ -28,7 +29,7 @@ what int32 can hold, an output retyped to uint8 gives what Cast makes of it.`,
 		{Name: "input", Doc: "casts an input of the new type to the old one"},
 		{Name: "output", Doc: "casts an output to the new type"},
 	},
-	Example: "retype",
+	Example: "retype{x=uint8}",
 }, Options{}, run)
 
 func run(c *passes.Context, m *ir.Model, o Options) error {
@@ -88,18 +89,19 @@ func parse(s string) (ir.DType, error) {
 	return ir.Undefined, fmt.Errorf("%q is no element type%s", s, spell.Hint(s, known))
 }
 
-// castable says why a Cast between the types cannot be, or gives no model's border a meaning.
-func castable(what string, t *ir.Type, d ir.DType) error {
-	switch {
-	case !t.IsTensor() || t.Elem == ir.Undefined:
+// castable says why there is no Cast between the type of an input or output and d.
+func castable(m *ir.Model, what string, t *ir.Type, d ir.DType) error {
+	if !t.IsTensor() || t.Elem == ir.Undefined {
 		return fmt.Errorf("%s is of type %s, and only tensors of a known element type can be retyped", what, t)
-	case complex(t.Elem) || complex(d):
-		return fmt.Errorf("%s is of type %s: complex numbers cannot be cast", what, t)
+	}
+	c := schema.Lookup(ir.Op("Cast"), m.Opset(""))
+	for _, e := range []ir.DType{t.Elem, d} {
+		if c == nil || !c.Input(0).Types().Contains(ir.TensorType(e, nil)) || !c.Output(0).Types().Contains(ir.TensorType(e, nil)) {
+			return fmt.Errorf("%s is of type %s and cannot become %s: in opset %d there is no Cast of %s", what, t, d, m.Opset(""), e)
+		}
 	}
 	return nil
 }
-
-func complex(d ir.DType) bool { return d == ir.Complex64 || d == ir.Complex128 }
 
 func cast(m *ir.Model, v *ir.Value, d ir.DType) *ir.Node {
 	if m.Opset("") < 6 { // a string until then
@@ -111,7 +113,7 @@ func cast(m *ir.Model, v *ir.Value, d ir.DType) *ir.Node {
 func input(c *passes.Context, m *ir.Model, i int, d ir.DType) error {
 	s := m.Main.Inputs()[i]
 	v, old := s.Value(), s.Type()
-	if err := castable(fmt.Sprintf("input %q", s.Name()), old, d); err != nil {
+	if err := castable(m, fmt.Sprintf("input %q", s.Name()), old, d); err != nil {
 		return err
 	}
 	if v.Default() != nil {
@@ -130,7 +132,7 @@ func input(c *passes.Context, m *ir.Model, i int, d ir.DType) error {
 
 func output(c *passes.Context, m *ir.Model, i int, old *ir.Type, d ir.DType) error {
 	s := m.Main.Outputs()[i]
-	if err := castable(fmt.Sprintf("output %q", s.Name()), old, d); err != nil {
+	if err := castable(m, fmt.Sprintf("output %q", s.Name()), old, d); err != nil {
 		return err
 	}
 	c.Rewrite("output", s.Value().Node(), nil, func() {

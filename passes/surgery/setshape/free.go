@@ -5,7 +5,9 @@ import (
 	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops"
 	"github.com/onnxopt/onnxopt/ops/infer"
+	"github.com/onnxopt/onnxopt/ops/schema"
 )
 
 // probe infers the model with other sizes in place of those that were freed. Each symbol gets its own multiple of the old size, so that
@@ -36,13 +38,19 @@ func (s *setter) probe() error {
 	return contradiction(infer.Model(c), "the model depends on the size that is to be free: with "+with)
 }
 
-// loosen rewrites the constant shapes of Reshape in which the old size stands, as far as r knows of the new dimensions already, and
-// reports whether it changed one: then more may follow behind it.
+// loosen rewrites the constant shapes of Reshape in which the old size stands, and reports whether it changed one: then inference may
+// know of more behind it. What r does not know yet of values behind a rewritten Reshape is carried on through the operators that
+// usually stand between two, so that few rounds are needed.
 func (s *setter) loosen(r *infer.Result) bool {
 	changed := false
+	free := map[*ir.Value][]bool{} // dimensions that follow a rewritten Reshape
 	for n := range s.m.Nodes() {
 		if n.Is("Reshape") && n.NumOperands() == 2 && n.Int("allowzero", 0) == 0 {
-			if target := s.loosened(n, r); target != nil {
+			target, follows := s.loosened(n, r, free[n.Operand(0)])
+			if follows != nil {
+				free[n.Result(0)] = follows
+			}
+			if target != nil {
 				old := n.Operand(1)
 				n.SetOperand(1, n.Graph().Const(ir.TensorOf(target)))
 				if old.IsInitializer() && old.NumUses() == 0 {
@@ -50,37 +58,91 @@ func (s *setter) loosen(r *infer.Result) bool {
 				}
 				changed = true
 			}
+			continue
+		}
+		if f := s.carried(n, free); f != nil {
+			free[n.Result(0)] = f
 		}
 	}
 	return changed
 }
 
-// loosened is the shape operand of a Reshape whose constant one insists on a freed size, nil if it does not or the size's place is not
-// certain. At the old sizes both mean the same.
-func (s *setter) loosened(n *ir.Node, r *infer.Result) []int64 {
-	known := r.Known(n.Operand(1))
+// carried is which dimensions of the result of n follow those of its operands, nil if that is not known. It only guides loosen: inference has
+// the last word.
+func (s *setter) carried(n *ir.Node, free map[*ir.Value][]bool) []bool {
+	v := n.Result(0)
+	result, ok := s.old.Dims(v)
+	if v == nil || !ok {
+		return nil
+	}
+	f := make([]bool, len(result))
+	any := false
+	join := func(from []bool, skip func(axis int) bool) { // aligned at the last axis, as broadcasting does
+		for i := range from {
+			if at := len(f) - len(from) + i; at >= 0 && from[i] && !skip(at) {
+				f[at], any = true, true
+			}
+		}
+	}
+	none := func(int) bool { return false }
+	op := ops.Of(n)
+	switch {
+	case op == nil:
+	case op.Has(schema.Unary), n.Is("Softmax", "LogSoftmax", "LayerNormalization", "QuantizeLinear", "DequantizeLinear"):
+		join(free[n.Operand(0)], none)
+	case op.Has(schema.Broadcast):
+		for _, o := range n.Operands() {
+			join(free[o], none)
+		}
+	case op.Has(schema.Reduction) && len(free[n.Operand(0)]) == len(f):
+		join(free[n.Operand(0)], func(axis int) bool { return result[axis].Is(1) })
+	case n.Is("MatMul"):
+		join(free[n.Operand(0)], func(axis int) bool { return axis == len(f)-1 })
+		join(free[n.Operand(1)], func(axis int) bool { return axis == len(f)-2 })
+	case n.Is("Transpose"):
+		from, perm := free[n.Operand(0)], n.Ints("perm")
+		for j, a := range perm {
+			if len(perm) == len(from) && a >= 0 && a < int64(len(from)) && from[a] {
+				f[j], any = true, true
+			}
+		}
+	}
+	if !any {
+		return nil
+	}
+	return f
+}
+
+// loosened is the shape operand of a Reshape whose constant one insists on an old size, nil if it does not or the size's place is not
+// certain, and which dimensions of the result follow the operand's. At the old sizes both shapes mean the same. known are dimensions
+// of the operand that follow others.
+func (s *setter) loosened(n *ir.Node, r *infer.Result, known []bool) (shape []int64, follows []bool) {
+	t := r.Known(n.Operand(1))
 	now, ok := r.Dims(n.Operand(0))
 	was, ok2 := s.old.Dims(n.Operand(0))
-	if known == nil || known.DType() != ir.Int64 || !ok || !ok2 || len(now) != len(was) {
-		return nil
+	if t == nil || t.DType() != ir.Int64 || !ok || !ok2 || len(now) != len(was) {
+		return nil, nil
 	}
-	target, err := ir.Elements[int64](known)
+	target, err := ir.Elements[int64](t)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	x := &reshape{target: slices.Clone(target), size: s.size}
+	x := &reshape{target: slices.Clone(target), size: s.size, follows: make([]bool, len(target))}
 	for i := range was {
 		c, ok := was[i].Const()
 		if !ok || c <= 0 {
-			return nil
+			return nil, nil
 		}
 		x.was = append(x.was, c)
-		x.free = append(x.free, !now[i].Is(c))
+		x.free = append(x.free, !now[i].Is(c) || len(known) == len(was) && known[i])
 	}
-	if !slices.Contains(x.free, true) || !x.resolve() || !x.segments() || slices.Equal(x.target, target) {
-		return nil
+	if !slices.Contains(x.free, true) || !x.resolve() || !x.segments() {
+		return nil, nil
 	}
-	return x.target
+	if slices.Equal(x.target, target) {
+		return nil, x.follows
+	}
+	return x.target, x.follows
 }
 
 // reshape is a Reshape to a constant shape.
@@ -90,6 +152,8 @@ type reshape struct {
 	target []int64 // the shape operand
 	sizes  []int64 // what it came to, before
 	size   int64   // that was freed or replaced, 0 if there are several
+
+	follows []bool // dimensions of the result
 }
 
 // resolve finds the sizes that the target came to.
@@ -163,7 +227,7 @@ func (x *reshape) segments() bool {
 			x.target[j] = x.sizes[j]
 		}
 	}
-	x.target[rest] = -1
+	x.target[rest], x.follows[rest] = -1, true
 	return true
 }
 
@@ -175,6 +239,7 @@ func (x *reshape) follow(a, c, b, d int) (rest int, ok bool) {
 	}
 	switch {
 	case c-a == 1 && d-b == 1 && a == b:
+		x.follows[b] = true
 		if x.target[b] > 0 {
 			x.target[b] = 0
 		}

@@ -28,7 +28,7 @@ intermediate values and outputs are inferred anew, and a node that cannot take t
 The old size may be written into the model: a Reshape to a constant shape, for one. Where its place in the constant is
 certain, it becomes "as the operand" (0) or "the rest" (-1). A freed size is then tried: the model is inferred once more with
 another one in its place, and a node that still insists on the old one is an error that names it.`,
-	Example: "set-shape",
+	Example: "set-shape{x=[1,3,224,224]}",
 }, Options{}, run)
 
 func run(c *passes.Context, m *ir.Model, o Options) error {
