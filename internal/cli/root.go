@@ -93,7 +93,7 @@ func (f *optimizeFlags) groups() []group {
 	out := newGroup("Output and passes")
 	out.StringVarP(&f.output, "output", "o", "", "write the result to `FILE`; - is standard output; without it nothing is written")
 	out.StringVarP(&f.pipeline, "passes", "p", "", "run `PIPELINE`: name{key=value key=value}(nested,nested),...")
-	out.StringVarP(&f.level, "opt", "O", "2", "run the preset of `LEVEL`: -O0 nothing, -O1 exact passes, -O2 within float tolerance too, -O3 also the target's fusions")
+	out.StringVarP(&f.level, "opt", "O", "2", "run the preset of `LEVEL`: -O0 nothing, -O1 exact passes, -O2 within float tolerance too, -O3 also ONNX Runtime's fused operators")
 	out.StringArrayVar(&f.skip, "skip", nil, "leave `PASS[,RULE]` out; may be repeated")
 	out.BoolVar(&f.freezeDefaults, "freeze-defaults", false, "make the defaults of inputs constants, so that callers can no longer override them")
 	out.Uint64Var(&f.seed, "seed", 1, "seed `N` of whatever is random, as generated inputs are")

@@ -14,35 +14,37 @@ import (
 	"github.com/onnxopt/onnxopt/ops/schema"
 )
 
-// changed are versions that mean something else though their schemas are alike: RoiAlign shifts its regions by half a pixel from 16 on,
-// GroupNormalization takes scales of channels instead of groups.
+// changed are versions that mean something else though their schemas are alike: Softmax and its like are over one axis instead of all from it
+// on, RoiAlign shifts its regions by half a pixel, GridSample renames its modes, GroupNormalization takes scales of channels instead
+// of groups.
 var changed = []struct {
 	typ   string
 	since int64
-}{{"RoiAlign", 16}, {"GroupNormalization", 21}}
+}{{"Softmax", 13}, {"LogSoftmax", 13}, {"Hardmax", 13}, {"RoiAlign", 16}, {"GridSample", 20}, {"GroupNormalization", 21}}
 
 // Check says why m's opset of the default domain cannot be raised to that version: the first node that stands in the way. Calls of model-local
-// functions do not, whose bodies have opsets of their own. rank is what is known of a value's number of axes, negative for nothing.
-func Check(m *ir.Model, to int64, rank func(*ir.Value) int) error {
+// functions do not, whose bodies have opsets of their own. types is what is known of a value's type, nil for
+// nothing.
+func Check(m *ir.Model, to int64, types func(*ir.Value) *ir.Type) error {
 	from := m.Opset("")
 	if from < 1 || to > schema.Newest("") {
 		return fmt.Errorf("opset %d cannot be raised to %d", from, to)
 	}
 	return each(m, from, to, func(n *ir.Node, was, is *schema.Schema) error {
-		if edit(n, was, is, rank) != nil {
+		if edit(n, was, is, types) != nil {
 			return nil
 		}
-		if why := differs(n, was, is); why != "" {
+		if why := differs(n, was, is, types); why != "" {
 			return fmt.Errorf("the opset cannot be raised from %d to %d for %s: %s", from, to, n, why)
 		}
 		return nil
 	})
 }
 
-// Raise raises the opset of m to a version to which Check, with the same rank, sees nothing in the way.
-func Raise(m *ir.Model, to int64, rank func(*ir.Value) int) {
+// Raise raises the opset of m to a version to which Check, with the same types, sees nothing in the way.
+func Raise(m *ir.Model, to int64, types func(*ir.Value) *ir.Type) {
 	_ = each(m, m.Opset(""), to, func(n *ir.Node, was, is *schema.Schema) error {
-		if f := edit(n, was, is, rank); f != nil {
+		if f := edit(n, was, is, types); f != nil {
 			f()
 		}
 		return nil
@@ -74,7 +76,7 @@ func each(m *ir.Model, from, to int64, f func(n *ir.Node, was, is *schema.Schema
 }
 
 // differs says what the version is does not have of what n, of version was, states or leaves to defaults.
-func differs(n *ir.Node, was, is *schema.Schema) string {
+func differs(n *ir.Node, was, is *schema.Schema, types func(*ir.Value) *ir.Type) string {
 	if is.Deprecated() {
 		return fmt.Sprintf("version %d withdrew it", is.Since())
 	}
@@ -83,13 +85,16 @@ func differs(n *ir.Node, was, is *schema.Schema) string {
 			return fmt.Sprintf("version %d has another meaning", c.since)
 		}
 	}
+	if mode := n.Str("coordinate_transformation_mode", ""); n.Op().Type == "Resize" && is.Since() == 13 && mode == "tf_half_pixel_for_nn" {
+		return "version 13 does not have " + mode
+	}
 	for _, p := range []struct {
 		what    string
-		n       int
+		values  []*ir.Value
 		was, is func(int) *schema.Param
-	}{{"operand", n.NumOperands(), was.Input, is.Input}, {"result", n.NumResults(), was.Output, is.Output}} {
-		for i := range p.n {
-			if a, b := p.was(i), p.is(i); a == nil || b == nil || !strings.EqualFold(a.Name, b.Name) || !covers(b.Types(), a.Types()) {
+	}{{"operand", n.Operands(), was.Input, is.Input}, {"result", n.Results(), was.Output, is.Output}} {
+		for i, v := range p.values {
+			if a, b := p.was(i), p.is(i); a == nil || b == nil || !strings.EqualFold(a.Name, b.Name) || !fits(v, a.Types(), b.Types(), types) {
 				return fmt.Sprintf("%s %d is another in version %d", p.what, i, is.Since())
 			}
 		}
@@ -114,6 +119,15 @@ func differs(n *ir.Node, was, is *schema.Schema) string {
 	return ""
 }
 
+// fits reports whether v, which may be of the types in was, is surely of one in is.
+func fits(v *ir.Value, was, is *schema.TypeSet, types func(*ir.Value) *ir.Type) bool {
+	if v == nil || covers(is, was) {
+		return true
+	}
+	t := types(v)
+	return t.DType() != ir.Undefined && is.Contains(t)
+}
+
 // covers reports whether every type of t is in s.
 func covers(s, t *schema.TypeSet) bool {
 	return t.Tensor&^s.Tensor == 0 && t.Seq&^s.Seq == 0 && t.Opt&^s.Opt == 0 && t.OptSeq&^s.OptSeq == 0 && t.Other&^s.Other == 0
@@ -135,7 +149,7 @@ var operands = []struct {
 }
 
 // edit is what makes n, of version was, one of version is; nil if n has to stay as it is, or cannot become one.
-func edit(n *ir.Node, was, is *schema.Schema, rank func(*ir.Value) int) func() {
+func edit(n *ir.Node, was, is *schema.Schema, types func(*ir.Value) *ir.Type) func() {
 	for _, o := range operands {
 		if n.Op().Type != o.typ || is.Since() != o.since || is.Attr(o.attr) != nil || n.NumOperands() != 1 {
 			continue
@@ -154,7 +168,7 @@ func edit(n *ir.Node, was, is *schema.Schema, rank func(*ir.Value) int) func() {
 	}
 	switch n.Op().Type {
 	case "Softmax", "LogSoftmax", "Hardmax": // over all axes from one on before version 13, over one from then on
-		if axis := n.Int("axis", 1); is.Since() == 13 && (axis == -1 || axis >= 0 && axis == int64(rank(n.Operand(0))-1)) {
+		if axis := n.Int("axis", 1); is.Since() == 13 && (axis == -1 || axis >= 0 && axis == int64(len(types(n.Operand(0)).TensorShape())-1)) {
 			return func() { n.SetAttr(ir.IntAttr("axis", -1)) }
 		}
 	}

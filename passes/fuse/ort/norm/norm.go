@@ -29,14 +29,16 @@ the standard's operator once and raises the opset of the model for it, where no 
 	if err != nil {
 		return err
 	}
-	ranks := map[*ir.Value]int{} // now: nothing is known while nodes are being edited
+	types := map[*ir.Value]*ir.Type{} // now: nothing is known while nodes are being edited
 	for n := range m.Nodes() {
-		if n.NumOperands() > 0 && n.Operand(0) != nil {
-			ranks[n.Operand(0)] = len(known.Shape(n.Operand(0))) // 0, like that of a scalar, for what is not known
+		for _, v := range append(n.Operands(), n.Results()...) {
+			if v != nil {
+				types[v] = known.Type(v)
+			}
 		}
 	}
-	rank := func(v *ir.Value) int { return ranks[v] }
-	return rewrite.Apply(c, m, layer(upgrade.Check(m, since, rank), rank))
+	get := func(v *ir.Value) *ir.Type { return types[v] }
+	return rewrite.Apply(c, m, layer(upgrade.Check(m, since, get), get))
 })
 
 // since is the opset that has LayerNormalization.
@@ -48,7 +50,7 @@ const since = 17
 //
 //	x ─┬─ ReduceMean ── Sub ─┬─ Pow 2 ── ReduceMean ── Add ── Sqrt ── Div ── Mul ──   becomes   x ── LayerNormalization ──
 //	   └────────────────┘    └────────────────────────────────────────┘
-func layer(refused error, rank func(*ir.Value) int) *rewrite.Rule {
+func layer(refused error, types func(*ir.Value) *ir.Type) *rewrite.Rule {
 	return &rewrite.Rule{
 		Name:    "raise-layer-norm",
 		Doc:     "turns the arithmetic of layer normalization up to its scale into LayerNormalization of opset 17",
@@ -70,7 +72,7 @@ func layer(refused error, rank func(*ir.Value) int) *rewrite.Rule {
 		},
 		Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 			f := m.Keep.(*spelled.Norm)
-			upgrade.Raise(m.Root().Graph().Model(), since, rank)
+			upgrade.Raise(m.Root().Graph().Model(), since, types)
 			return []*ir.Value{b.Op("LayerNormalization", []*ir.Value{m.Value("x"), m.Value("gamma")},
 				ir.IntAttr("axis", f.Axis), ir.FloatAttr("epsilon", f.Epsilon))}
 		},
