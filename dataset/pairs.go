@@ -138,6 +138,9 @@ func (p *pairSource) pair(x *row, rec []string, i int) error {
 		if length = int(min(shape[1].Size, math.MaxInt32)); longest > length {
 			return fmt.Errorf("%d tokens; the model takes %d", longest, length)
 		}
+		if length > maxRowCells {
+			return fmt.Errorf("the model takes sequences of %d tokens; the limit is %d", length, maxRowCells)
+		}
 	}
 	ids, mask, positions := make([]int64, 2*length), make([]int64, 2*length), make([]int64, 2*length)
 	for k, s := range sequences {

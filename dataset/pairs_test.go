@@ -59,6 +59,8 @@ func TestNoPairs(t *testing.T) {
 	require.Equal(t, []float64{7, 8, 9, 9, 5}, values(t, r[0].Inputs["x"]))
 	_, err = collect(t, write(t, t.TempDir(), "a.tsv", table), Options{Inputs: []Port{port("x", -1, 2), port("mask", -1, 2)}})
 	require.ErrorContains(t, err, "the data have no names and the model takes several inputs: x, mask")
+	_, err = collect(t, write(t, t.TempDir(), "a.tsv", table), Options{Inputs: encoder(1 << 40)})
+	require.ErrorContains(t, err, "the model takes sequences of 2147483647 tokens; the limit is 16777216")
 	for text, want := range map[string]string{
 		"7 8\t9 9 9\t5\n1 2\t3 4\n":                         "line 2: 2 cells; the label is in column 3",
 		"7 8\t9 9 9\t5\n1 2\n":                              "line 2: 1 cells; column 2 is missing",

@@ -19,10 +19,11 @@ type severalExecutor func(t *task) ([]ir.Datum, bool)
 // prepare makes the executor of a node, or nil. What depends on constants alone is computed here.
 type prepare func(s *site) executor
 
-// accelerators are what is prepared for the operators of the default domain, by type.
+// accelerators are what is prepared for operators, by type; of the default domain where nothing else is said.
 type accelerators struct {
 	one     map[string]prepare
 	several map[string]func(*site) severalExecutor
+	contrib map[string]prepare // of ONNX Runtime's domain
 	chains  map[string]matcher // nil: nodes stay separate
 }
 
@@ -68,25 +69,34 @@ func executors() *accelerators {
 	}
 	return &accelerators{one: m, several: map[string]func(*site) severalExecutor{
 		"LSTM": prepareLSTM, "GRU": prepareGRU, "DynamicQuantizeLinear": prepareDynamicQuantizeLinear,
-	}}
+	}, contrib: map[string]prepare{"QuantizeLinear": m["QuantizeLinear"], "DequantizeLinear": m["DequantizeLinear"]}}
 }
+
+// contrib is the domain of ONNX Runtime's own operators.
+const contrib = "com.microsoft"
 
 // accelerate gives st an executor if there is one for its node. Attributes that refer to those of a function are left to the
 // kernel, which sees them resolved.
 func (s *scope) accelerate(st *step) {
 	n, op := st.node, st.node.Op()
-	if s.c.fast == nil || op.Domain != "" || op.Overload != "" || st.fn != nil || n.HasRefs() || n.NumResults() == 0 ||
-		st.opset < 7 { // before, broadcasting and several attributes were others
+	if s.c.fast == nil || op.Overload != "" || st.fn != nil || n.HasRefs() || n.NumResults() == 0 {
+		return
+	}
+	one, several := s.c.fast.one, s.c.fast.several
+	switch {
+	case op.Domain == contrib:
+		one, several = s.c.fast.contrib, nil
+	case op.Domain != "" || st.opset < 7: // before, broadcasting and several attributes were others
 		return
 	}
 	if st.chain != nil && st.chain.weights && n == st.chain.nodes[0] {
 		return // its weights are not arranged twice
 	}
-	if p := s.c.fast.several[op.Type]; p != nil {
+	if p := several[op.Type]; p != nil {
 		st.several = p(&site{Node: n, opset: st.opset, in: st.in, tap: s.tap})
 		return
 	}
-	p := s.c.fast.one[op.Type]
+	p := one[op.Type]
 	if p == nil {
 		return
 	}

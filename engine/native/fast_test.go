@@ -20,15 +20,16 @@ const tolerance = 1e-5
 
 // single is one node and its operands; an operand that is nil is omitted.
 type single struct {
-	op    string
-	opset int64
-	attrs []*ir.Attr
-	in    []*ir.Tensor
-	out   int // the result that is looked at; it is the last one
+	domain string
+	op     string
+	opset  int64
+	attrs  []*ir.Attr
+	in     []*ir.Tensor
+	out    int // the result that is looked at; it is the last one
 }
 
 func (s single) String() string {
-	r := fmt.Sprintf("%s-%d(", s.op, s.opset)
+	r := fmt.Sprintf("%s %s-%d(", s.domain, s.op, s.opset)
 	for _, t := range s.in {
 		if t != nil {
 			r += fmt.Sprint(t.Type(), " ")
@@ -69,7 +70,11 @@ func (s single) evaluate(t *testing.T, e engine.Engine, f form) (*ir.Tensor, err
 			}
 		}
 	}
-	y := g.NewN(nil, ir.Op(s.op), in, s.out+1, s.attrs...).Result(s.out)
+	op := ir.Op(s.op)
+	if op.Domain = s.domain; s.domain != "" {
+		m.SetOpset(s.domain, 1)
+	}
+	y := g.NewN(nil, op, in, s.out+1, s.attrs...).Result(s.out)
 	o := engine.Options{Threads: f.threads}
 	if f.tap {
 		o.Taps = []*ir.Value{y}

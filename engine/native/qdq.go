@@ -16,7 +16,9 @@ import (
 // a chain when it loads the model, and computes it from 8-bit integers to 8-bit integers in one go: products are summed exactly
 // in int32, and the sum is scaled once. That differs from the separate nodes, which round each sum of the float32 product, so
 // an element may lie on the other side of a tie: the promise is that it is within one quantization step of what the separate
-// nodes give. Addition is done in the order of the separate nodes and gives their bits.
+// nodes give. The same goes for Softmax and averages. Sums and products of two tensors are computed in the order of the separate
+// nodes, functions of one tensor are tables that the separate nodes fill, and nodes that only move elements move integers: these
+// give the separate nodes' bits.
 //
 // The nodes of a chain remain steps of the program. The chain is tried at its first node behind the dequantizations; where it
 // does not apply after all (an element type or shape that was not known, too little memory) the steps run one by one. No result
@@ -64,10 +66,30 @@ type match struct {
 }
 
 func matchers() map[string]matcher {
-	return map[string]matcher{
-		"Conv": matchConv, "MatMul": matchMatMul, "Gemm": matchGemm, "Add": matchAdd,
+	r := map[string]matcher{
+		"Conv": matchConv, "MatMul": matchMatMul, "Gemm": matchGemm, "Add": matchAdd, "Mul": matchMul, "Softmax": matchSoftmax,
 		"MaxPool": matchMaxPool, "AveragePool": matchAveragePool, "GlobalAveragePool": matchGlobalAveragePool,
 		"Reshape": matchMove, "Flatten": matchMove, "Squeeze": matchMove, "Unsqueeze": matchMove, "Transpose": matchMove, "Concat": matchConcat,
+		"Slice": matchMove, "Gather": matchMove, "Expand": matchMove, "Tile": matchMove, "DepthToSpace": matchMove, "SpaceToDepth": matchMove,
+		"Resize": matchResize, "Upsample": matchResize,
+	}
+	for _, op := range functions {
+		r[op] = firstOf(r[op], matchTable)
+	}
+	return r
+}
+
+// firstOf tries a, which may be nil, and then b.
+func firstOf(a, b matcher) matcher {
+	if a == nil {
+		return b
+	}
+	return func(s *scope, m *match) executor {
+		if run := a(s, m); run != nil {
+			return run
+		}
+		m.found.sources, m.found.inputs, m.found.weights = nil, nil, false
+		return b(s, m)
 	}
 }
 
@@ -110,9 +132,17 @@ func (s *scope) findChains() {
 }
 
 // plain reports whether n is an operator of the default domain whose attributes are known.
-func (s *scope) plain(n *ir.Node) bool {
-	op := n.Op()
-	return op.Domain == "" && op.Overload == "" && s.c.function(op) == nil && !n.HasRefs() && n.NumResults() == 1 && n.Result(0) != nil
+func (s *scope) plain(n *ir.Node) bool { return n.Op().Domain == "" && s.operator(n) }
+
+// operator reports whether n is no call of a function, has one result, and its attributes are known.
+func (s *scope) operator(n *ir.Node) bool {
+	return n.Op().Overload == "" && s.c.function(n.Op()) == nil && !n.HasRefs() && n.NumResults() == 1 && n.Result(0) != nil
+}
+
+// quantizer reports whether n is the operator op, QuantizeLinear or DequantizeLinear, of the default domain or of ONNX Runtime's, where
+// it means the same.
+func (s *scope) quantizer(n *ir.Node, op string) bool {
+	return n.Op().Type == op && (n.Op().Domain == "" || n.Op().Domain == contrib) && s.operator(n)
 }
 
 // constant is the value of v if it is a constant of the model.
@@ -134,21 +164,23 @@ func (m *match) follow(s *scope) bool {
 		m.found.nodes = append(m.found.nodes, n)
 		v := n.Result(0)
 		u, ok := v.OnlyUse()
-		if !ok || s.tap[v] || u.Index != 0 || u.Node.Graph() != n.Graph() || u.Node.IsReturn() || !s.plain(u.Node) {
+		if !ok || s.tap[v] || u.Index != 0 || u.Node.Graph() != n.Graph() || u.Node.IsReturn() {
 			return false
 		}
 		n = u.Node
 		limit := limits{}
-		switch n.Op().Type {
-		case "Relu":
+		switch {
+		case s.quantizer(n, "QuantizeLinear"):
+			m.found.nodes = append(m.found.nodes, n)
+			return m.ends(s, n, lo, hi)
+		case !s.plain(n):
+			return false
+		case n.Op().Type == "Relu":
 			limit = relu()
-		case "Clip":
+		case n.Op().Type == "Clip":
 			if limit, ok = clipLimits(n, m.opset); !ok {
 				return false
 			}
-		case "QuantizeLinear":
-			m.found.nodes = append(m.found.nodes, n)
-			return m.ends(s, n, lo, hi)
 		default:
 			return false
 		}
@@ -231,7 +263,7 @@ func (m *match) dequantized(s *scope, i int) (from *ir.Value, q quantization, ok
 		return nil, q, false
 	}
 	n, _ := m.node.Operand(i).Def()
-	if n == nil || n.Graph() != m.node.Graph() || !s.plain(n) || n.Op().Type != "DequantizeLinear" || n.Int("block_size", 0) != 0 {
+	if n == nil || n.Graph() != m.node.Graph() || !s.quantizer(n, "DequantizeLinear") || n.Int("block_size", 0) != 0 {
 		return nil, q, false
 	}
 	if to := ir.DType(n.Int("output_dtype", 0)); to != 0 && to != ir.Float32 {

@@ -56,6 +56,14 @@ func addAll[A, B, T gemm.Integer](t *task, m *match, a, b quantization) (*ir.Ten
 	return ir.NewTensor(m.dtype, shape, ir.AsBytes(dst)), true
 }
 
+// matchResize is a Resize that picks elements.
+func matchResize(s *scope, m *match) executor {
+	if m.node.Str("mode", "nearest") != "nearest" || m.node.Str("coordinate_transformation_mode", "") == "tf_crop_and_resize" {
+		return nil
+	}
+	return matchMove(s, m)
+}
+
 // matchMove is a node that only moves elements, so that it may as well move integers; its kernel does. Where the result has another
 // scale or zero point, each integer is then replaced by what the separate nodes make of it.
 func matchMove(s *scope, m *match) executor {
@@ -152,52 +160,13 @@ func (b *byteTable) replace(dst, src []uint8) {
 
 // tableFor takes integers of a type, which q is for, to those of the result.
 func (m *match) tableFor(q quantization, from ir.DType) (b byteTable) {
-	if from == ir.Int8 {
-		b.to = tableFrom[int8](m, q)
-	} else {
-		b.to = tableFrom[uint8](m, q)
-	}
-	b.identical = true
-	for i, e := range b.to {
-		b.identical = b.identical && int(e) == i
-	}
+	b.to = m.quantized(values(q, from))
+	b.find()
 	return b
 }
 
 // translate replaces the integers of x, which q is for, by those of the result.
 func (m *match) translate(t *task, q quantization, x *ir.Tensor) (*ir.Tensor, bool) {
-	src, err := x.Bytes()
-	if err != nil {
-		return nil, false
-	}
 	b := m.tableFor(q, x.DType())
-	if b.identical && x.DType() == m.dtype {
-		return x, true
-	}
-	dst, ok := lendBytes[uint8](t, x.Shape())
-	if !ok {
-		return nil, false
-	}
-	t.split(len(dst), func(from, to int) { b.replace(dst[from:to], src[from:to]) })
-	return ir.NewTensor(m.dtype, x.Shape(), dst), true
-}
-
-// tableFrom says what becomes of each integer, by bits.
-func tableFrom[T gemm.Integer](m *match, q quantization) (table [256]uint8) {
-	var all [256]T
-	var values [256]float32
-	for i := range all {
-		all[i] = T(i)
-	}
-	gemm.Dequantize(values[:], all[:], q.scales[0], zeroOf[T](q))
-	if m.dtype == ir.Int8 {
-		var r [256]int8
-		gemm.Quantize(r[:], values[:], m.result.scales[0], zeroOf[int8](m.result), int8(m.lo), int8(m.hi))
-		for i, e := range r {
-			table[i] = uint8(e)
-		}
-		return table
-	}
-	gemm.Quantize(table[:], values[:], m.result.scales[0], zeroOf[uint8](m.result), uint8(m.lo), uint8(m.hi))
-	return table
+	return m.replaced(t, &b, x)
 }

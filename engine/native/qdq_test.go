@@ -22,7 +22,9 @@ type qdq struct {
 }
 
 func newQDQ(r source) *qdq {
-	return &qdq{source: r, Graph: ir.NewModel(10, 17).Main, feeds: map[string]ir.Datum{}}
+	q := &qdq{source: r, Graph: ir.NewModel(10, 20).Main, feeds: map[string]ir.Datum{}}
+	q.Model().SetOpset("com.microsoft", 1)
+	return q
 }
 
 func (q *qdq) node(op string, in []*ir.Value, attrs ...*ir.Attr) *ir.Value {
@@ -47,7 +49,12 @@ func (q *qdq) input(shape ...int64) *ir.Value {
 }
 
 func (q *qdq) dequantize(x *ir.Value, zero []*ir.Value) *ir.Value {
-	return q.node("DequantizeLinear", append([]*ir.Value{x, q.Const(q.scales())}, zero...))
+	return q.quantizer("DequantizeLinear", append([]*ir.Value{x, q.Const(q.scales())}, zero...))
+}
+
+// quantizer is a node of the default domain, or of ONNX Runtime's.
+func (q *qdq) quantizer(op string, in []*ir.Value, attrs ...*ir.Attr) *ir.Value {
+	return q.New(nil, ir.OpID{Domain: either(q.source, "", "", "com.microsoft"), Type: op}, in, attrs...).Result(0)
 }
 
 // constant is a dequantized constant with one scale, or one for each index of the axis.
@@ -58,7 +65,7 @@ func (q *qdq) constant(axis int64, shape ...int64) *ir.Value {
 		return q.dequantize(w, q.zero(signed))
 	}
 	n := shape[axis]
-	return q.node("DequantizeLinear", append([]*ir.Value{w, q.Const(q.scales(n))}, q.zero(signed, n)...), ir.IntAttr("axis", axis))
+	return q.quantizer("DequantizeLinear", append([]*ir.Value{w, q.Const(q.scales(n))}, q.zero(signed, n)...), ir.IntAttr("axis", axis))
 }
 
 // bias is none, a float32 constant, or a dequantized int32 one.
@@ -88,7 +95,7 @@ func (q *qdq) end(v *ir.Value, scale float32) {
 	}
 	signed := q.IntN(2) == 0
 	in := append([]*ir.Value{v, q.Const(ir.ScalarOf(scale * (0.5 + q.Float32())))}, q.zero(signed)...)
-	q.AddOutput("y", q.node("QuantizeLinear", in), nil)
+	q.AddOutput("y", q.quantizer("QuantizeLinear", in), nil)
 }
 
 func (q *qdq) run(t *testing.T, e engine.Engine, o engine.Options) ([]int, []ir.Datum, int) {
@@ -205,6 +212,131 @@ func TestQuantizedMoves(t *testing.T) {
 		}
 		q.end(x, 0.02)
 		q.check(t, 1, 0)
+	})
+}
+
+// TestQuantizedPicks has nodes that pick elements, with operands that are known at run time only.
+func TestQuantizedPicks(t *testing.T) {
+	eachQDQ(t, 120, func(q *qdq) {
+		a, b := q.size(1, 4), q.size(2, 30)
+		x := q.input(1, a*4, 2, b)
+		ints := func(name string, v ...int64) *ir.Value {
+			d := ir.TensorOf(v, int64(len(v)))
+			if q.IntN(2) == 0 {
+				return q.Const(d)
+			}
+			q.feeds[name] = d
+			return q.AddInput(name, d.Type())
+		}
+		switch q.IntN(7) {
+		case 0:
+			x = q.node("Slice", []*ir.Value{x, ints("starts", 1), ints("ends", 3), ints("axes", 1)})
+		case 1:
+			x = q.node("Gather", []*ir.Value{x, ints("i", q.size(0, 1), 1)}, ir.IntAttr("axis", 3))
+		case 2:
+			x = q.node("Expand", []*ir.Value{x, ints("shape", 2, 1, 1, 1)})
+		case 3:
+			x = q.node("Tile", []*ir.Value{x, ints("repeats", 1, 2, 1, 1)})
+		case 4:
+			x = q.node("DepthToSpace", []*ir.Value{x}, ir.IntAttr("blocksize", 2))
+		case 5:
+			scales := q.Const(ir.TensorOf([]float32{1, 1, 2, 0.5 + 2*q.Float32()}, 4))
+			x = q.node("Resize", []*ir.Value{x, nil, scales}, ir.StringAttr("coordinate_transformation_mode", either(q.source, "asymmetric", "half_pixel", "align_corners")),
+				ir.StringAttr("nearest_mode", either(q.source, "floor", "round_prefer_floor")))
+		default:
+			x = q.node("Resize", []*ir.Value{x, nil, nil, ints("sizes", 1, a*4, 3, b+2)})
+		}
+		q.end(x, 0.02)
+		q.check(t, 1, 0)
+	})
+}
+
+// TestQuantizedFunctions has functions of one tensor, which become tables.
+func TestQuantizedFunctions(t *testing.T) {
+	eachQDQ(t, 300, func(q *qdq) {
+		shape := []int64{q.size(0, 3), q.size(1, 600)}
+		x := q.input(shape...)
+		number := func(v float32) *ir.Value {
+			return q.Const(either(q.source, ir.ScalarOf(v), ir.TensorOf([]float32{v}, 1)))
+		}
+		var attrs []*ir.Attr
+		op := either(q.source, "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Relu", "Clip", "Gelu", "Sqrt", "Erf", "Reciprocal", "Mish",
+			"PRelu", "Add", "Mul", "Sub", "Div", "Pow", "Max")
+		in := []*ir.Value{x}
+		switch op {
+		case "LeakyRelu":
+			attrs = append(attrs, ir.FloatAttr("alpha", 0.2))
+		case "Clip":
+			in = append(in, q.Const(ir.ScalarOf(float32(-1))), nil)
+		case "PRelu", "Max", "Pow":
+			in = append(in, number(either(q.source, float32(0.3), 2)))
+		case "Add", "Mul", "Sub", "Div":
+			other := number(q.Float32()*4 - 2)
+			if q.IntN(2) == 0 {
+				other = q.dequantize(q.Const(q.bytes(true)), q.zero(true)) // a constant of its own quantization
+			}
+			in = append(in, other)
+			if q.IntN(2) == 0 {
+				in[0], in[1] = in[1], in[0]
+			}
+		}
+		q.end(q.node(op, in, attrs...), 0.05)
+		q.check(t, 1, 0)
+	})
+}
+
+// TestQuantizedMul has factors of the same shape, of channels, and others, which are left to the separate nodes.
+func TestQuantizedMul(t *testing.T) {
+	eachQDQ(t, 120, func(q *qdq) {
+		n, c, h, w := q.size(1, 2), q.size(1, 4), q.size(1, 30), q.size(1, 30)
+		x := q.input(n, c, h, w)
+		y := q.input(either(q.source, []int64{n, c, h, w}, []int64{n, c, 1, 1}, []int64{n, 1, 1, 1}, []int64{1, c, 1, 1}, []int64{w}, []int64{}, []int64{1})...)
+		in := []*ir.Value{x, y}
+		if q.IntN(2) == 0 {
+			in[0], in[1] = y, x
+		}
+		q.end(q.node("Mul", in), 0.04)
+		q.check(t, 1, 0)
+	})
+}
+
+func TestQuantizedSoftmax(t *testing.T) {
+	eachQDQ(t, 120, func(q *qdq) {
+		x := q.input(q.size(1, 3), q.size(1, 5), q.size(1, 400))
+		q.end(q.node("Softmax", []*ir.Value{x}, ir.IntAttr("axis", either(q.source, int64(-1), 2, 2, 1))), 0.003)
+		q.check(t, 1, 1)
+	})
+}
+
+// TestQuantizedMemory runs chains with less and less memory: all of them, some, none. Each time the result is within the promise, or
+// there is none because the separate nodes do not fit either.
+func TestQuantizedMemory(t *testing.T) {
+	eachQDQ(t, 8, func(q *qdq) {
+		x := q.input(1, 4, 24, 24)
+		c := q.node("Conv", []*ir.Value{x, q.constant(0, 8, 4, 3, 3)})
+		y := q.node("QuantizeLinear", []*ir.Value{c, q.Const(ir.ScalarOf(float32(0.1))), q.Const(q.bytes(true))})
+		z := q.node("DequantizeLinear", []*ir.Value{y, q.Const(ir.ScalarOf(float32(0.1))), q.Const(ir.ScalarOf(int8(3)))})
+		q.end(q.node("Sigmoid", []*ir.Value{z}), 0.02)
+		want, _, _ := q.run(t, native.New(), engine.Options{})
+		ran, refused := 0, 0
+		for limit := int64(1 << 18); limit > 1<<9; limit = limit * 3 / 4 {
+			s, err := native.Merging().Load(context.Background(), q.Model(), engine.Options{MaxMemory: limit})
+			require.NoError(t, err)
+			require.Equal(t, 2, native.Chains(s))
+			if _, err = s.Run(context.Background(), q.feeds); err != nil {
+				require.ErrorIs(t, err, engine.ErrMemory)
+				refused++
+				continue
+			}
+			require.Zero(t, refused, "with less memory it ran again")
+			ran++
+			got, _, _ := q.run(t, native.Merging(), engine.Options{MaxMemory: limit})
+			for i := range want {
+				require.InDelta(t, want[i], got[i], 1)
+			}
+		}
+		require.Positive(t, ran)
+		require.Positive(t, refused)
 	})
 }
 

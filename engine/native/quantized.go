@@ -108,7 +108,7 @@ func (t *task) scalarFloat(i int) (float32, bool) {
 	return v[0], true
 }
 
-// prepareQuantizeLinear covers float32 to 8 bits, with one scale. Constants are left to what Load computes ahead.
+// prepareQuantizeLinear covers float32 to 8 bits, with one scale or one for each index of an axis. Constants are left to what Load computes ahead.
 func prepareQuantizeLinear(s *site) executor {
 	if s.allKnown() {
 		return nil
@@ -116,7 +116,7 @@ func prepareQuantizeLinear(s *site) executor {
 	if p := ir.DType(s.Int("precision", 0)); p != 0 && p != ir.Float32 || s.Int("block_size", 0) != 0 {
 		return nil
 	}
-	to := ir.DType(s.Int("output_dtype", 0))
+	to, axis := ir.DType(s.Int("output_dtype", 0)), s.Int("axis", 1)
 	return func(t *task) (*ir.Tensor, bool) {
 		dtype := to
 		if z := t.tensor(2); z != nil {
@@ -126,28 +126,77 @@ func prepareQuantizeLinear(s *site) executor {
 		}
 		switch dtype {
 		case ir.Uint8:
-			return quantizeTo[uint8](t, dtype, 0, math.MaxUint8)
+			return quantizeTo[uint8](t, dtype, axis, 0, math.MaxUint8)
 		case ir.Int8:
-			return quantizeTo[int8](t, dtype, math.MinInt8, math.MaxInt8)
+			return quantizeTo[int8](t, dtype, axis, math.MinInt8, math.MaxInt8)
 		}
 		return nil, false
 	}
 }
 
-func quantizeTo[T gemm.Integer](t *task, dtype ir.DType, lo, hi T) (*ir.Tensor, bool) {
+func quantizeTo[T gemm.Integer](t *task, dtype ir.DType, axis int64, lo, hi T) (*ir.Tensor, bool) {
 	x, v, ok := t.single(0)
-	scale, okS := t.scalarFloat(1)
-	z, okT := t.optional(2)
-	zero, okZ := zeroPoint[T](z, dtype)
-	if !ok || !okS || !okT || !okZ || len(v) == 0 {
+	z, okZ := t.optional(2)
+	if !ok || !okZ || len(v) == 0 {
+		return nil, false
+	}
+	by, ok := steps[T](x.Shape(), t.tensor(1), z, dtype, axis)
+	if !ok {
 		return nil, false
 	}
 	r, ok := lendBytes[T](t, x.Shape())
 	if !ok {
 		return nil, false
 	}
-	t.split(len(v), func(from, to int) { gemm.Quantize(r[from:to], v[from:to], scale, zero, lo, hi) })
+	by.each(t, len(v), func(from, to int, scale float32, zero T) { gemm.Quantize(r[from:to], v[from:to], scale, zero, lo, hi) })
 	return ir.NewTensor(dtype, x.Shape(), ir.AsBytes(r)), true
+}
+
+// stepping is the scales and zero points of a tensor: runs of elements share one, in turn.
+type stepping[T gemm.Integer] struct {
+	scales []float32
+	zeros  []T
+	run    int
+}
+
+// steps reads them for a tensor of the shape, which has elements, and zero points of the type; one for all, or one for each index of
+// the axis.
+func steps[T gemm.Integer](shape []int64, scale, zero *ir.Tensor, dtype ir.DType, axis int64) (s stepping[T], ok bool) {
+	if scale == nil || scale.DType() != ir.Float32 || scale.Len() < 1 {
+		return s, false
+	}
+	s.scales, s.run = elements[float32](scale), int(ir.NumElements(shape))
+	s.zeros = make([]T, len(s.scales))
+	if zero != nil {
+		if s.zeros = elements[T](zero); zero.DType() != dtype || len(s.zeros) != len(s.scales) {
+			return s, false
+		}
+	}
+	if len(s.scales) == 1 {
+		return s, true
+	}
+	rank := int64(len(shape))
+	if axis < 0 {
+		axis += rank
+	}
+	if axis < 0 || axis >= rank || scale.Rank() != 1 || int64(len(s.scales)) != shape[axis] {
+		return s, false
+	}
+	s.run = int(ir.NumElements(shape[axis+1:]))
+	return s, true
+}
+
+// each calls f for ranges of n elements that share a scale, side by side.
+func (s stepping[T]) each(t *task, n int, f func(from, to int, scale float32, zero T)) {
+	if s.run == n {
+		t.split(n, func(from, to int) { f(from, to, s.scales[0], s.zeros[0]) })
+		return
+	}
+	t.pool.For(n/s.run, max(1, grain/s.run), func(_, from, to int) {
+		for i := from; i < to; i++ {
+			f(i*s.run, (i+1)*s.run, s.scales[i%len(s.scales)], s.zeros[i%len(s.scales)])
+		}
+	})
 }
 
 // prepareDequantizeLinear covers 8 bits to float32, with one scale or one for each index of an axis. Constants are left to what
@@ -171,36 +220,20 @@ func prepareDequantizeLinear(s *site) executor {
 }
 
 func dequantizeFrom[T gemm.Integer](t *task, x *ir.Tensor, axis int64) (*ir.Tensor, bool) {
-	v, scale := elements[T](x), t.tensor(1)
-	if len(v) == 0 || scale == nil || scale.DType() != ir.Float32 {
+	v := elements[T](x)
+	z, ok := t.optional(2)
+	if !ok || len(v) == 0 {
 		return nil, false
 	}
-	scales := elements[float32](scale)
-	zeros := make([]T, len(scales))
-	if z := t.tensor(2); z != nil {
-		if zeros = elements[T](z); z.DType() != x.DType() || len(zeros) != len(scales) {
-			return nil, false
-		}
-	}
-	run := len(v) // elements that share a scale
-	if len(scales) != 1 {
-		if axis < 0 {
-			axis += int64(x.Rank())
-		}
-		if axis < 0 || axis >= int64(x.Rank()) || scale.Rank() != 1 || int64(len(scales)) != x.Shape()[axis] {
-			return nil, false
-		}
-		run = int(ir.NumElements(x.Shape()[axis+1:]))
+	by, ok := steps[T](x.Shape(), t.tensor(1), z, x.DType(), axis)
+	if !ok {
+		return nil, false
 	}
 	r, ok := t.alloc(x.Shape())
 	if !ok {
 		return nil, false
 	}
-	for i := 0; i < len(v); i += run {
-		k := i / run % len(scales)
-		dst, src := r[i:][:run], v[i:][:run]
-		t.split(run, func(from, to int) { gemm.Dequantize(dst[from:to], src[from:to], scales[k], zeros[k]) })
-	}
+	by.each(t, len(v), func(from, to int, scale float32, zero T) { gemm.Dequantize(r[from:to], v[from:to], scale, zero) })
 	return result(r, x.Shape())
 }
 

@@ -72,11 +72,16 @@ func (r source) maybe(x *ir.Tensor) *ir.Tensor {
 func TestQuantizeLinear(t *testing.T) {
 	manyExact(t, 200, func(r source) single {
 		shape := []int64{r.size(0, 3), r.size(1, 4), r.size(1, 300)}
-		s := single{op: "QuantizeLinear", opset: 13, in: []*ir.Tensor{r.tensor(true, shape...), r.scales(), r.maybe(r.bytes(r.IntN(2) == 0))}}
-		switch r.IntN(5) {
+		s := single{domain: either(r, "", "com.microsoft"), op: "QuantizeLinear", opset: 13,
+			in: []*ir.Tensor{r.tensor(true, shape...), r.scales(), r.maybe(r.bytes(r.IntN(2) == 0))}}
+		switch r.IntN(4) {
 		case 0:
-			s.in[1], s.in[2] = r.scales(shape[1]), r.bytes(true, shape[1])
+			s.in[1], s.in[2] = r.scales(shape[1]), r.maybe(r.bytes(r.IntN(2) == 0, shape[1]))
 		case 1:
+			axis := r.size(0, 2)
+			s.attrs = append(s.attrs, ir.IntAttr("axis", either(r, axis, axis-3)))
+			s.in[1], s.in[2] = r.scales(shape[axis]), r.maybe(r.bytes(r.IntN(2) == 0, shape[axis]))
+		case 2:
 			s.in[1] = ir.ScalarOf(either(r, 0, float32(math.Inf(1)), 1e-30, 0.5)) // ties with 0.5
 			for i, v := range mustFloats(s.in[0]) {
 				mustFloats(s.in[0])[i] = float32(math.Round(float64(v)*4) / 4)
@@ -98,7 +103,7 @@ func TestDequantizeLinear(t *testing.T) {
 	manyExact(t, 200, func(r source) single {
 		shape := []int64{r.size(0, 3), r.size(1, 4), r.size(1, 600)}
 		signed := r.IntN(2) == 0
-		s := single{op: "DequantizeLinear", opset: 13, in: []*ir.Tensor{r.bytes(signed, shape...), r.scales(), r.maybe(r.bytes(signed))}}
+		s := single{domain: either(r, "", "com.microsoft"), op: "DequantizeLinear", opset: 13, in: []*ir.Tensor{r.bytes(signed, shape...), r.scales(), r.maybe(r.bytes(signed))}}
 		if r.IntN(2) == 0 {
 			axis := r.size(0, 2)
 			s.attrs = append(s.attrs, ir.IntAttr("axis", either(r, axis, axis-3)))
