@@ -104,8 +104,14 @@ func contribMultiHead(c *call) {
 	if len(k) != 3 || len(q) == 5 {
 		c.set(0, []Int{batch, length, n.Mul(vSize)})
 	}
+	if c.has(8) { // buffers of more places than there are keys
+		c.setLike(1, 6)
+		c.setLike(2, 7)
+		c.set(3, []Int{batch, n, length, c.a.fresh()})
+		return
+	}
 	if c.has(6) {
-		if p, ok := c.dims(6); ok && len(p) == 4 && !c.has(8) {
+		if p, ok := c.dims(6); ok && len(p) == 4 {
 			keys = p[2].Add(keys)
 		} else {
 			keys = c.a.fresh()
@@ -144,7 +150,12 @@ func contribGroupQuery(c *call) {
 	places := c.scalar(6)
 	if c.has(3) {
 		past, known := c.dims(3)
-		if known && len(past) == 4 && places.IsKnown() {
+		if known && len(past) == 4 && c.elem(3) == ir.Uint8 { // two elements in a byte
+			size = past[3]
+		}
+		if known && len(past) == 4 && c.int("sliding_window_cache") != 0 {
+			places = past[2]
+		} else if known && len(past) == 4 && places.IsKnown() {
 			places = places.Max(past[2])
 		} else {
 			places = Int{}

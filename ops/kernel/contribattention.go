@@ -112,7 +112,7 @@ func contribMask(c *Call, i, j int, q *heads, keys, past int) (func(b, h, i, j i
 	if given {
 		t, _ := c.Tensor(i)
 		switch s := t.Shape(); {
-		case len(s) == 1 && len(mask) == q.batch:
+		case len(s) == 1 && (len(mask) == q.batch || len(mask) == 3*q.batch+2): // the rest are sums of lengths, for kernels without padding
 			shown = func(b, _, j int) bool { return int64(j) < mask[b] }
 		case len(s) == 1 && len(mask) == 2*q.batch:
 			shown = func(b, _, j int) bool { return int64(j) < mask[b] && int64(j) >= mask[q.batch+b] }

@@ -12,8 +12,9 @@ import (
 // groupQueryAttentionOp is causal attention with a cache, in which heads of Q share those of K and V in groups (Ainslie et al.,
 // "GQA", 2023). Operands: Q [batch, length, heads*size], K and V likewise with kv_num_heads, or all side by side in Q; past keys and
 // values [batch, kv_num_heads, buffer, size]; seqlens_k, the number of keys of each batch entry less 1, and the greatest number of
-// keys; tables for a rotation, positions, an additive bias, and a logit a head for a key without a value. Results: Y, keys and
-// values in buffers, and the products before (qk_output 1) or after the softmax (2).
+// keys; tables for a rotation, positions, an additive bias, a logit a head for a key without a value, and scales of caches of integers;
+// at 16 the number of queries of each batch entry that are not padding. Results: Y, keys and values in buffers, and the products before
+// (qk_output 1) or after the softmax (2). What is padding, and rows of a cache that no token has, is zero.
 func groupQueryAttentionOp(c *Call) ([]ir.Datum, error) {
 	g, err := newGroupQuery(c)
 	if err != nil {
@@ -22,11 +23,13 @@ func groupQueryAttentionOp(c *Call) ([]ir.Datum, error) {
 	if err := g.turn(c); err != nil {
 		return nil, err
 	}
-	if g.k, err = g.buffer(c, g.k, 3); err != nil {
-		return nil, err
-	}
-	if g.v, err = g.buffer(c, g.v, 4); err != nil {
-		return nil, err
+	var present []ir.Datum
+	for i, h := range []**heads{&g.k, &g.v} {
+		t, err := g.extend(c, h, i)
+		if err != nil {
+			return nil, err
+		}
+		present = append(present, t)
 	}
 	a := &contribHeads{q: g.q, k: g.k, v: g.v, scale: contribScale(c, g.q.size), softcap: float64(c.float("softcap", 0))}
 	if a.bias, err = g.mask(c); err != nil {
@@ -49,14 +52,7 @@ func groupQueryAttentionOp(c *Call) ([]ir.Datum, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := []ir.Datum{y}
-	for _, h := range []*heads{g.k, g.v} {
-		t, err := h.tensor(c)
-		if err != nil {
-			return nil, err
-		}
-		r = append(r, t)
-	}
+	r := append([]ir.Datum{y}, present...)
 	if *probe != nil {
 		var shown []float64
 		for at := 0; at < len(*probe); at += g.k.length {
@@ -81,16 +77,18 @@ type groupQuery struct {
 	q, k, v *heads
 	keys    []int // of each batch entry, new ones included
 	past    []int // those before the new ones
+	rows    []int // new ones that are no padding
+	first   []int // the first key that is there
 	total   int   // greatest number of keys
+
+	window *tokenWindow // of caches that slide, or nil
+	caches [2]kvCache   // of keys, of values
 }
 
 func newGroupQuery(c *Call) (*groupQuery, error) {
-	if c.str("k_quant_type", "NONE") != "NONE" || c.str("v_quant_type", "NONE") != "NONE" || c.int("sliding_window_cache", 0) != 0 {
-		return nil, errors.New("caches that are quantized or slide are not supported")
-	}
 	for i := 14; i < len(c.In); i++ {
-		if c.In[i] != nil {
-			return nil, fmt.Errorf("operand %d is not supported", i)
+		if c.In[i] != nil && i != 16 {
+			return nil, fmt.Errorf("operand %d is not supported", i) // ONNX Runtime on a CPU has no norms of Q and K
 		}
 	}
 	n, kn := c.int("num_heads", 0), c.int("kv_num_heads", 0)
@@ -126,6 +124,15 @@ func newGroupQuery(c *Call) (*groupQuery, error) {
 	if !g.q.merged || g.k.batch != g.q.batch || g.v.batch != g.q.batch || g.k.length != g.q.length || g.v.length != g.q.length {
 		return nil, errors.New("the shapes of Q, K and V do not fit")
 	}
+	if g.window, err = newTokenWindow(c); err != nil {
+		return nil, err
+	}
+	for i, h := range []*heads{g.k, g.v} {
+		how := c.str([]string{"k_quant_type", "v_quant_type"}[i], "NONE")
+		if g.caches[i], err = newKVCache(c, 3+i, 12+i, how, h); err != nil {
+			return nil, err
+		}
+	}
 	return g, g.lengths(c)
 }
 
@@ -143,18 +150,33 @@ func (g *groupQuery) lengths(c *Call) error {
 		return errors.New("seqlens_k or the number of keys does not fit")
 	}
 	g.total = int(total)
-	for _, l := range lens {
+	rows, padded, err := c.intsOperand(16)
+	if err != nil {
+		return err
+	}
+	if padded && (len(rows) != g.q.batch || c.int("causal", 1) == 0 || c.given() < 5 || c.In[3] == nil) {
+		return errors.New("numbers of queries need one a batch entry, a causal mask and a cache")
+	}
+	for b, l := range lens {
 		if l < 0 || l >= total {
 			return fmt.Errorf("%d of %d keys", l+1, total)
 		}
-		past := int(l) + 1 - g.q.length
-		if g.total == g.q.length {
+		n := int64(g.q.length)
+		past := int(l + 1 - n)
+		switch {
+		case padded:
+			if n = rows[b]; n < 0 || n > int64(g.q.length) || n > l+1 {
+				return fmt.Errorf("%d of %d queries for %d keys", n, g.q.length, l+1)
+			}
+			past = int(l + 1 - n)
+		case g.total == g.q.length:
 			past = 0
 		}
 		if past < 0 {
 			return fmt.Errorf("%d keys for %d queries", l+1, g.q.length)
 		}
-		g.keys, g.past = append(g.keys, int(l)+1), append(g.past, past)
+		g.keys, g.past, g.rows = append(g.keys, int(l)+1), append(g.past, past), append(g.rows, int(n))
+		g.first = append(g.first, past-g.window.resident(past))
 	}
 	return nil
 }
@@ -196,35 +218,62 @@ func (g *groupQuery) turn(c *Call) error {
 	return nil
 }
 
-// buffer is the cache in operand i with the elements of h behind the past ones; the rest is zero.
-func (g *groupQuery) buffer(c *Call, h *heads, i int) (*heads, error) {
-	var old *heads
-	r := &heads{dtype: h.dtype, batch: h.batch, heads: h.heads, length: g.total, size: h.size}
-	if t, err := c.Tensor(i); err != nil {
+// extend makes *h, the new keys (i 0) or values (1), all that queries see, and returns the cache behind them.
+func (g *groupQuery) extend(c *Call, h **heads, i int) (*ir.Tensor, error) {
+	d, cache := (*h).dtype, g.caches[i]
+	all, err := g.buffer(c, *h, 3+i, cache)
+	if err != nil {
 		return nil, err
-	} else if t != nil {
-		if old, err = headsOperand(c, i, 0); err != nil {
-			return nil, err
+	}
+	if *h, err = cache.values(c, all); err != nil {
+		return nil, err
+	}
+	(*h).dtype = d
+	last := make([]int, len(g.past))
+	for b := range last {
+		last[b] = g.past[b] + g.rows[b]
+	}
+	kept, err := g.window.after(c, all, g.first, last)
+	if err != nil {
+		return nil, err
+	}
+	return cache.tensor(c, kept, d)
+}
+
+// buffer is the cache in operand i with the elements of h behind the past ones; the rest is zero.
+func (g *groupQuery) buffer(c *Call, h *heads, i int, cache kvCache) (*heads, error) {
+	old, err := cache.read(c, i, h)
+	if err != nil {
+		return nil, err
+	}
+	r := &heads{dtype: h.dtype, batch: h.batch, heads: h.heads, length: g.total, size: h.size}
+	if g.window != nil {
+		r.length = 0
+		for b := range g.past {
+			r.length = max(r.length, g.past[b]-g.first[b]+g.rows[b])
 		}
-		if old.batch != h.batch || old.heads != h.heads || old.size != h.size {
-			return nil, c.badOperand(i, t)
-		}
+	} else if old != nil {
 		r.length = max(r.length, old.length)
 	}
-	var err error
 	if r.v, err = alloc[float64](c, []int64{int64(r.batch), int64(r.heads), int64(r.length), int64(r.size)}); err != nil {
 		return nil, err
 	}
+	if cache.bits == 4 { // bytes of zero
+		for k := range r.v {
+			r.v[k] = -8
+		}
+	}
 	for b := range r.batch {
-		if g.past[b] > 0 && (old == nil || g.past[b] > old.length) {
-			return nil, fmt.Errorf("%d past keys are not in the cache", g.past[b])
+		past := g.past[b] - g.first[b]
+		if past > 0 && (old == nil || past > old.length) {
+			return nil, fmt.Errorf("%d past keys are not in the cache", past)
 		}
 		for k := range r.heads {
-			for j := range g.past[b] {
+			for j := range past {
 				copy(r.row(b, k, j), old.row(b, k, j))
 			}
-			for j := range h.length {
-				copy(r.row(b, k, g.past[b]+j), h.row(b, k, j))
+			for j := range g.rows[b] {
+				cache.store(r.row(b, k, past+j), h.row(b, k, j), h, k)
 			}
 		}
 	}
@@ -240,8 +289,9 @@ func (g *groupQuery) mask(c *Call) (func(b, h, i, j int) float64, error) {
 	window, causal := int(c.int("local_window_size", -1)), c.int("causal", 1) != 0
 	return func(b, h, i, j int) float64 {
 		at := g.past[b] + i
+		j += g.first[b]
 		switch {
-		case j >= g.past[b]+g.q.length || !causal && j >= g.keys[b], causal && j > at, causal && window > 0 && at-j >= window:
+		case i >= g.rows[b], j >= g.past[b]+g.rows[b] || !causal && j >= g.keys[b], causal && j > at, causal && window > 0 && at-j >= window:
 			return math.Inf(-1)
 		}
 		return bias(b, h, i, j)

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -9,8 +10,9 @@ import (
 
 // multiHeadAttentionOp attends with Q, K and V that are projected already. Forms of the operands: Q, K and V of [batch, length,
 // heads*size]; Q with K [batch, heads, length, size] and V likewise; Q with K and V packed as [batch, length, heads, 2, size]; all
-// packed as [batch, length, heads, 3, size]. Then bias, key mask, additive bias and the past keys and values. Results: Y, keys and
-// values with the past in front, and the products that go into the softmax.
+// packed as [batch, length, heads, 3, size]. Then bias, key mask, additive bias, the past keys and values, and how many of them there
+// are where they are buffers of more rows. Results: Y, keys and values with the past in front, or the buffers with the new ones behind
+// the past, and the products that go into the softmax.
 func multiHeadAttentionOp(c *Call) ([]ir.Datum, error) {
 	q, k, v, err := contribOperands(c, c.int("num_heads", 0))
 	if err != nil {
@@ -19,22 +21,17 @@ func multiHeadAttentionOp(c *Call) ([]ir.Datum, error) {
 	if err := contribProjectionBias(c, q, k, v); err != nil {
 		return nil, err
 	}
-	if len(c.In) > 8 && c.In[8] != nil {
-		return nil, errors.New("buffers that past and present share are not supported")
+	if len(c.In) > 9 && c.In[9] != nil {
+		return nil, errors.New("caches of several beams are not supported")
 	}
 	length := k.length
+	var present []*heads
 	for i, h := range []**heads{&k, &v} {
-		var past *heads
-		if t, err := c.Tensor(6 + i); err != nil {
-			return nil, err
-		} else if t != nil {
-			if past, err = headsOperand(c, 6+i, 0); err != nil {
-				return nil, err
-			}
-		}
-		if *h, err = (*h).after(c, past); err != nil {
+		kept, err := contribPast(c, h, 6+i)
+		if err != nil {
 			return nil, err
 		}
+		present = append(present, kept)
 	}
 	a := &contribHeads{q: q, k: k, v: v, scale: contribScale(c, q.size)}
 	if a.bias, err = contribMask(c, 4, 5, q, k.length, k.length-length); err != nil {
@@ -51,7 +48,7 @@ func multiHeadAttentionOp(c *Call) ([]ir.Datum, error) {
 		return nil, err
 	}
 	r := []ir.Datum{y}
-	for _, h := range []*heads{k, v} {
+	for _, h := range present {
 		t, err := h.tensor(c)
 		if err != nil {
 			return nil, err
@@ -66,6 +63,55 @@ func multiHeadAttentionOp(c *Call) ([]ir.Datum, error) {
 		r = append(r, t)
 	}
 	return r[:max(1, min(len(r), len(c.Out)))], nil
+}
+
+// contribPast makes *h all keys or values, those of the past in operand i in front, and returns what becomes of the past.
+func contribPast(c *Call, h **heads, i int) (*heads, error) {
+	var past *heads
+	if t, err := c.Tensor(i); err != nil {
+		return nil, err
+	} else if t != nil {
+		if err := c.reserve(t.Len(), 8); err != nil {
+			return nil, err
+		}
+		if past, err = headsOperand(c, i, 0); err != nil {
+			return nil, err
+		}
+	}
+	n, given, err := c.scalarInt(8)
+	if err != nil {
+		return nil, err
+	}
+	if !given {
+		*h, err = (*h).after(c, past)
+		return *h, err
+	}
+	fresh := *h
+	if past == nil || n < 0 || n > int64(past.length-fresh.length) || past.batch != fresh.batch || past.heads != fresh.heads || past.size != fresh.size {
+		return nil, fmt.Errorf("a buffer does not hold %d past rows and the new ones", n)
+	}
+	buffer := *past
+	buffer.dtype = fresh.dtype
+	if err := c.reserve(int64(len(past.v)), 8); err != nil {
+		return nil, err
+	}
+	buffer.v = slices.Clone(past.v) // which may be the operand's
+	r := &heads{dtype: fresh.dtype, batch: past.batch, heads: past.heads, length: int(n) + fresh.length, size: past.size}
+	if r.v, err = alloc[float64](c, []int64{int64(r.batch), int64(r.heads), int64(r.length), int64(r.size)}); err != nil {
+		return nil, err
+	}
+	for b := range r.batch {
+		for k := range r.heads {
+			for j := range fresh.length {
+				copy(buffer.row(b, k, int(n)+j), fresh.row(b, k, j))
+			}
+			for j := range r.length {
+				copy(r.row(b, k, j), buffer.row(b, k, j))
+			}
+		}
+	}
+	*h = r
+	return &buffer, nil
 }
 
 // contribOperands reads Q, K and V in any of their forms.

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -10,7 +11,9 @@ import (
 
 // matMulNBitsOp is A * B' + bias with B [N, K] in 2, 4 or 8 bits by blocks of block_size along K: (q - zero point) * scale. B is
 // packed as [N, blocks, block_size*bits/8], lowest bits first. Zero points are packed likewise by rows, or floats; without them
-// they are 2^(bits-1). The product is computed as MatMul in float32, whatever accuracy_level permits.
+// they are 2^(bits-1). Operand 4 says for each row of K which block's scale and zero point it has. B without elements stands for zeros.
+// The product is computed as MatMul in float32; accuracy_level 4 rounds A to 8 bits by blocks, as ONNX Runtime does with constant
+// weights on processors that have instructions for it.
 func matMulNBitsOp(c *Call) ([]ir.Datum, error) {
 	a, err := c.Need(0)
 	if err != nil {
@@ -21,6 +24,9 @@ func matMulNBitsOp(c *Call) ([]ir.Datum, error) {
 		return nil, err
 	}
 	n := c.int("N", 0)
+	if err := c.reserve(a.Len(), 4); err != nil {
+		return nil, err
+	}
 	x, err := floats32(a)
 	if err != nil {
 		return nil, err
@@ -28,9 +34,18 @@ func matMulNBitsOp(c *Call) ([]ir.Datum, error) {
 	if a.Rank() == 0 {
 		return nil, c.badOperand(0, a)
 	}
+	if k := int(c.int("K", 0)); c.int("accuracy_level", 0) == 4 && a.Shape()[a.Rank()-1] == int64(k) && narrowsA(c) {
+		x = slices.Clone(x)
+		for i := 0; i+k <= len(x); i += k {
+			roundBlocks(x[i:i+k], int(c.int("block_size", 0)))
+		}
+	}
 	r, shape, err := matMul(c, x, b, a.Shape(), []int64{c.int("K", 0), n})
 	if err != nil {
 		return nil, err
+	}
+	if t, _ := c.Tensor(1); t != nil && t.Len() == 0 {
+		clear(r) // whatever A holds
 	}
 	bias, err := c.sized(5, []int64{n})
 	if err != nil {
@@ -44,15 +59,46 @@ func matMulNBitsOp(c *Call) ([]ir.Datum, error) {
 	return one(pack(a.DType(), shape, r), nil)
 }
 
+// narrowsA reports whether ONNX Runtime has a product of integers for the weights: with zero points that are integers, no groups, and
+// blocks of 32 to 128 for 2 bits.
+func narrowsA(c *Call) bool {
+	zero, err := c.Tensor(3)
+	group, errG := c.Tensor(4)
+	block := c.int("block_size", 0)
+	return err == nil && errG == nil && group == nil && (zero == nil || zero.DType() == ir.Uint8) && (c.int("bits", 4) != 2 || block >= 32 && block <= 128)
+}
+
+// roundBlocks rounds each block to 255 steps around zero.
+func roundBlocks(x []float32, block int) {
+	for len(x) > 0 {
+		b := x[:min(block, len(x))]
+		x = x[len(b):]
+		var most float32
+		for _, e := range b {
+			most = max(most, e, -e)
+		}
+		if scale := most / 127; scale > 0 && !math.IsInf(float64(scale), 0) {
+			inverse := 127 / most
+			for i, e := range b {
+				b[i] = float32(math.RoundToEven(float64(float32(e*inverse)))) * scale
+			}
+		}
+	}
+}
+
 // nBitsWeights is B as floats [K, N].
 func nBitsWeights(c *Call) ([]float32, error) {
 	n, k, block, bits := c.int("N", 0), c.int("K", 0), c.int("block_size", 0), int(c.int("bits", 4))
-	if !sane([]int64{n, k}) || n < 1 || k < 1 || block < 16 || block > 1<<30 || block&(block-1) != 0 || bits != 2 && bits != 4 && bits != 8 {
+	if !sane([]int64{n, k}) || n < 1 || k < 1 || block < 16 || block > 1<<30 || block&(block-1) != 0 || bits != 2 && bits != 4 && bits != 8 || c.int("weight_prepacked", 0) != 0 {
 		return nil, fmt.Errorf("K %d, N %d, blocks of %d, %d bits", k, n, block, bits)
 	}
 	blocks := int((k + block - 1) / block)
-	if g, err := c.Tensor(4); err != nil || g != nil {
-		return nil, fmt.Errorf("group indices are not supported: %w", err)
+	b, err := c.Need(1)
+	if err != nil {
+		return nil, err
+	}
+	if b.DType() == ir.Uint8 && b.Rank() == 3 && b.Len() == 0 {
+		return alloc[float32](c, []int64{k, n})
 	}
 	packed, err := c.bytesOperand(1, int(n)*blocks*int(block)*bits/8)
 	if err != nil {
@@ -73,21 +119,48 @@ func nBitsWeights(c *Call) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
+	group, err := nBitsGroups(c, int(k), int(block), blocks)
+	if err != nil {
+		return nil, err
+	}
 	w, err := alloc[float32](c, []int64{k, n})
 	if err != nil {
 		return nil, err
 	}
 	for j := range int(n) {
 		for i := range int(k) {
-			at := j*blocks + i/int(block)
-			q := bitsAt(packed, at*int(block)+i%int(block), bits)
-			w[i*int(n)+j] = float32(float32(float32(q)-zero(j, i/int(block))) * scales[at])
+			q, g := bitsAt(packed, j*blocks*int(block)+i, bits), group(i)
+			w[i*int(n)+j] = float32(float32(float32(q)-zero(j, g)) * scales[j*blocks+g])
 		}
 		if err := c.tick(int(k)); err != nil {
 			return nil, err
 		}
 	}
 	return w, nil
+}
+
+// nBitsGroups says which block's scale and zero point a row of K has.
+func nBitsGroups(c *Call, k, block, blocks int) (func(i int) int, error) {
+	groups, given, err := c.intsOperand(4)
+	if err != nil {
+		return nil, err
+	}
+	if !given {
+		return func(i int) int { return i / block }, nil
+	}
+	// ONNX Runtime leaves packed zero points out of account, and computes something else with fewer bits.
+	if zero, _ := c.Tensor(3); zero != nil && zero.DType() == ir.Uint8 || c.int("bits", 4) != 4 {
+		return nil, errors.New("group indices are supported for weights of 4 bits without packed zero points")
+	}
+	if len(groups) != k {
+		return nil, fmt.Errorf("%d group indices for %d rows", len(groups), k)
+	}
+	for i, g := range groups {
+		if g < 0 || g >= int64(blocks) {
+			return nil, fmt.Errorf("group index %d of row %d is not one of %d", g, i, blocks)
+		}
+	}
+	return func(i int) int { return int(groups[i]) }, nil
 }
 
 // nBitsZeros gives the zero point of a block of a row.

@@ -1,28 +1,23 @@
 """Makes ort-cases.tar.gz: single-node models of many operators and versions with random attributes and operands, and what ONNX
 Runtime (without optimizations) computes for them. They cover what the ONNX node tests leave out, older versions above all.
 
-usage: ort_cases.py SEED ROUNDS OUT.tar.gz      (needs numpy, onnx and onnxruntime; made with onnx 1.23.2, onnxruntime 1.32.0)
+usage: ort_cases.py 11 10 ort-cases.tar.gz      (SEED ROUNDS OUT; needs numpy, onnx and onnxruntime; made with onnx 1.23.2 and
+onnxruntime 1.32.0)
 """
-import io
 import random
 import sys
-import tarfile
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import helper as h
-from onnx import numpy_helper as nh
+
+from ort_writer import Writer
 
 seed, rounds, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 random.seed(seed)
 rng = np.random.default_rng(seed)
 R, C = random.randint, random.choice
-options = ort.SessionOptions()
-options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-options.log_severity_level = 4
-out = tarfile.open(path, "w:gz", compresslevel=9)
-count, refused = 0, {}
+out = Writer(path)
 
 
 def f(*shape):
@@ -34,38 +29,9 @@ def i64(*v):
     return np.array(v, dtype=np.int64)
 
 
-def add(name, data):
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    out.addfile(info, io.BytesIO(data))
-
-
 def emit(op, opset, ins, attrs, nout=1):
     """Adds a case, unless ONNX Runtime refuses the model."""
-    global count
-    ins = [np.asarray(x) if x is not None else None for x in ins]
-    names = [f"x{k}" if x is not None else "" for k, x in enumerate(ins)]
-    outs = [f"y{k}" for k in range(nout)]
-    given = [(n, x) for n, x in zip(names, ins) if x is not None]
-    inputs = [h.make_tensor_value_info(n, h.np_dtype_to_tensor_dtype(x.dtype), x.shape) for n, x in given]
-    graph = h.make_graph([h.make_node(op, names, outs, **attrs)], "g", inputs, [h.make_empty_tensor_value_info(o) for o in outs])
-    model = h.make_model(graph, opset_imports=[h.make_opsetid("", opset)], ir_version=10 if opset > 8 else 8)
-    try:
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        results = session.run(None, dict(given))
-    except Exception:
-        refused[op] = refused.get(op, 0) + 1
-        return
-    del model.graph.output[:]
-    for o, v in zip(outs, results):
-        model.graph.output.append(h.make_tensor_value_info(o, h.np_dtype_to_tensor_dtype(v.dtype), v.shape))
-    base = f"ort/{count:04d}_{op}_{opset}/"
-    count += 1
-    add(base + "model.onnx", model.SerializeToString())
-    for k, (_, x) in enumerate(given):
-        add(f"{base}test_data_set_0/input_{k}.pb", nh.from_array(x).SerializeToString())
-    for k, x in enumerate(results):
-        add(f"{base}test_data_set_0/output_{k}.pb", nh.from_array(np.asarray(x)).SerializeToString())
+    out.emit(op, f"{op}_{opset}", [h.make_opsetid("", opset)], 10 if opset > 8 else 8, ins, [f"y{k}" for k in range(nout)], **attrs)
 
 
 def spatial():
@@ -257,4 +223,3 @@ def cases():
 for _ in range(rounds):
     cases()
 out.close()
-print(count, "cases; refused:", refused)

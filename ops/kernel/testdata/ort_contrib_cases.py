@@ -1,29 +1,22 @@
 """Makes ort-contrib-cases.tar.gz: single-node models of operators of domain com.microsoft, with attributes, shapes and omitted
 operands drawn at random, and what ONNX Runtime (without optimizations) computes for them.
 
-usage: ort_contrib_cases.py SEED ROUNDS OUT.tar.gz      (needs numpy, onnx and onnxruntime; made with onnx 1.23.2, onnxruntime 1.32.0)
+usage: ort_contrib_cases.py 1 10 ort-contrib-cases.tar.gz [refused]      (SEED ROUNDS OUT; needs numpy, onnx and onnxruntime; made with
+onnx 1.23.2 and onnxruntime 1.32.0)
 """
-import io
 import random
 import sys
-import tarfile
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 from onnx import helper as h
-from onnx import numpy_helper as nh
+
+from ort_writer import Writer
 
 seed, rounds, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 random.seed(seed)
 rng = np.random.default_rng(seed)
 R, C = random.randint, random.choice
-options = ort.SessionOptions()
-options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-options.log_severity_level = 4
-options.intra_op_num_threads = 1
-out = tarfile.open(path, "w:gz", compresslevel=9)
-count, refused = 0, {}
+out = Writer(path)
 
 
 def f(*shape):
@@ -61,43 +54,13 @@ def mask_of(*shape):
     return m
 
 
-def add(name, data):
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    out.addfile(info, io.BytesIO(data))
-
-
-def emit(op, ins, nout=1, domain="com.microsoft", **attrs):
+def emit(op, ins, nout=1, domain="com.microsoft", constants=(), crop=None, **attrs):
     """Adds a case, unless ONNX Runtime refuses the model. nout may be a list that says which results the node has."""
-    global count
     while ins and ins[-1] is None:
         ins = ins[:-1]
-    attrs = {k: v for k, v in attrs.items() if v is not None}
-    ins = [np.asarray(x) if x is not None else None for x in ins]
-    names = [f"x{k}" if x is not None else "" for k, x in enumerate(ins)]
     outs = [f"y{k}" if w else "" for k, w in enumerate(nout if isinstance(nout, list) else [1] * nout)]
-    given = [(n, x) for n, x in zip(names, ins) if x is not None]
-    inputs = [h.make_tensor_value_info(n, h.np_dtype_to_tensor_dtype(x.dtype), x.shape) for n, x in given]
-    node = h.make_node(op, names, outs, domain=domain, **attrs)
-    used = [o for o in outs if o]
-    graph = h.make_graph([node], "g", inputs, [h.make_empty_tensor_value_info(o) for o in used])
-    model = h.make_model(graph, opset_imports=[h.make_opsetid("", 17), h.make_opsetid("com.microsoft", 1)], ir_version=10)
-    try:
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        results = session.run(None, dict(given))
-    except Exception as e:
-        refused.setdefault(op, []).append(str(e)[:300])
-        return
-    del model.graph.output[:]
-    for o, v in zip(used, results):
-        model.graph.output.append(h.make_tensor_value_info(o, h.np_dtype_to_tensor_dtype(v.dtype), v.shape))
-    base = f"ort/{count:04d}_{op}/"
-    count += 1
-    add(base + "model.onnx", model.SerializeToString())
-    for k, (_, x) in enumerate(given):
-        add(f"{base}test_data_set_0/input_{k}.pb", nh.from_array(x).SerializeToString())
-    for k, x in enumerate(results):
-        add(f"{base}test_data_set_0/output_{k}.pb", nh.from_array(np.asarray(x)).SerializeToString())
+    out.emit(op, op, [h.make_opsetid("", 17), h.make_opsetid("com.microsoft", 1)], 10, ins, outs, domain, constants, crop,
+             **{k: v for k, v in attrs.items() if v is not None})
 
 
 def fused():
@@ -277,11 +240,88 @@ def qlinear():
     emit("DequantizeLinear", [q(dd, 2, 4, 5), rng.uniform(0.01, 0.1, 5).astype(np.float32), q(dd, 5)], axis=2)
 
 
+def caches():
+    """Caches that are quantized, slide, or are buffers; queries that are padding."""
+    K, H = R(1, 2), C([16, 32])
+    N = K * R(1, 3)
+    quant, bits = C(["NONE", "PER_TENSOR", "PER_CHANNEL"]), C([4, 8])
+    d, width = (np.float32, H) if quant == "NONE" else (np.int8, H) if bits == 8 else (np.uint8, H // 2)
+
+    def cache(B, rows):
+        return [f(B, K, rows, H) if quant == "NONE" else q(d, B, K, rows, width) for _ in range(2)]
+
+    shape = (1,) if quant == "PER_TENSOR" else (1, K, 1, H)
+    scales = [None, None] if quant == "NONE" else [rng.uniform(0.02, 0.1, shape).astype(np.float32) * (1 if bits == 8 else 4) for _ in range(2)]
+    kw = dict(num_heads=N, kv_num_heads=K, softcap=C([None, 2.0]), smooth_softmax=C([None, None, 1]))
+    if quant != "NONE":
+        kw.update(k_quant_type=quant, v_quant_type=quant, kv_cache_bit_width=bits)
+    rot = R(0, 1)
+    turn = [f(40, H // 2), f(40, H // 2)] if rot else [None, None]
+    kw.update(do_rotary=rot)
+
+    def qkv(B, S):
+        return [f(B, S, N * H), f(B, S, K * H), f(B, S, K * H)]
+
+    B, S, P = R(1, 2), R(1, 4), C([0, 3, 5])
+    if P:
+        S = 1 if B > 1 else S
+    T = P + S
+    rows = P + (C([0, 2]) if not P else C([0, S, S + 2]))
+    bias, qk = C([None, f(B, N, S, T), f(1, 1, S, T)]), C([None, None, 1])
+    emit("GroupQueryAttention", qkv(B, S) + cache(B, rows) + [i32(*[T - 1] * B), np.array(T, np.int32)] + turn + [None, bias, None] + scales,
+         4 if qk else 3, local_window_size=C([None, 2]), qk_output=qk, **kw)
+    if rows >= T:  # of what is behind the last token, nothing is said
+        emit("GroupQueryAttention", qkv(B, S) + cache(B, rows) + [i32(*[T - 1] * B), np.array(T, np.int32)] + turn + [None, None, None] + scales,
+             3, crop={1: (B, K, T), 2: (B, K, T)}, **kw)
+    # Padding: the first entry has all its queries, so that the rows of the others can be cut off after it.
+    S = R(2, 4)
+    n, P = R(0, S), R(1, 3)
+    T = P + n
+    emit("GroupQueryAttention", qkv(1, S) + cache(1, P + S + 1) + [i32(T - 1), np.array(max(T, S) + R(0, 2), np.int32)] + turn + [None, None, None] + scales
+         + [None, None, i32(n)], 3, crop={0: (1, n), 1: (1, K, T), 2: (1, K, T)}, **kw)
+    lens = [R(S, 6), R(S, 6)]
+    emit("GroupQueryAttention", qkv(2, S) + cache(2, 12) + [i32(*[t - 1 for t in lens]), np.array(8, np.int32)] + turn + [None, None, None] + scales
+         + [None, None, i32(S, S)], 3, crop={1: (2, K, min(lens)), 2: (2, K, min(lens))}, **kw)
+    # Sliding caches hold the last tokens; what is behind them is not specified.
+    W = R(1, 4)
+    cap = W + C([0, 0, 1, 3])
+    P, S = R(0, 9), R(1, 6)
+    T = P + S
+    kept = T if T <= cap else T - (cap - W + 1) * -(-(T - cap) // (cap - W + 1))
+    if P:
+        emit("GroupQueryAttention", qkv(1, S) + cache(1, cap) + [i32(T - 1), np.array(T, np.int32)] + turn + [None, C([None, f(1, N, S, T)]), None]
+             + scales, 3, crop={1: (1, K, kept), 2: (1, K, kept)}, sliding_window_cache=1, local_window_size=W, **kw)
+    # Buffers of MultiHeadAttention.
+    B, S, N, H, L = R(1, 2), R(1, 3), R(1, 2), C([4, 8]), R(0, 3)
+    emit("MultiHeadAttention", [f(B, S, N * H), f(B, S, N * H), f(B, S, N * H), maybe(f(3 * N * H)), None, C([None, f(B, N, S, L + S)]),
+                                f(B, N, L + S + 2, H), f(B, N, L + S + 2, H), i32(L)], 3, num_heads=N, unidirectional=R(0, 1))
+    emit("MultiHeadAttention", [f(B, S, N * H), f(B, S, N * H), f(B, S, N * H), None, i32(*[R(1, S) for _ in range(B)], *[9] * (2 * B + 2))], 1,
+         num_heads=N)
+
+
+def groups():
+    """MatMulNBits with groups, with A in 8 bits, without weights."""
+    bits, block = C([4, 8, 2]), C([16, 32, 64])
+    K, N = C([64, 128, 72]), C([3, 8])
+    kb = -(-K // block)
+    zp = C([None, (f(N, kb) + 3).astype(np.float32)])
+    emit("MatMulNBits", [f(2, K), q(np.uint8, N, kb, block // 2), f(N, kb) * 0.1, zp, rng.integers(0, kb, K).astype(np.int32), maybe(f(N))], K=K, N=N, bits=4,
+         block_size=block)
+    w, sc = q(np.uint8, N, kb, block * bits // 8), f(N, kb) * 0.1
+    x = f(*C([(3,), (2, 3)]), K)
+    zp = C([None, q(np.uint8, N, -(-kb * bits // 8))])
+    emit("MatMulNBits", [x, w, sc, zp], constants=(1, 2, 3) if zp is not None else (1, 2), K=K, N=N, bits=bits, block_size=block,
+         accuracy_level=C([1, 2, 3, 4, 4, 4]))
+    emit("MatMulNBits", [x, w[:, :0] if R(0, 1) else w[:0], sc, None, None, maybe(f(N))], K=K, N=N, bits=bits, block_size=block)
+
+
 for _ in range(rounds):
     for part in [fused, norms, attention, gqa, nbits, qmatmul, qlinear]:
         part()
+for _ in range(2 * rounds):  # behind the others, which stay as they were
+    for part in [caches, groups]:
+        part()
 out.close()
-print(count, "cases; refused:", {k: len(v) for k, v in refused.items()})
 if len(sys.argv) > 4:
-    for k, v in refused.items():
+    for k, v in out.refused.items():
         print(k, *sorted(set(v)), sep="\n   ")
