@@ -32,7 +32,7 @@ func headsOperand(c *Call, i int, n int64) (*heads, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := floats(t)
+	v, err := c.floats(t)
 	if err != nil {
 		return nil, err
 	}
@@ -338,7 +338,7 @@ func rotaryEmbeddingOp(c *Call) ([]ir.Datum, error) {
 		if t.Rank() == 0 || t.Shape()[t.Rank()-1] != int64(dim/2) {
 			return nil, c.badOperand(1+i, t)
 		}
-		if cache[i], err = floats(t); err != nil {
+		if cache[i], err = c.floats(t); err != nil {
 			return nil, err
 		}
 	}

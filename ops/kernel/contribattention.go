@@ -149,7 +149,7 @@ func (c *Call) contribBias(i int, q *heads, keys int) (func(b, h, i, j int) floa
 	if len(s) != 4 || s[0] != 1 && s[0] != int64(q.batch) || s[1] != 1 && s[1] != int64(q.heads) || s[2] != int64(q.length) || s[3] < int64(keys) {
 		return nil, c.badOperand(i, t)
 	}
-	v, err := floats(t)
+	v, err := c.floats(t)
 	nb, nh, nk := int(s[0]), int(s[1]), int(s[3])
 	return func(b, h, i, j int) float64 { return v[((b%nb*nh+h%nh)*q.length+i)*nk+j] }, err
 }
@@ -177,11 +177,11 @@ func contribAttentionOp(c *Call) ([]ir.Datum, error) {
 	if len(sizes) != 3 || sizes[0]+sizes[1]+sizes[2] != w.Shape()[1] || slices.ContainsFunc(sizes, func(d int64) bool { return d <= 0 || d%int64(n) != 0 }) {
 		return nil, fmt.Errorf("sizes %v for %d heads and weights %v", sizes, n, w.Shape())
 	}
-	xv, err := floats(x)
+	xv, err := c.floats(x)
 	if err != nil {
 		return nil, err
 	}
-	wv, err := floats(w)
+	wv, err := c.floats(w)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +195,9 @@ func contribAttentionOp(c *Call) ([]ir.Datum, error) {
 	var qkv [3]*heads
 	from := 0
 	for i := range qkv {
-		qkv[i] = columns(all, x, int(w.Shape()[1]), from, int(sizes[i]), n)
+		if qkv[i], err = columns(c, all, x, int(w.Shape()[1]), from, int(sizes[i]), n); err != nil {
+			return nil, err
+		}
 		from += int(sizes[i])
 	}
 	q, k, v := qkv[0], qkv[1], qkv[2]
@@ -221,6 +223,9 @@ func contribAttentionOp(c *Call) ([]ir.Datum, error) {
 	if k.size != v.size {
 		return nil, errors.New("keys and values of different sizes have no common present state")
 	}
+	if err := c.reserve(int64(len(k.v)+len(v.v)), 8); err != nil {
+		return nil, err
+	}
 	present, err := convertFloats(c, x.DType(), []int64{2, int64(k.batch), int64(n), int64(k.length), int64(k.size)}, slices.Concat(k.v, v.v))
 	return []ir.Datum{y, present}, err
 }
@@ -242,12 +247,16 @@ func (c *Call) addVector(v []float64, i, n int) error {
 }
 
 // columns takes size columns of all [batch*length, width], n heads.
-func columns(all []float64, x *ir.Tensor, width, from, size, n int) *heads {
+func columns(c *Call, all []float64, x *ir.Tensor, width, from, size, n int) (*heads, error) {
 	h := &heads{dtype: x.DType(), batch: int(x.Shape()[0]), heads: n, length: int(x.Shape()[1]), size: size / n, merged: true}
+	var err error
+	if h.v, err = room(c, h.batch*h.length*size); err != nil {
+		return nil, err
+	}
 	for r := range h.batch * h.length {
 		h.v = append(h.v, all[r*width+from:r*width+from+size]...)
 	}
-	return h
+	return h, nil
 }
 
 // pastHalves reads operand i [2, batch, heads, past, size]; nil without it.
@@ -260,7 +269,7 @@ func (c *Call) pastHalves(i int, k, v *heads) (r [2]*heads, err error) {
 	if len(s) != 5 || s[0] != 2 || k.size != v.size || s[1] != int64(k.batch) || s[2] != int64(k.heads) || s[4] != int64(k.size) {
 		return r, c.badOperand(i, t)
 	}
-	f, err := floats(t)
+	f, err := c.floats(t)
 	half := len(f) / 2
 	for n := range r {
 		r[n] = &heads{v: f[n*half : (n+1)*half], batch: k.batch, heads: k.heads, length: int(s[3]), size: k.size}

@@ -43,7 +43,7 @@ func newKVCache(c *Call, past, scale int, how string, h *heads) (q kvCache, err 
 	if !s.DType().IsFloat() || s.Len() != want {
 		return q, c.badOperand(scale, s)
 	}
-	q.scales, err = floats(s)
+	q.scales, err = c.floats(s)
 	return q, err
 }
 
@@ -71,7 +71,7 @@ func (q kvCache) read(c *Call, i int, h *heads) (*heads, error) {
 		if err := c.reserve(t.Len(), 8); err != nil {
 			return nil, err
 		}
-		r.v, err = floats(t)
+		r.v, err = c.floats(t)
 		return r, err
 	}
 	b, err := t.Bytes()

@@ -22,7 +22,7 @@ func fusedConvOp(c *Call) ([]ir.Datum, error) {
 		return nil, err
 	}
 	y := out[0].(*ir.Tensor)
-	v, err := floats(y)
+	v, err := c.floats(y)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func fusedConvOp(c *Call) ([]ir.Datum, error) {
 		if z.DType() != y.DType() || !slices.Equal(z.Shape(), y.Shape()) {
 			return nil, c.badOperand(3, z)
 		}
-		zv, err := floats(z)
+		zv, err := c.floats(z)
 		if err != nil {
 			return nil, err
 		}
@@ -118,7 +118,7 @@ func fusedGemmOp(c *Call) ([]ir.Datum, error) {
 		return nil, err
 	}
 	y := out[0].(*ir.Tensor)
-	v, err := floats(y)
+	v, err := c.floats(y)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func biased(c *Call, f func(float64) float64) ([]ir.Datum, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := floats(x)
+	v, err := c.floats(x)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,10 @@ func groupQueryAttentionOp(c *Call) ([]ir.Datum, error) {
 	}
 	r := append([]ir.Datum{y}, present...)
 	if *probe != nil {
-		var shown []float64
+		shown, err := room(c, len(*probe)/max(g.k.length, 1)*g.total)
+		if err != nil {
+			return nil, err
+		}
 		for at := 0; at < len(*probe); at += g.k.length {
 			for _, x := range (*probe)[at : at+g.total] {
 				if math.IsInf(x, -1) { // hidden
@@ -106,14 +109,19 @@ func newGroupQuery(c *Call) (*groupQuery, error) {
 		if t.Rank() != 3 || t.Shape()[2]%(n+2*kn) != 0 {
 			return nil, c.badOperand(0, t)
 		}
-		v, err := floats(t)
+		v, err := c.floats(t)
 		if err != nil {
 			return nil, err
 		}
 		width, size := int(t.Shape()[2]), int(t.Shape()[2]/(n+2*kn))
-		g.q = columns(v, t, width, 0, int(n)*size, int(n))
-		g.k = columns(v, t, width, int(n)*size, int(kn)*size, int(kn))
-		g.v = columns(v, t, width, int(n+kn)*size, int(kn)*size, int(kn))
+		from := 0
+		for i, dst := range []**heads{&g.q, &g.k, &g.v} {
+			count := int([]int64{n, kn, kn}[i])
+			if *dst, err = columns(c, v, t, width, from, count*size, count); err != nil {
+				return nil, err
+			}
+			from += count * size
+		}
 	} else {
 		for i, dst := range []**heads{&g.q, &g.k, &g.v} {
 			if *dst, err = headsOperand(c, i, []int64{n, kn, kn}[i]); err != nil {
@@ -207,7 +215,9 @@ func (g *groupQuery) turn(c *Call) error {
 		return pos[b*g.q.length+i]
 	}
 	for _, h := range []*heads{g.q, g.k} {
-		h.v = append([]float64{}, h.v...)
+		if h.v, err = clone(c, h.v); err != nil {
+			return err
+		}
 		if err := t.all(c, h, at); err != nil {
 			return err
 		}

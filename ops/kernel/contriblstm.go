@@ -75,7 +75,7 @@ func newQuantizedLSTM(c *Call) (n *recurrent, w, r *quantizedMatrix, err error) 
 		return nil, nil, nil, c.badOperand(0, x)
 	}
 	n.seq, n.batch, n.inputs = int(x.Shape()[0]), int(x.Shape()[1]), int(x.Shape()[2])
-	if n.x, err = floats(x); err != nil {
+	if n.x, err = c.floats(x); err != nil {
 		return nil, nil, nil, err
 	}
 	if w, err = newQuantizedMatrix(c, 1, 8, n.dirs, n.inputs, 4*n.hidden); err != nil {
@@ -110,7 +110,7 @@ func newQuantizedMatrix(c *Call, i, s, dirs, rows, cols int) (*quantizedMatrix, 
 	if !slices.Equal(t.Shape(), []int64{int64(dirs), int64(rows), int64(cols)}) || !t.DType().IsInt() || t.DType().Bits() != 8 {
 		return nil, c.badOperand(i, t)
 	}
-	v, err := ints(t)
+	v, err := c.ints(t)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func newQuantizedMatrix(c *Call, i, s, dirs, rows, cols int) (*quantizedMatrix, 
 	if st.Len() != int64(dirs) && st.Len() != int64(dirs*cols) {
 		return nil, c.badOperand(s, st)
 	}
-	if m.scales, err = floats(st); err != nil {
+	if m.scales, err = c.floats(st); err != nil {
 		return nil, err
 	}
 	zero, ok, err := c.intsOperand(s + 1)
@@ -143,7 +143,10 @@ func newQuantizedMatrix(c *Call, i, s, dirs, rows, cols int) (*quantizedMatrix, 
 
 // times is x [n, rows] times the matrix of a direction, with x quantized.
 func (m *quantizedMatrix) times(c *Call, dir int, x []float64, n int) ([]float64, error) {
-	q, scale, zero := quantizeDynamic(x)
+	q, scale, zero, err := quantizeDynamic(c, x)
+	if err != nil {
+		return nil, err
+	}
 	for i := range q {
 		q[i] -= zero
 	}
@@ -151,7 +154,10 @@ func (m *quantizedMatrix) times(c *Call, dir int, x []float64, n int) ([]float64
 	if err != nil {
 		return nil, err
 	}
-	r := make([]float64, len(sums))
+	r, err := alloc[float64](c, []int64{int64(len(sums))})
+	if err != nil {
+		return nil, err
+	}
 	for i, s := range sums {
 		f := float32(scale * float32(m.scales[dir*m.per+i%m.cols%m.per]))
 		r[i] = float64(float32(float32(s) * f))

@@ -3,7 +3,6 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -71,9 +70,6 @@ func contribPast(c *Call, h **heads, i int) (*heads, error) {
 	if t, err := c.Tensor(i); err != nil {
 		return nil, err
 	} else if t != nil {
-		if err := c.reserve(t.Len(), 8); err != nil {
-			return nil, err
-		}
 		if past, err = headsOperand(c, i, 0); err != nil {
 			return nil, err
 		}
@@ -92,10 +88,9 @@ func contribPast(c *Call, h **heads, i int) (*heads, error) {
 	}
 	buffer := *past
 	buffer.dtype = fresh.dtype
-	if err := c.reserve(int64(len(past.v)), 8); err != nil {
+	if buffer.v, err = clone(c, past.v); err != nil { // which may be the operand's
 		return nil, err
 	}
-	buffer.v = slices.Clone(past.v) // which may be the operand's
 	r := &heads{dtype: fresh.dtype, batch: past.batch, heads: past.heads, length: int(n) + fresh.length, size: past.size}
 	if r.v, err = alloc[float64](c, []int64{int64(r.batch), int64(r.heads), int64(r.length), int64(r.size)}); err != nil {
 		return nil, err
@@ -158,13 +153,16 @@ func unpacked(c *Call, i, n int) ([]*heads, error) {
 	if len(s) != 5 || s[3] != int64(n) {
 		return nil, c.badOperand(i, t)
 	}
-	f, err := floats(t)
+	f, err := c.floats(t)
 	if err != nil {
 		return nil, err
 	}
 	r := make([]*heads, n)
 	for p := range r {
 		h := &heads{dtype: t.DType(), batch: int(s[0]), length: int(s[1]), heads: int(s[2]), size: int(s[4]), merged: true}
+		if h.v, err = room(c, len(f)/n); err != nil {
+			return nil, err
+		}
 		for at := p * h.size; at < len(f); at += n * h.size {
 			h.v = append(h.v, f[at:at+h.size]...)
 		}
@@ -191,7 +189,9 @@ func contribProjectionBias(c *Call, qkv ...*heads) error {
 	for _, h := range qkv {
 		width := h.heads * h.size
 		if h.merged {
-			h.v = slices.Clone(h.v)
+			if h.v, err = clone(c, h.v); err != nil {
+				return err
+			}
 			for i := range h.v {
 				h.v[i] += b[i%width]
 			}
@@ -220,7 +220,9 @@ func contribRotaryEmbeddingOp(c *Call) ([]ir.Datum, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.v = slices.Clone(x.v)
+	if x.v, err = clone(c, x.v); err != nil {
+		return nil, err
+	}
 	pos, given, err := c.intsOperand(1)
 	if err != nil {
 		return nil, err
@@ -263,7 +265,7 @@ func newTurning(c *Call, i, j, dim int, interleaved bool) (*turning, error) {
 		return nil, c.badOperand(i, t)
 	}
 	r := &turning{half: int(t.Shape()[1]), interleaved: interleaved, scale: 1}
-	if r.cos, err = floats(t); err != nil {
+	if r.cos, err = c.floats(t); err != nil {
 		return nil, err
 	}
 	if r.sin, err = c.sized(j, t.Shape()); err == nil && r.sin == nil {

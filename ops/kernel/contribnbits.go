@@ -24,10 +24,7 @@ func matMulNBitsOp(c *Call) ([]ir.Datum, error) {
 		return nil, err
 	}
 	n := c.int("N", 0)
-	if err := c.reserve(a.Len(), 4); err != nil {
-		return nil, err
-	}
-	x, err := floats32(a)
+	x, err := c.floats32(a)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +32,9 @@ func matMulNBitsOp(c *Call) ([]ir.Datum, error) {
 		return nil, c.badOperand(0, a)
 	}
 	if k := int(c.int("K", 0)); c.int("accuracy_level", 0) == 4 && a.Shape()[a.Rank()-1] == int64(k) && narrowsA(c) {
-		x = slices.Clone(x)
+		if x, err = clone(c, x); err != nil {
+			return nil, err
+		}
 		for i := 0; i+k <= len(x); i += k {
 			roundBlocks(x[i:i+k], int(c.int("block_size", 0)))
 		}
@@ -108,7 +107,7 @@ func nBitsWeights(c *Call) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	scales, err := floats32(st)
+	scales, err := c.floats32(st)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +176,7 @@ func nBitsZeros(c *Call, n, blocks, bits int) (func(row, block int) float32, err
 		b, err := c.bytesOperand(3, n*stride)
 		return func(row, block int) float32 { return float32(bitsAt(b[row*stride:], block, bits)) }, err
 	case t.DType().IsFloat() && t.Len() == int64(n*blocks):
-		v, err := floats32(t)
+		v, err := c.floats32(t)
 		return func(row, block int) float32 { return v[row*blocks+block] }, err
 	}
 	return nil, c.badOperand(3, t)
@@ -282,37 +281,37 @@ func (g *blockTable) open(c *Call, data, scales *ir.Tensor) ([]int64, error) {
 	if want := withAxis(shape, axis, int64(g.blocks)); !slices.Equal(scales.Shape(), want) {
 		return nil, c.badOperand(2, scales)
 	}
-	if g.scales, err = floats(scales); err != nil {
+	if g.scales, err = c.floats(scales); err != nil {
 		return nil, err
 	}
-	if g.data, err = g.elements(data, int(shape[last])); err != nil {
+	if g.data, err = g.elements(c, data, int(shape[last])); err != nil {
 		return nil, err
 	}
 	zp, err := c.Tensor(3)
 	if zp == nil || err != nil {
 		return shape, err
 	}
-	if g.zeros, err = g.elements(zp, int(scales.Shape()[last])); err == nil && len(g.zeros) != len(g.scales) {
+	if g.zeros, err = g.elements(c, zp, int(scales.Shape()[last])); err == nil && len(g.zeros) != len(g.scales) {
 		err = c.badOperand(3, zp)
 	}
 	return shape, err
 }
 
 // elements unpacks bytes; rows of the last axis, of n elements, begin with a byte of their own.
-func (g *blockTable) elements(t *ir.Tensor, n int) ([]float64, error) {
+func (g *blockTable) elements(c *Call, t *ir.Tensor, n int) ([]float64, error) {
 	if t.DType() != ir.Uint8 {
-		return floats(t)
+		return c.floats(t)
 	}
 	b, err := t.Bytes()
 	if err != nil || n == 0 {
 		return nil, err
 	}
 	stride := (n*g.bits + 7) / 8
-	r := make([]float64, len(b)/stride*n)
+	r, err := alloc[float64](c, []int64{int64(len(b) / stride), int64(n)})
 	for i := range r {
 		r[i] = float64(bitsAt(b[i/n*stride:], i%n, g.bits))
 	}
-	return r, nil
+	return r, err
 }
 
 func (g *blockTable) at(i int) float64 {

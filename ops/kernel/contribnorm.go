@@ -92,7 +92,7 @@ func newSkipNorm(c *Call, x *ir.Tensor, axis int, eps float32, centre bool) (*sk
 		return nil, c.badType(x.DType())
 	}
 	n := &skipNorm{t: x, axis: axis, centre: centre, eps: float64(c.float("epsilon", eps))}
-	v, err := floats(x)
+	v, err := c.floats(x)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +118,9 @@ func (n *skipNorm) run(c *Call, gamma, beta int) error {
 		}
 	}
 	rows, size := product(s[:n.axis]), product(s[n.axis:])
+	if err := c.reserve(int64(rows), 16); err != nil {
+		return err
+	}
 	n.means, n.invs = make([]float64, rows), make([]float64, rows)
 	for i := range rows {
 		row := n.x[i*size : (i+1)*size]
@@ -251,7 +254,7 @@ func (c *Call) embed(sum []float64, shape []int64, i int, ids []int64) error {
 	if t.Rank() != 2 || t.Shape()[1] != shape[2] || len(ids) == 0 && len(sum) > 0 {
 		return c.badOperand(i, t)
 	}
-	v, err := floats(t)
+	v, err := c.floats(t)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (c *Call) qOperand(i, s, z int) (*qTensor, error) {
 	if err := q.of(t.DType(), c); err != nil {
 		return nil, err
 	}
-	v, err := ints(t)
+	v, err := c.ints(t)
 	return &qTensor{q, t, v}, err
 }
 
@@ -181,11 +181,11 @@ func qLinearWhereOp(c *Call) ([]ir.Datum, error) {
 	if err != nil {
 		return nil, err
 	}
-	x, err := ints(in[0])
+	x, err := c.ints(in[0])
 	if err != nil {
 		return nil, err
 	}
-	y, err := ints(in[1])
+	y, err := c.ints(in[1])
 	if err != nil {
 		return nil, err
 	}
@@ -300,7 +300,7 @@ func (x *qTensor) dequantized(c *Call) (*ir.Tensor, error) {
 
 // quantized makes the result of floats.
 func (q *quantizer) quantized(c *Call, t *ir.Tensor) ([]ir.Datum, error) {
-	v, err := floats32(t)
+	v, err := c.floats32(t)
 	if err != nil {
 		return nil, err
 	}
@@ -407,7 +407,7 @@ func qLinearReduceMeanOp(c *Call) ([]ir.Datum, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := floats(t)
+	v, err := c.floats(t)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // quantizeDynamic quantizes to uint8 as DynamicQuantizeLinear does.
-func quantizeDynamic(v []float64) (q []int32, scale float32, zero int32) {
+func quantizeDynamic(c *Call, v []float64) (q []int32, scale float32, zero int32, err error) {
 	var lo, hi float32
 	for _, e := range v {
 		lo, hi = min(lo, float32(e)), max(hi, float32(e))
@@ -19,11 +19,13 @@ func quantizeDynamic(v []float64) (q []int32, scale float32, zero int32) {
 		scale = 1
 	}
 	zero = int32(saturate(math.RoundToEven(float64(float32(0-lo)/scale)), 0, 255))
-	q = make([]int32, len(v))
+	if q, err = alloc[int32](c, []int64{int64(len(v))}); err != nil {
+		return nil, 0, 0, err
+	}
 	for i, e := range v {
 		q[i] = int32(saturate(math.RoundToEven(float64(float32(e)/scale))+float64(zero), 0, 255))
 	}
-	return q, scale, zero
+	return q, scale, zero, nil
 }
 
 // dynamicQuantizeMatMulOp is A * B + bias with A quantized to uint8 by its range and B given in 8 bits, one scale and zero point for
@@ -36,7 +38,7 @@ func dynamicQuantizeMatMulOp(c *Call) ([]ir.Datum, error) {
 	if a.DType() != ir.Float32 {
 		return nil, c.badType(a.DType())
 	}
-	v, err := floats(a)
+	v, err := c.floats(a)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +46,10 @@ func dynamicQuantizeMatMulOp(c *Call) ([]ir.Datum, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, scale, zero := quantizeDynamic(v)
+	q, scale, zero, err := quantizeDynamic(c, v)
+	if err != nil {
+		return nil, err
+	}
 	for i := range q {
 		q[i] -= zero
 	}
@@ -76,7 +81,7 @@ func matMulIntegerToFloatOp(c *Call) ([]ir.Datum, error) {
 	if t.Len() != 1 {
 		return nil, c.badOperand(2, t)
 	}
-	scale, err := floats(t)
+	scale, err := c.floats(t)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +102,7 @@ func scaledSums(c *Call, sums []int32, shape []int64, aScale []float64, s, b int
 	if t.Len() != 1 && t.Len() != int64(cols) {
 		return nil, c.badOperand(s, t)
 	}
-	scales, err := floats(t)
+	scales, err := c.floats(t)
 	if err != nil {
 		return nil, err
 	}
@@ -144,10 +149,14 @@ func qGemmOp(c *Call) ([]ir.Datum, error) {
 	}
 	as, bs := a.Shape(), b.Shape()
 	if c.int("transA", 0) != 0 {
-		x, as = swapped(x, as)
+		if x, as, err = swapped(c, x, as); err != nil {
+			return nil, err
+		}
 	}
 	if c.int("transB", 0) != 0 {
-		y, bs = swapped(y, bs)
+		if y, bs, err = swapped(c, y, bs); err != nil {
+			return nil, err
+		}
 	}
 	sums, shape, err := matMul(c, x, y, as, bs)
 	if err != nil {
@@ -160,15 +169,18 @@ func qGemmOp(c *Call) ([]ir.Datum, error) {
 }
 
 // swapped transposes a matrix.
-func swapped(v []int32, s []int64) ([]int32, []int64) {
+func swapped(c *Call, v []int32, s []int64) ([]int32, []int64, error) {
 	rows, cols := int(s[0]), int(s[1])
-	r := make([]int32, len(v))
+	r, err := alloc[int32](c, s)
+	if err != nil {
+		return nil, nil, err
+	}
 	for i := range rows {
 		for j := range cols {
 			r[j*rows+i] = v[i*cols+j]
 		}
 	}
-	return r, []int64{s[1], s[0]}
+	return r, []int64{s[1], s[0]}, nil
 }
 
 func qGemmBias(c *Call, sums []int32, shape []int64) ([]int32, error) {
@@ -198,7 +210,7 @@ func qGemmResult(c *Call, sums []int32, shape []int64) (*ir.Tensor, error) {
 	if !ok || st.Len() != 1 && st.Len() != shape[1] {
 		return nil, c.badOperand(4, st)
 	}
-	scales, err := floats(st)
+	scales, err := c.floats(st)
 	if err != nil {
 		return nil, err
 	}

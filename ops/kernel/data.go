@@ -257,13 +257,56 @@ func loadAs[S, T ordered](t *ir.Tensor) ([]T, error) {
 	return r, nil
 }
 
+// floats is [floats], whose result counts against the limit where it is no view of the tensor.
+func (c *Call) floats(t *ir.Tensor) ([]float64, error) {
+	if t.DType() != ir.Float64 {
+		if err := c.reserve(t.Len(), 8); err != nil {
+			return nil, err
+		}
+	}
+	return floats(t)
+}
+
+// floats32 is [floats32] likewise.
+func (c *Call) floats32(t *ir.Tensor) ([]float32, error) {
+	if t.DType() != ir.Float32 {
+		if err := c.reserve(t.Len(), 4); err != nil {
+			return nil, err
+		}
+	}
+	return floats32(t)
+}
+
+// ints is [ints] likewise.
+func (c *Call) ints(t *ir.Tensor) ([]int64, error) {
+	if t.DType() != ir.Int64 {
+		if err := c.reserve(t.Len(), 8); err != nil {
+			return nil, err
+		}
+	}
+	return ints(t)
+}
+
+// room is an empty slice for n elements, which count against the limit.
+func room(c *Call, n int) ([]float64, error) {
+	v, err := alloc[float64](c, []int64{int64(n)})
+	return v[:0], err
+}
+
+// clone is a copy that counts against the limit.
+func clone[T any](c *Call, v []T) ([]T, error) {
+	r, err := alloc[T](c, []int64{int64(len(v))})
+	copy(r, v)
+	return r, err
+}
+
 // intsOperand is operand i as a list of integers; ok is false if it is omitted.
 func (c *Call) intsOperand(i int) (v []int64, ok bool, err error) {
 	t, err := c.Tensor(i)
 	if t == nil || err != nil {
 		return nil, false, err
 	}
-	v, err = ints(t)
+	v, err = c.ints(t)
 	return v, true, err
 }
 

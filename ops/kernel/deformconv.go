@@ -72,7 +72,7 @@ func (c *Call) sized(i int, shape []int64) ([]float64, error) {
 	if !slices.Equal(t.Shape(), shape) {
 		return nil, c.badOperand(i, t)
 	}
-	return floats(t)
+	return c.floats(t)
 }
 
 // deformation is a convolution with moved taps.

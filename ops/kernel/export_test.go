@@ -17,3 +17,6 @@ func ContribOperators() (r []string) {
 	}
 	return r
 }
+
+// Used is what a call has counted against its limit, in bytes.
+func Used(c *Call) int64 { return c.used }

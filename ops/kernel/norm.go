@@ -317,7 +317,7 @@ func (c *Call) rowParam(i int, shape []int64, def float64) (func(int) float64, e
 	if to, err := broadcast(shape, t.Shape()); err != nil || !slices.Equal(to, shape) {
 		return nil, c.badOperand(i, t)
 	}
-	v, err := floats(t)
+	v, err := c.floats(t)
 	if err != nil {
 		return nil, err
 	}

@@ -267,7 +267,7 @@ func centred(c *Call, i, z, axis int) (*ir.Tensor, []int32, error) {
 	if !t.DType().IsInt() || t.DType().Bits() > 8 {
 		return nil, nil, c.badType(t.DType())
 	}
-	v, err := ints(t)
+	v, err := c.ints(t)
 	if err != nil {
 		return nil, nil, err
 	}
