@@ -148,7 +148,21 @@ func quantizeTo[T gemm.Integer](t *task, dtype ir.DType, axis int64, lo, hi T) (
 	if !ok {
 		return nil, false
 	}
-	by.each(t, len(v), func(from, to int, scale float32, zero T) { gemm.Quantize(r[from:to], v[from:to], scale, zero, lo, hi) })
+	by.each(t, len(v), func(from, to int, scale float32, zero T) {
+		if to-from >= shortRun {
+			gemm.Quantize(r[from:to], v[from:to], scale, zero, lo, hi)
+			return
+		}
+		low, high := float32(lo)-float32(zero), float32(hi)-float32(zero)
+		for i, e := range v[from:to] {
+			q := e / scale
+			if q != q {
+				r[from+i] = 0
+				continue
+			}
+			r[from+i] = T(int32(math.RoundToEven(float64(max(low, min(high, q))))) + int32(zero))
+		}
+	})
 	return ir.NewTensor(dtype, x.Shape(), ir.AsBytes(r)), true
 }
 
@@ -185,6 +199,10 @@ func steps[T gemm.Integer](shape []int64, scale, zero *ir.Tensor, dtype ir.DType
 	s.run = int(ir.NumElements(shape[axis+1:]))
 	return s, true
 }
+
+// shortRun is how many elements pay for a call of a vector kernel. Shorter runs, as those of a last axis, are done on the spot, with the
+// same bits.
+const shortRun = 16
 
 // each calls f for ranges of n elements that share a scale, side by side.
 func (s stepping[T]) each(t *task, n int, f func(from, to int, scale float32, zero T)) {
@@ -233,7 +251,15 @@ func dequantizeFrom[T gemm.Integer](t *task, x *ir.Tensor, axis int64) (*ir.Tens
 	if !ok {
 		return nil, false
 	}
-	by.each(t, len(v), func(from, to int, scale float32, zero T) { gemm.Dequantize(r[from:to], v[from:to], scale, zero) })
+	by.each(t, len(v), func(from, to int, scale float32, zero T) {
+		if to-from >= shortRun {
+			gemm.Dequantize(r[from:to], v[from:to], scale, zero)
+			return
+		}
+		for i, e := range v[from:to] {
+			r[from+i] = float32(int32(e)-int32(zero)) * scale
+		}
+	})
 	return result(r, x.Shape())
 }
 
