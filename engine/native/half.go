@@ -20,13 +20,12 @@ func widen(v []float32, x *ir.Tensor) (*ir.Tensor, error) {
 	return ir.TensorOf(v, append([]int64{}, x.Shape()...)...), nil
 }
 
-// narrow is the float16 tensor of the values of a float32 one.
-func narrow(x *ir.Tensor) (*ir.Tensor, error) {
+// narrow is the float16 tensor of the values of a float32 one, in h, which has room for them.
+func narrow(h []uint16, x *ir.Tensor) (*ir.Tensor, error) {
 	v, err := ir.Elements[float32](x)
 	if err != nil {
 		return nil, err
 	}
-	h := make([]uint16, len(v))
 	for from := 0; from < len(v); {
 		from += gemm.Narrow(h[from:], v[from:])
 		for end := min(from+8, len(v)); from < end; from++ {
@@ -88,10 +87,11 @@ func (t *task) widened(i int, x *ir.Tensor) (*ir.Tensor, bool) {
 func (t *task) execute() (*ir.Tensor, bool) {
 	r, ok := t.step.fast(t)
 	if ok && t.half {
-		var err error
 		wide := r
-		if r, err = narrow(wide); err != nil || t.full {
+		if t.full {
 			ok = false // operands of both types: the kernel says what is wrong
+		} else {
+			r, ok = t.narrowed(wide)
 		}
 		t.giveBack(wide)
 	}
@@ -99,6 +99,17 @@ func (t *task) execute() (*ir.Tensor, bool) {
 		t.giveBack(w)
 	}
 	return r, ok
+}
+
+// narrowed is x in float16, in memory that is lent.
+func (t *task) narrowed(x *ir.Tensor) (*ir.Tensor, bool) {
+	n := x.Len()
+	v, ok := t.lend(int(n+1) / 2)
+	if !ok {
+		return nil, false
+	}
+	r, err := narrow(viewAs[uint16](v, int(n)), x)
+	return r, err == nil
 }
 
 // giveBack ends the use of a tensor over memory of this task.

@@ -32,7 +32,7 @@ func TestHalfConversions(t *testing.T) {
 			around = append(around, math.Float32frombits(uint32(int32(math.Float32bits(e))+d)))
 		}
 	}
-	back, err := narrow(ir.TensorOf(around))
+	back, err := narrow(make([]uint16, len(around)), ir.TensorOf(around))
 	require.NoError(t, err)
 	got, err := ir.Elements[uint16](back)
 	require.NoError(t, err)
@@ -58,7 +58,7 @@ func TestHalfTails(t *testing.T) {
 			if nan < n {
 				v[nan] = float32(math.NaN())
 			}
-			x, err := narrow(ir.TensorOf(v, int64(n)))
+			x, err := narrow(make([]uint16, n), ir.TensorOf(v, int64(n)))
 			require.NoError(t, err)
 			back, err := widen(make([]float32, n), x)
 			require.NoError(t, err)

@@ -21,7 +21,7 @@ func quantizedExecutors() map[string]prepare {
 }
 
 // viewAs is lent memory as n elements of another type, in at most as many bytes; nil if nothing was lent.
-func viewAs[T int32 | uint8 | int8](v []float32, n int) []T {
+func viewAs[T int32 | uint16 | uint8 | int8](v []float32, n int) []T {
 	if len(v) == 0 {
 		return nil
 	}
