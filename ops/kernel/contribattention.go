@@ -166,8 +166,11 @@ func contribAttentionOp(c *Call) ([]ir.Datum, error) {
 		return nil, err
 	}
 	n := int(c.int("num_heads", 0))
-	if x.Rank() != 3 || w.Rank() != 2 || x.DType() != w.DType() || n <= 0 || c.int("do_rotary", 0) != 0 || c.int("past_present_share_buffer", 0) != 0 {
+	if x.Rank() != 3 || w.Rank() != 2 || x.DType() != w.DType() || n <= 0 {
 		return nil, c.badOperand(0, x)
+	}
+	if c.int("do_rotary", 0) != 0 || c.int("past_present_share_buffer", 0) != 0 { // nor has ONNX Runtime them on a CPU
+		return nil, errors.New("do_rotary and past_present_share_buffer are not supported")
 	}
 	sizes := c.Attr("qkv_hidden_sizes").Ints()
 	if len(sizes) == 0 {
