@@ -84,7 +84,8 @@ func (e *env) root() *cobra.Command {
 	cmd.PersistentFlags().SortFlags = false
 	setHelp(cmd, rootUsage, f.groups()...)
 	cmd.SetHelpCommand(e.helpVerb())
-	cmd.AddCommand(e.passesVerb(), e.inspectVerb(), e.runVerb(), e.verifyVerb(), e.evalVerb(), e.benchVerb(), e.versionVerb())
+	cmd.AddCommand(e.passesVerb(), e.inspectVerb(), e.runVerb(), e.verifyVerb(), e.evalVerb(), e.benchVerb(), e.reduceVerb(),
+		e.versionVerb())
 	return cmd
 }
 
