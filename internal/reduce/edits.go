@@ -1,6 +1,7 @@
 package reduce
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -124,11 +125,11 @@ func fresh(g *ir.Graph) string {
 	for _, s := range slices.Concat(g.Inputs(), g.Outputs()) {
 		taken[s.Name()] = true
 	}
-	name := []byte("i")
-	for taken[string(name)] {
-		name = append(name, 'i')
+	for k := len(g.Inputs()) + 1; ; k++ {
+		if name := fmt.Sprint("i", k); !taken[name] {
+			return name
+		}
 	}
-	return string(name)
 }
 
 // maxConst bounds the constants that stand in for results, in bytes.
