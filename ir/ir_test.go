@@ -316,3 +316,11 @@ func BenchmarkScale(b *testing.B) {
 		})
 	}
 }
+
+// TestScalarShape: a tensor made like another one is a scalar if that is one, however its shape was given.
+func TestScalarShape(t *testing.T) {
+	for _, shape := range [][]int64{nil, {}} {
+		s := ir.NewTensor(ir.Uint8, shape, []byte{1})
+		require.Zero(t, ir.TensorOf([]float32{1}, s.Shape()...).Rank())
+	}
+}

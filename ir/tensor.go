@@ -102,8 +102,14 @@ func AsBytes[T Scalar](s []T) []byte {
 // DType is the element type.
 func (t *Tensor) DType() DType { return t.dtype }
 
-// Shape is the list of dimensions; empty for a scalar. The caller must not change it.
-func (t *Tensor) Shape() []int64 { return t.shape }
+// Shape is the list of dimensions; empty, and never nil, for a scalar: TensorOf(s, t.Shape()...) has the shape of t. The caller must
+// not change it.
+func (t *Tensor) Shape() []int64 {
+	if t.shape == nil {
+		return []int64{}
+	}
+	return t.shape
+}
 
 // Rank is the number of dimensions.
 func (t *Tensor) Rank() int { return len(t.shape) }

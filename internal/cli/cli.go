@@ -105,7 +105,8 @@ func (e *env) run(ctx context.Context, args []string) (code int) {
 // report prints the error: one line on stderr, and with --json the same as an object on stdout.
 func (e *env) report(args []string, code int, err error) {
 	text := err.Error()
-	if code == exitStopped {
+	var stopped *stoppedError
+	if code == exitStopped && !errors.As(err, &stopped) {
 		text = "interrupted; nothing was written"
 	}
 	fmt.Fprintln(e.stderr, "onnxopt: "+text)

@@ -68,6 +68,15 @@ func divElem(d ir.DType, x, y elem) elem {
 	return elem{}
 }
 
+// inferMod knows elements with fmod=0 only.
+func inferMod(c *call) {
+	if c.int("fmod") != 0 {
+		elementwise(nil)(c)
+		return
+	}
+	elementwise(modElem)(c)
+}
+
 // modElem is the remainder with the divisor's sign, as Mod has it for integers with fmod=0.
 func modElem(d ir.DType, x, y elem) elem {
 	if !d.IsInt() || x.isNum || y.isNum || y.Is(0) {

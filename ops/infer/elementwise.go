@@ -273,6 +273,8 @@ func (c *call) castData(i int, to ir.DType) {
 	r := make([]elem, len(data))
 	for j, x := range data {
 		switch {
+		case to == ir.Bool && x.isNum && x.frac == 0: // -0
+			x = integer(0)
 		case to == ir.Bool && x.isNum:
 			x = integer(1)
 		case to == ir.Bool && (x.Positive() || x.Neg().Positive()):
@@ -313,11 +315,16 @@ func inferClip(c *call) {
 	}
 	r := append([]elem(nil), data...)
 	for i, bound := range []func(d ir.DType, x, y elem) elem{maxElem, minElem} {
-		if !c.has(i + 1) {
+		if !c.has(i + 1) { // a bound that is left out is the type's last finite number
+			for j := range r {
+				if v, ok := r[j].value(); ok && math.IsInf(v, 0) {
+					r[j] = elem{}
+				}
+			}
 			continue
 		}
 		b := c.data(i + 1)
-		if len(b) != 1 {
+		if len(b) != 1 || b[0].isNum && math.IsNaN(b[0].frac) { // of NaN as a bound the standard says nothing
 			return
 		}
 		for j := range r {

@@ -50,10 +50,13 @@ func inferLabelEncoder(c *call) {
 		inferCategoryMapper(c)
 		return
 	}
-	for name, d := range map[string]ir.DType{"values_strings": ir.String, "values_int64s": ir.Int64, "values_floats": ir.Float32} {
-		if c.hasAttr(name) {
-			c.setElem(0, d)
-		}
+	switch {
+	case c.hasAttr("values_strings"):
+		c.setElem(0, ir.String)
+	case c.hasAttr("values_int64s"):
+		c.setElem(0, ir.Int64)
+	case c.hasAttr("values_floats"):
+		c.setElem(0, ir.Float32)
 	}
 	if t := c.attr("values_tensor").Tensor(); t != nil {
 		c.setElem(0, t.DType())

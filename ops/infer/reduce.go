@@ -82,6 +82,13 @@ func (c *call) reduceData(data []elem) {
 	if f == nil || len(data) == 0 {
 		return
 	}
+	if c.n.Op().Type == "ReduceSum" || c.n.Op().Type == "ReduceProd" {
+		for _, x := range data { // fractions would be rounded here at each step, and in kernels once
+			if x.isNum {
+				return
+			}
+		}
+	}
 	r := data[0]
 	for _, x := range data[1:] {
 		r = fit(c.elem(0), f(c.elem(0), r, x))

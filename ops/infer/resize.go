@@ -30,6 +30,10 @@ func inferResize(c *call) {
 			r[i] = d[i]
 		}
 	}
+	if sizes > 0 && c.has(scales) && c.has(sizes) && !c.countOf(scales).Is(0) && !c.countOf(sizes).Is(0) {
+		c.set(0, r) // one of them is to be left out, and which counts is not said
+		return
+	}
 	if want, ok := c.ints(max(sizes, 0)); sizes > 0 && ok && len(want) > 0 {
 		if len(want) == len(axes) {
 			c.resizeTo(r, d, axes, want)

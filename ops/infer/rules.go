@@ -149,7 +149,7 @@ var rules = []ruleRow{
 	{"MelWeightMatrix", "", inferMel},
 	{"Min", "", variadic(minElem)},
 	{"Mish", "", inferSame},
-	{"Mod", "", elementwise(modElem)},
+	{"Mod", "", inferMod},
 	{"Momentum", "ai.onnx.preview.training", inferOptimizer(1)},
 	{"Mul", "", elementwise(mulElem)},
 	{"Multinomial", "", inferMultinomial},

@@ -23,12 +23,12 @@ func inferCompress(c *call) {
 func inferNonZero(c *call) {
 	r := vector(2)
 	if d, ok := c.dims(0); ok {
-		if len(d) > 0 {
+		if len(d) > 0 { // of a scalar some runtimes make one coordinate, others none
 			r[0] = Num(int64(len(d)))
 		}
 		if n := 0; c.data(0) != nil && allNumbers(c.data(0)) {
 			for _, e := range c.data(0) {
-				if e.isNum || !e.Is(0) {
+				if v, _ := e.value(); v != 0 { // -0 is none
 					n++
 				}
 			}

@@ -82,9 +82,9 @@ func inferReshape(c *call) {
 			c.errorf("entry %d of the shape is %d", i, n)
 			return
 		default:
-			// An entry that may be negative may be -1, which means something else. One that is a size is taken not to be 0: else it
-			// would copy a dimension, which in practice is the same one.
-			if w.size || w.NonNeg() {
+			// An entry that may be negative may be -1, which means something else. One that is 0 copies a dimension; where only an empty
+			// tensor makes it 0, that is taken to be the same one.
+			if w.size || w.least() > 0 {
 				r[i] = w.Int
 			}
 		}

@@ -147,6 +147,38 @@ func (x Int) capped(y Int) bool {
 // Positive reports whether x is surely greater than zero.
 func (x Int) Positive() bool { return x.Sub(Num(1)).NonNeg() }
 
+// least is a lower bound of x where every size is at least one; 0 if none above that is seen.
+func (x Int) least() int64 {
+	if !x.NonNeg() {
+		return 0
+	}
+	r := x.c
+	for _, t := range x.terms {
+		p, ok := t.coef, true
+		for _, a := range t.atoms {
+			p, ok = mulOK(p, a.least(), ok)
+		}
+		if sum, fits := add64(r, p); ok && fits {
+			r = sum
+		}
+	}
+	return r
+}
+
+func (a *atom) least() int64 {
+	switch a.op {
+	case opSize:
+		return 1
+	case opFloor, opTrunc:
+		if d, ok := a.y.Const(); ok && d > 0 {
+			return a.x.least() / d
+		}
+	case opBroadcast:
+		return min(a.x.least(), a.y.least())
+	}
+	return 0
+}
+
 func compareAtoms(a, b []*atom) int {
 	if c := cmp.Compare(len(a), len(b)); c != 0 {
 		return -c // higher degrees first, as polynomials are written

@@ -167,7 +167,7 @@ func TestSpecialValues(t *testing.T) {
 	x, y := ir.TensorOf([]float32{nan, 1, zero, -inf}), ir.TensorOf([]float32{1, nan, 0, inf})
 	same("Max", first[float32](t, "Max", 13, nil, x, y), []float32{nan, nan, 0, inf})
 	same("Min", first[float32](t, "Min", 13, nil, x, y), []float32{nan, nan, zero, -inf})
-	same("Relu", first[float32](t, "Relu", 14, nil, x), []float32{nan, 1, 0, 0})
+	same("Relu", first[float32](t, "Relu", 14, nil, x), []float32{nan, 1, zero, 0})
 	same("Abs", first[float32](t, "Abs", 13, nil, x), []float32{nan, 1, 0, inf})
 	same("Neg", first[float32](t, "Neg", 13, nil, x), []float32{nan, -1, 0, inf})
 	same("Clip", first[float32](t, "Clip", 13, nil, x, ir.ScalarOf(float32(-2)), ir.ScalarOf(float32(0.5))), []float32{nan, 0.5, zero, -2})

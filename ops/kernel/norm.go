@@ -286,7 +286,11 @@ func rowNormalize(c *Call, centre bool) ([]ir.Datum, error) {
 			return nil, err
 		}
 	}
-	y, err := convertFloats(c, x.DType(), s, r)
+	to := x.DType()
+	if t, _ := c.Tensor(1); c.Op == ir.Op("RMSNormalization") && t != nil {
+		to = t.DType() // the standard gives the result the scale's type
+	}
+	y, err := convertFloats(c, to, s, r)
 	if err != nil {
 		return nil, err
 	}

@@ -322,6 +322,9 @@ func melWeightMatrixOp(c *Call) ([]ir.Datum, error) {
 		p[i] = v
 	}
 	bins, length := int64(p[0]), int64(p[1])
+	if bins < 0 || length < 0 {
+		return nil, fmt.Errorf("%d bins and a DFT of length %d", bins, length)
+	}
 	shape := []int64{length/2 + 1, bins}
 	v, err := alloc[float64](c, shape)
 	if err != nil {

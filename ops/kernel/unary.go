@@ -248,10 +248,10 @@ func realFunc[T ordered](k unaryKind, p, q float64) func(T) T {
 		return signOf[T]
 	case kindRelu:
 		return func(x T) T {
-			if x <= 0 {
+			if x < 0 {
 				return 0
 			}
-			return x // NaN stays
+			return x // NaN and -0 stay, as in Clip
 		}
 	}
 	return func(x T) T {

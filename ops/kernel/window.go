@@ -112,8 +112,11 @@ func (c *Call) slide(w *[spatialRank]window, n int) error {
 			return fmt.Errorf("a kernel that spans %d does not fit an input of %d with padding %d and %d", extent, a.in, a.before, a.after)
 		}
 		a.out = rest/a.stride + 1
-		if ceil && rest%a.stride != 0 && a.out*a.stride < a.in+a.before { // the last window must start inside
+		if ceil && rest%a.stride != 0 {
 			a.out++
+		}
+		if ceil && (a.out-1)*a.stride >= a.in+a.before { // the last window must start inside
+			a.out--
 		}
 	}
 	return nil

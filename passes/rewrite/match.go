@@ -129,6 +129,16 @@ func (m *Match) DimsOf(v *ir.Value) (dims []infer.Int, ok bool) {
 	return f.Dims(v)
 }
 
+// IntsOf are the elements of a small tensor of integers as expressions, if anything is known of them; see facts.Facts.Ints.
+func (m *Match) IntsOf(v *ir.Value) (elements []infer.Int, ok bool) {
+	f, err := m.known()
+	m.Fail(err)
+	if err != nil || v == nil {
+		return nil, false
+	}
+	return f.Ints(v)
+}
+
 // Opset is the version of the domain that is in force at the match.
 func (m *Match) Opset(domain string) int64 { return m.Root().Graph().Opset(domain) }
 

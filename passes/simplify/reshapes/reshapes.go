@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 	"github.com/onnxopt/onnxopt/passes/simplify/internal/view"
@@ -46,13 +47,13 @@ func rules() []*rewrite.Rule {
 			Name:    "constant-shape",
 			Doc:     "gives a Reshape a constant shape instead of a computed one that inference proves",
 			Match:   rewrite.MustParse(`z = Reshape <...> (x, shape)`),
-			Where:   proves(view.Reshape),
+			Where:   provesReshape,
 			Replace: reshape,
 		}, {
 			Name:  "constant-expansion",
 			Doc:   "gives an Expand a constant shape instead of a computed one that inference proves",
 			Match: rewrite.MustParse(`z = Expand (x, shape)`),
-			Where: proves(view.Expand),
+			Where: proves(expandOperand),
 			Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 				return []*ir.Value{b.Like(m.Root(), []*ir.Value{m.Value("x"), b.Ints("", m.Keep.([]int64)...)})}
 			},
@@ -73,11 +74,13 @@ func merges(m *rewrite.Match) error {
 		m.Keep = n.Operand(1)
 		return nil
 	}
-	dims, ok := shapeOperand(m, view.Reshape)
-	if !ok {
+	if dims, ok := reshapeOperand(m); ok {
+		m.Keep = dims
+	} else if ones, ok := onlyOnes(m); ok {
+		m.Keep = ones
+	} else {
 		return errors.New("more than one dimension of the shape is not known")
 	}
-	m.Keep = dims
 	return nil
 }
 
@@ -103,12 +106,12 @@ func copiesNothing(m *rewrite.Match, n *ir.Node) bool {
 }
 
 // proves accepts a computed shape operand that can be written as a constant.
-func proves(operand view.Operand) func(*rewrite.Match) error {
+func proves(operand func(*rewrite.Match) ([]int64, bool)) func(*rewrite.Match) error {
 	return func(m *rewrite.Match) error {
 		if m.Const("shape") != nil {
 			return errors.New("its shape is a constant already")
 		}
-		dims, ok := shapeOperand(m, operand)
+		dims, ok := operand(m)
 		if !ok {
 			return errors.New("more of its shape is unknown than a constant can leave open")
 		}
@@ -117,18 +120,124 @@ func proves(operand view.Operand) func(*rewrite.Match) error {
 	}
 }
 
-// shapeOperand is the shape operand with which x becomes z.
-func shapeOperand(m *rewrite.Match, operand view.Operand) ([]int64, bool) {
+// reshapeOperand is the shape operand with which a Reshape makes z of x. A dimension may be left to be found where another one may be
+// zero at run time only if z is not computed then anyway, because the model finds a dimension beside that one already.
+func reshapeOperand(m *rewrite.Match) ([]int64, bool) {
 	x, _ := m.Dims("x")
 	z, ok := m.Dims("z")
 	if !ok {
 		return nil, false
 	}
-	return operand(x, z)
+	return view.ReshapeUnless(x, z, func(d infer.Int) bool { return foundBeside(m, d) })
 }
 
-// reshape makes a Reshape of x to what the condition has kept. A Reshape at the root keeps its name.
+// looked bounds the nodes before a match among which foundBeside looks.
+const looked = 64
+
+// foundBeside reports whether the root, or one of the nodes that it depends on, is a Reshape that finds a dimension beside d.
+func foundBeside(m *rewrite.Match, d infer.Int) bool {
+	seen := map[*ir.Node]bool{m.Root(): true}
+	for queue := []*ir.Node{m.Root()}; len(queue) > 0; queue = queue[1:] {
+		n := queue[0]
+		if leaves(m, n, d) {
+			return true
+		}
+		for _, v := range n.Operands() {
+			if v == nil {
+				continue
+			}
+			if before := v.Node(); before != nil && !seen[before] && len(seen) < looked {
+				seen[before] = true
+				queue = append(queue, before)
+			}
+		}
+	}
+	return false
+}
+
+// leaves reports whether n is a Reshape that finds one dimension, and has d among the others: where d is zero it fails.
+func leaves(m *rewrite.Match, n *ir.Node, d infer.Int) bool {
+	if !n.Is("Reshape") {
+		return false
+	}
+	shape, ok := m.IntsOf(n.Operand(1))
+	dims, ok2 := m.DimsOf(n.Result(0))
+	if !ok || !ok2 || len(shape) != len(dims) || !slices.ContainsFunc(shape, func(e infer.Int) bool { return e.Is(-1) }) {
+		return false
+	}
+	for i := range dims {
+		if !shape[i].Is(-1) && dims[i].Same(d) {
+			return true
+		}
+	}
+	return false
+}
+
+// expandOperand is the shape operand with which an Expand makes z of x.
+func expandOperand(m *rewrite.Match) ([]int64, bool) {
+	x, _ := m.Dims("x")
+	z, ok := m.Dims("z")
+	if !ok {
+		return nil, false
+	}
+	return view.Expand(x, z)
+}
+
+// provesReshape is proves for a Reshape, which may turn out to be a Squeeze or Unsqueeze.
+func provesReshape(m *rewrite.Match) error {
+	err := proves(reshapeOperand)(m)
+	if err != nil && m.Const("shape") == nil {
+		if ones, ok := onlyOnes(m); ok {
+			m.Keep, err = ones, nil
+		}
+	}
+	return err
+}
+
+// ones are axes of size one that z has and x does not (Unsqueeze), or the other way round (Squeeze).
+type ones struct {
+	op   string
+	axes []int64
+}
+
+// onlyOnes finds out whether z is x with ones put in or taken away, which can be said whatever the other sizes are.
+func onlyOnes(m *rewrite.Match) (ones, bool) {
+	x, ok := m.Dims("x")
+	z, ok2 := m.Dims("z")
+	if !ok || !ok2 {
+		return ones{}, false
+	}
+	if axes, ok := extra(x, z); ok {
+		return ones{"Unsqueeze", axes}, true
+	}
+	axes, ok := extra(z, x)
+	return ones{"Squeeze", axes}, ok
+}
+
+// extra lists the places of the ones by which more is longer than less, if nothing else is different.
+func extra(less, more []infer.Int) (axes []int64, ok bool) {
+	k := 0
+	for i, d := range more {
+		switch {
+		case k < len(less) && less[k].Same(d):
+			k++
+		case d.Is(1):
+			axes = append(axes, int64(i))
+		default:
+			return nil, false
+		}
+	}
+	return axes, k == len(less) && len(axes) > 0
+}
+
+// reshape makes a Reshape of x to what the condition has kept, or a Squeeze or Unsqueeze. A Reshape at the root keeps its name.
 func reshape(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
+	if k, ok := m.Keep.(ones); ok {
+		if m.Opset("") < 13 {
+			return []*ir.Value{b.Op(k.op, []*ir.Value{m.Value("x")}, ir.IntsAttr("axes", k.axes))}
+		}
+		return []*ir.Value{b.Op(k.op, []*ir.Value{m.Value("x"), b.Ints("", k.axes...)})}
+	}
 	shape, ok := m.Keep.(*ir.Value)
 	if !ok {
 		shape = b.Ints("", m.Keep.([]int64)...)

@@ -56,7 +56,7 @@ func Digest(t *ir.Tensor) ([sha256.Size]byte, error) {
 }
 
 func writeShape(w io.Writer, t *ir.Tensor) {
-	b := []byte{byte(t.DType())}
+	b := []byte{byte(t.DType()), byte(t.Rank())} // without the rank, a scalar 0 would look like an empty vector
 	for _, d := range t.Shape() {
 		b = binary.LittleEndian.AppendUint64(b, uint64(d))
 	}

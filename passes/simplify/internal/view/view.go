@@ -1,15 +1,19 @@
-// Package view makes the shape operands of Reshape and Expand for shapes that may be partly dynamic.
+// Package view makes the constant shape operands with which Reshape and Expand turn a value with dimensions x into one with dimensions
+// z, which may be partly dynamic. Results named ok are false where that cannot be said by a constant.
 package view
 
 import "github.com/onnxopt/onnxopt/ops/infer"
 
-// Operand makes a constant shape operand that turns a value with dimensions x into one with dimensions z. ok is false where
-// that cannot be said by a constant.
-type Operand func(x, z []infer.Int) (dims []int64, ok bool)
-
 // Reshape is the shape operand of a Reshape without allowzero. It needs all dimensions of z but one; those that x surely has at
-// the same place are copied. A dimension that is zero cannot be said.
+// the same place are copied. A dimension that is zero cannot be said; and where one is left to be found, the others must not be zero
+// at run time, because nothing can then be found.
 func Reshape(x, z []infer.Int) (dims []int64, ok bool) {
+	return ReshapeUnless(x, z, func(infer.Int) bool { return false })
+}
+
+// ReshapeUnless is Reshape for a value that is not computed at all, because that fails, where a dimension is zero of which fails is
+// true.
+func ReshapeUnless(x, z []infer.Int, fails func(d infer.Int) bool) (dims []int64, ok bool) {
 	open := 0
 	for _, d := range z {
 		if _, static := d.Const(); !static {
@@ -30,6 +34,11 @@ func Reshape(x, z []infer.Int) (dims []int64, ok bool) {
 		case !inferred:
 			dims[i], inferred = -1, true
 		default:
+			return nil, false
+		}
+	}
+	for i, d := range z {
+		if inferred && dims[i] == 0 && !d.Positive() && !fails(d) {
 			return nil, false
 		}
 	}
