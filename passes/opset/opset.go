@@ -64,6 +64,8 @@ operators only change their form. Spelled out in other float operations it is wi
 Everything is converted or nothing: if a node has no equivalent in the version, the pass fails and names every such node with the
 reason. Many need to know a rank, a type or a constant; simplify before opset makes more of them known.
 
+Below version 14 a shape cannot state a dimension of zero, so that some of what is spelled out fails there on tensors without elements.
+
 A conversion down lowers ir_version to what came with the version, unless a type or a function needs more. Other domains stay.`,
 	Promise: spelled,
 	Rules: []passes.RuleDoc{
