@@ -70,24 +70,24 @@ func (h *structure) After(s *passes.StepRun, err error) error {
 	return err
 }
 
-// optimize runs the pipeline on m.
-func optimize(ctx context.Context, m *ir.Model, pipe *passes.Pipeline, hooks ...passes.Hook) (applied int, f *Failure) {
+// optimize runs the pipeline on m. The report is nil where there is none.
+func optimize(ctx context.Context, m *ir.Model, pipe *passes.Pipeline, hooks ...passes.Hook) (*passes.Report, *Failure) {
 	h := &structure{}
 	report, err := pipe.Run(ctx, m, passes.Config{Hooks: append([]passes.Hook{h}, hooks...)})
 	var internal *passes.InternalError
 	switch {
 	case err == nil:
-		return report.Rewrites, nil
+		return report, nil
 	case ctx.Err() != nil:
-		return 0, nil
+		return nil, nil
 	case h.failed != nil:
-		return 0, failf(Invalid, "%v", h.failed)
+		return nil, failf(Invalid, "%v", h.failed)
 	case errors.As(err, &internal):
-		return 0, failf(Crash, "%v", internal)
+		return nil, failf(Crash, "%v", internal)
 	case strings.Contains(err.Error(), "matches no"): // only= and except= that select nothing
-		return 0, nil
+		return nil, nil
 	}
-	return 0, failf(Refusal, "%v", err)
+	return nil, failf(Refusal, "%v", err)
 }
 
 // differs runs a and b on the sets and compares them under the promise. What cannot be compared is said in skipped.

@@ -154,11 +154,17 @@ func (f *Fuzzer) check(ctx context.Context, c *Case, res *Result) {
 	if shuffled {
 		m.Shuffle(c.Seed)
 	}
-	res.Applied, res.Failure = optimize(ctx, m, c.Pipeline)
+	report, failure := optimize(ctx, m, c.Pipeline)
 	m.Shuffle(0)
-	if res.Failure != nil {
+	switch {
+	case failure != nil || report == nil:
+		res.Failure = failure
+		return
+	case report.Border != nil: // as surgery does, and says
+		res.Skipped = "a pass changed the interface"
 		return
 	}
+	res.Applied = report.Rewrites
 	promise := c.Pipeline.Promise()
 	if res.Failure, res.Skipped = f.native.differs(ctx, c.Model, m, promise, c.Sets); res.Failure != nil {
 		return

@@ -138,7 +138,9 @@ func affineGridDown(s *site) {
 		f := s.cast(n, d)
 		var step, start *ir.Value
 		if s.int("align_corners") != 0 {
-			start, step = s.number(d, -1), s.op("Div", s.number(d, 2), s.op("Sub", f, s.number(d, 1)))
+			// A single place is in the middle.
+			last, one := s.op("Sub", f, s.number(d, 1)), s.number(d, 1)
+			start, step = s.op("Neg", s.op("Min", last, one)), s.op("Div", s.number(d, 2), s.op("Max", last, one))
 		} else {
 			step = s.op("Div", s.number(d, 2), f)
 			start = s.op("Add", s.number(d, -1), s.op("Div", step, s.number(d, 2)))
