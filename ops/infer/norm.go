@@ -13,7 +13,7 @@ func inferSoftmax(c *call) {
 	}
 }
 
-// inferBatchNorm: the operand's shape; further results are as long as the mean.
+// inferBatchNorm: the operand's shape; further results are like the mean and the variance.
 func inferBatchNorm(c *call) {
 	c.setLike(0, 0)
 	d, ok := c.dims(0)
@@ -26,8 +26,11 @@ func inferBatchNorm(c *call) {
 			}
 		}
 	}
-	for i := 1; i < len(c.out); i++ {
-		c.setLike(i, 3)
+	for i := 1; i < len(c.out); i++ { // mean, variance, and before version 14 both again
+		from := 3 + (i-1)%2
+		if s, known := c.dims(from); known && len(s) == 1 {
+			c.setLike(i, from)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/surgery/internal/cut"
 	"github.com/onnxopt/onnxopt/passes/surgery/internal/meaning"
@@ -177,7 +178,13 @@ func call(n *ir.Node, f *ir.Function) []*ir.Node {
 		r.ReplaceUses(out[i])
 	}
 	g.Erase(n)
-	return made
+	// What the call computes for nobody may not even fit the types that this call has.
+	for _, k := range slices.Backward(made) {
+		if !k.Used() && len(k.Subgraphs()) == 0 && ops.Of(k) != nil && g.Model().Function(k.Op()) == nil {
+			k.Graph().Erase(k)
+		}
+	}
+	return slices.DeleteFunc(made, (*ir.Node).Dead)
 }
 
 // imports gives the graph of n the domains that the body uses and that it does not import.
