@@ -293,3 +293,14 @@ func TestInputsLargerThanTheBudgetAreNotMade(t *testing.T) {
 	m.Main.AddOutput("y", m.Main.AddInput("x", deep), nil)
 	assert.Empty(t, generate(t, m, GenerateOptions{Memory: 1 << 20}, nil))
 }
+
+// TestOddTranspose: any number but zero transposes.
+func TestOddTranspose(t *testing.T) {
+	m := ir.NewModel(8, 17)
+	x := m.Main.AddInput("x", ir.TensorType(ir.Float32, ir.Shape{ir.Symbol("N"), ir.Symbol("M")}))
+	w := m.Main.Const(ir.TensorOf(make([]float32, 15), 5, 3))
+	n := m.Main.New(nil, ir.Op("Gemm"), []*ir.Value{x, w}, ir.IntAttr("transB", 2))
+	m.Main.AddOutput("y", n.Result(0), nil)
+	sets := generate(t, m, GenerateOptions{}, nil)
+	require.Equal(t, int64(3), sets[0].Inputs["x"].(*ir.Tensor).Shape()[1])
+}

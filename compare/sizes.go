@@ -213,7 +213,7 @@ func (h *hints) use(n *ir.Node, i int) {
 	case "Gemm":
 		if w := other(1); i == 0 && len(w) == 2 {
 			h.rank = 2
-			h.note(-1-int(n.Int("transA", 0)), w[n.Int("transB", 0)])
+			h.note(-1-boolIndex(n.Int("transA", 0)), w[boolIndex(n.Int("transB", 0))])
 		}
 	case "LSTM", "GRU", "RNN":
 		if w := other(1); i == 0 && len(w) == 3 {
@@ -228,6 +228,14 @@ func (h *hints) use(n *ir.Node, i int) {
 	case "Add", "Sub", "Mul", "Div", "BatchNormalization", "LayerNormalization", "PRelu":
 		h.beside(n, other(1-min(i, 1)), i)
 	}
+}
+
+// boolIndex is 1 for an attribute that is set, whatever number says so.
+func boolIndex(a int64) int {
+	if a != 0 {
+		return 1
+	}
+	return 0
 }
 
 // beside notes the sizes of a constant that is combined with the operand.
