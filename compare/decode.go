@@ -76,8 +76,22 @@ func realDecoder(d ir.DType) func(b []byte, i int64) float64 {
 		return func(b []byte, i int64) float64 {
 			return minifloat(uint32(b[i/2])>>(4*uint(i%2))&0xf, 2, 1, 1)
 		}
+	case ir.Float6E2M3:
+		return func(b []byte, i int64) float64 { return minifloat(sixBits(b, i), 2, 3, 1) }
+	case ir.Float6E3M2:
+		return func(b []byte, i int64) float64 { return minifloat(sixBits(b, i), 3, 2, 3) }
 	}
 	return nil
+}
+
+// sixBits is element i of a sequence of six bits each, four in three bytes, the lowest bits first.
+func sixBits(b []byte, i int64) uint32 {
+	at, shift := 6*i/8, uint(6*i%8)
+	v := uint32(b[at])
+	if shift > 2 {
+		v |= uint32(b[at+1]) << 8
+	}
+	return v >> shift & 0x3f
 }
 
 // minifloat is the number of a sign bit, e bits of exponent and m of fraction, with subnormals and no special values.

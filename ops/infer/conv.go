@@ -63,14 +63,14 @@ func (w *window) extent(i int) Int {
 
 // size is the number of windows along spatial axis i of that size.
 func (w *window) size(i int, d Int) Int {
-	n := len(w.kernel)
+	before, after := w.pads[i], w.pads[i+len(w.kernel)]
 	switch w.auto {
 	case "SAME_UPPER", "SAME_LOWER":
 		return d.CeilDiv(w.strides[i])
 	case "VALID":
-		return d.Sub(w.extent(i)).FloorDiv(w.strides[i]).Add(Num(1))
+		before, after = 0, 0
 	}
-	total := d.Add(Num(w.pads[i])).Add(Num(w.pads[i+n]))
+	total := d.Add(Num(before)).Add(Num(after))
 	room := total.Sub(w.extent(i))
 	if !w.ceil {
 		return room.FloorDiv(w.strides[i]).Add(Num(1))
@@ -78,13 +78,13 @@ func (w *window) size(i int, d Int) Int {
 	r := room.CeilDiv(w.strides[i]).Add(Num(1))
 	// A last window that would start in the padding after the end is left out.
 	last := r.Sub(Num(1)).Mul(w.strides[i])
-	limit := d.Add(Num(w.pads[i]))
+	limit := d.Add(Num(before))
 	switch {
 	case limit.Sub(last).Positive():
 		return r
 	case last.Sub(limit).NonNeg():
 		return r.Sub(Num(1))
-	case w.extent(i).Sub(w.strides[i]).Sub(Num(w.pads[i+n])).NonNeg():
+	case w.extent(i).Sub(w.strides[i]).Sub(Num(after)).NonNeg():
 		return r // rounding up adds less than a stride, so that the last window starts before the padding
 	}
 	return Int{}
