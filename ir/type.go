@@ -161,6 +161,22 @@ func (t *Type) WithoutShapes() *Type {
 	return &Type{Kind: t.Kind, Elem: t.Elem, Of: t.Of.WithoutShapes(), Domain: t.Domain, Name: t.Name}
 }
 
+// WithoutSymbols is the type with unknown dimensions in place of named ones: names mean one size only within one graph.
+func (t *Type) WithoutSymbols() *Type {
+	if t == nil {
+		return nil
+	}
+	r := *t
+	r.Of = t.Of.WithoutSymbols()
+	r.Shape = slices.Clone(t.Shape)
+	for i, d := range r.Shape {
+		if d.Param != "" {
+			r.Shape[i] = UnknownDim()
+		}
+	}
+	return &r
+}
+
 // Equal reports whether both state the same, denotations aside. It is safe on nil.
 func (t *Type) Equal(u *Type) bool {
 	if t == nil || u == nil {

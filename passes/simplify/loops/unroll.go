@@ -209,28 +209,11 @@ func forgetNames(g *ir.Graph) {
 	for n := range g.Nodes() {
 		for _, v := range n.Results() {
 			if v != nil && v.Type() != nil {
-				v.SetType(withoutNames(v.Type()))
+				v.SetType(v.Type().WithoutSymbols())
 			}
 		}
 		for _, s := range n.Subgraphs() {
 			forgetNames(s)
 		}
 	}
-}
-
-func withoutNames(t *ir.Type) *ir.Type {
-	if t == nil {
-		return nil
-	}
-	r := *t
-	r.Of = withoutNames(t.Of)
-	if t.Shape != nil {
-		r.Shape = make(ir.Shape, len(t.Shape))
-		for i, d := range t.Shape {
-			if r.Shape[i] = d; d.Param != "" {
-				r.Shape[i] = ir.UnknownDim()
-			}
-		}
-	}
-	return &r
 }

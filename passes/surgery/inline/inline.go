@@ -239,7 +239,8 @@ func bind(n *ir.Node, attrs map[string]*ir.Attr) {
 	}
 }
 
-// label names a copied node and its results after the call. Types that the body records hold for the function, not for the call.
+// label names a copied node and its results after the call. Types that the body records of results may be of another call; what its
+// subgraphs declare holds for all, names of sizes apart.
 func label(n *ir.Node, call string) {
 	n.SetName(within(call, n.Name()))
 	for _, v := range n.Results() {
@@ -250,10 +251,10 @@ func label(n *ir.Node, call string) {
 	}
 	for _, s := range n.Subgraphs() {
 		for _, v := range s.Inputs() {
-			v.Value().SetType(v.Type().WithoutShapes())
+			v.Value().SetType(v.Type().WithoutSymbols())
 		}
 		for _, o := range s.Outputs() {
-			o.SetType(o.Type().WithoutShapes())
+			o.SetType(o.Type().WithoutSymbols())
 		}
 		for k := range s.Nodes() {
 			label(k, call)

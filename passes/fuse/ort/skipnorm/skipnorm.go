@@ -153,6 +153,9 @@ func where(m *rewrite.Match) error {
 		}
 		f.epsilon = m.Attr("e").Float()
 	}
+	if !(f.epsilon >= 0) {
+		return fmt.Errorf("ONNX Runtime does not take epsilon %v", f.epsilon)
+	}
 	if len(x) != 2 && len(x) != 3 {
 		return fmt.Errorf("the sum is a %s, not surely of 2 or 3 axes", m.Type("x"))
 	}
