@@ -19,8 +19,10 @@ import (
 	ort_gemm "github.com/onnxopt/onnxopt/passes/fuse/ort/gemm"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/norm"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/quantized"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/rotary"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/skipnorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/padconv"
+	fuse_rotary "github.com/onnxopt/onnxopt/passes/fuse/rotary"
 	"github.com/onnxopt/onnxopt/passes/opset"
 	"github.com/onnxopt/onnxopt/passes/shapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
@@ -68,8 +70,10 @@ func list() []*passes.Pass {
 		ort_gemm.Pass,
 		norm.Pass,
 		quantized.Pass,
+		rotary.Pass,
 		skipnorm.Pass,
 		padconv.Pass,
+		fuse_rotary.Pass,
 		opset.Pass,
 		shapes.Pass,
 		constfold.Pass,

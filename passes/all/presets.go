@@ -15,7 +15,7 @@ func presets() []passes.Alias {
 		},
 		{
 			Name: "fuse", Doc: "merges operators into those before them and finds what is spelled out",
-			Pipeline: "fixpoint(conv-bn,conv-mul-add,bn-mul-add,conv-fill-bn,pad-into-conv,matmul-add,activations,attention,layer-norm,instance-norm,dce)",
+			Pipeline: "fixpoint(conv-bn,conv-mul-add,bn-mul-add,conv-fill-bn,pad-into-conv,matmul-add,activations,rotary,attention,layer-norm,instance-norm,dce)",
 		},
 		{Name: "O0", Doc: "nothing: the output has the input's bytes", Pipeline: ""},
 		{
@@ -28,7 +28,7 @@ func presets() []passes.Alias {
 		},
 		{
 			Name: "ort-fuse", Doc: "writes the fused operators of ONNX Runtime, domain com.microsoft",
-			Pipeline: "fixpoint(ort-quantized,ort-attention,ort-norm,layer-norm,ort-skip-norm,ort-gelu,ort-conv,ort-gemm,dce)",
+			Pipeline: "fixpoint(ort-quantized,ort-rotary,ort-attention,ort-norm,layer-norm,ort-skip-norm,ort-gelu,ort-conv,ort-gemm,constfold,cse,dce)",
 		},
 		{
 			Name: "O3", Doc: "O2, and the fused operators of ONNX Runtime, which other runtimes do not have",
