@@ -15,6 +15,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
 	ort_attention "github.com/onnxopt/onnxopt/passes/fuse/ort/attention"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/conv"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/embed"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/gelu"
 	ort_gemm "github.com/onnxopt/onnxopt/passes/fuse/ort/gemm"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/norm"
@@ -66,6 +67,7 @@ func list() []*passes.Pass {
 		layernorm.Pass,
 		ort_attention.Pass,
 		conv.Pass,
+		embed.Pass,
 		gelu.Pass,
 		ort_gemm.Pass,
 		norm.Pass,

@@ -77,16 +77,21 @@ var rule = &rewrite.Rule{
 	},
 }
 
-// queries is the shape [1,1,queries,1]; q is of [batch,queries,heads*size].
+// queries is the shape [1,1,queries,1]; q is of [batch,queries,heads*size]. The mask, which all layers share, tells it, too, where there are
+// as many keys.
 func queries(b *rewrite.Builder, m *rewrite.Match, h *spelled.Heads, q *ir.Value) *ir.Value {
 	if n, ok := h.Queries.Const(); ok {
 		return b.Ints("", 1, 1, n, 1)
 	}
+	axis := int64(1)
+	if d, _ := m.Dims("mask"); d[3].Same(h.Queries) {
+		q, axis = m.Value("mask"), 3
+	}
 	var length *ir.Value
 	if m.Opset("") >= 15 {
-		length = b.Op("Shape", []*ir.Value{q}, ir.IntAttr("start", 1), ir.IntAttr("end", 2))
+		length = b.Op("Shape", []*ir.Value{q}, ir.IntAttr("start", axis), ir.IntAttr("end", axis+1))
 	} else {
-		length = b.Op("Gather", []*ir.Value{b.Op("Shape", []*ir.Value{q}), b.Ints("", 1)})
+		length = b.Op("Gather", []*ir.Value{b.Op("Shape", []*ir.Value{q}), b.Ints("", axis)})
 	}
 	one := b.Ints("", 1)
 	return b.Op("Concat", []*ir.Value{one, one, length, one}, ir.IntAttr("axis", 0))
