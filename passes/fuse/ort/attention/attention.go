@@ -2,7 +2,6 @@
 package attention
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -38,16 +37,8 @@ var rule = &rewrite.Rule{
 			return err
 		}
 		m.Keep = h
-		if m.Has("seen") {
-			if d, ok := m.Dims("seen"); !ok || !h.Full(d) {
-				return fmt.Errorf("the condition is a %s, not surely of [1,1,queries,keys]", m.Type("seen"))
-			}
-			if low := spelled.Scalar(m, "lowest"); !(low <= -1e30 && low >= -3.5e38) || m.Const("lowest").Rank() > 4 {
-				return fmt.Errorf("what is hidden becomes %v", low)
-			}
-			if m.Has("mask") {
-				return errors.New("there are two masks")
-			}
+		if err := h.Chosen(m); err != nil {
+			return err
 		}
 		if m.Has("mask") {
 			d, ok := m.Dims("mask")
@@ -65,15 +56,14 @@ var rule = &rewrite.Rule{
 		in := append(h.Operands(b, m), nil, nil, nil)
 		switch {
 		case m.Has("seen"):
-			zero := b.Const("", ir.TensorOf([]float32{0}))
-			in[5] = b.Op("Where", []*ir.Value{m.Value("seen"), zero, m.Value("lowest")})
+			in[5] = spelled.Added(b, m)
 		case m.Has("mask"):
 			in[5] = m.Value("mask")
 			if d, _ := m.Dims("mask"); !h.Full(d) {
 				in[5] = b.Op("Expand", []*ir.Value{in[5], queries(b, m, h, in[0])})
 			}
 		}
-		return []*ir.Value{contrib.Op(b, "MultiHeadAttention", in, ir.IntAttr("num_heads", h.Heads), ir.FloatAttr("scale", h.Scale))}
+		return []*ir.Value{h.Result(b, contrib.Op(b, "MultiHeadAttention", in, ir.IntAttr("num_heads", h.Heads), ir.FloatAttr("scale", h.Scale)))}
 	},
 }
 
