@@ -28,7 +28,7 @@ func presets() []passes.Alias {
 		},
 		{
 			Name: "ort-fuse", Doc: "writes the fused operators of ONNX Runtime, domain com.microsoft",
-			Pipeline: "fixpoint(ort-quantized,ort-rotary,ort-attention,ort-norm,layer-norm,ort-skip-norm,ort-gelu,ort-conv,ort-gemm,constfold,cse,dce)",
+			Pipeline: "fixpoint(ort-quantized,ort-rotary,ort-attention,ort-norm,layer-norm,ort-skip-norm,ort-gelu,ort-conv,ort-gemm,constfold,dedup-constants,cse,dce)",
 		},
 		{
 			Name: "O3", Doc: "O2, and the fused operators of ONNX Runtime, which other runtimes do not have",
