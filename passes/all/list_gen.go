@@ -39,6 +39,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/noop"
 	"github.com/onnxopt/onnxopt/passes/simplify/omit"
 	"github.com/onnxopt/onnxopt/passes/simplify/outputs"
+	"github.com/onnxopt/onnxopt/passes/simplify/repeats"
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/slices"
 	"github.com/onnxopt/onnxopt/passes/simplify/transposes"
@@ -91,6 +92,7 @@ func list() []*passes.Pass {
 		noop.Pass,
 		omit.Pass,
 		outputs.Pass,
+		repeats.Pass,
 		reshapes.Pass,
 		slices.Pass,
 		transposes.Pass,

@@ -4,7 +4,6 @@ package attention
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops/infer"
@@ -103,25 +102,12 @@ func mask(m *rewrite.Match, h *spelled.Heads) error {
 	return nil
 }
 
-// added is what is added to the scores, nil if nothing is. Of queries that see no key, since all are hidden by the lowest float, ONNX Runtime
-// 1.32 makes zero instead of the mean of the values, as the standard and the arithmetic have it. It does not for a number beside the lowest,
-// to which scores add as little. The nodes are the same for all layers. A mask that is as long as the keys or 1, as it must be to fit, but of
-// which the model does not say which, is expanded.
+// added is what is added to the scores, nil if nothing is. A mask that is as long as the keys or 1, as it must be to fit, but of which the
+// model does not say which, is expanded.
 func added(b *rewrite.Builder, m *rewrite.Match) *ir.Value {
-	number := func(v float32) *ir.Value { return b.Const("", ir.TensorOf([]float32{v}, []int64{}...)) }
-	switch {
-	case m.Has("mask"):
-		lowest := b.Op("Equal", []*ir.Value{m.Value("mask"), number(-math.MaxFloat32)})
-		v := b.Op("Where", []*ir.Value{lowest, number(low), m.Value("mask")})
-		if m.Keep.(*spelled.Heads).Widen {
-			v = b.Op("Expand", []*ir.Value{v, b.Op("Shape", []*ir.Value{m.Value("k")}, ir.IntAttr("start", 2), ir.IntAttr("end", 3))})
-		}
-		return v
-	case m.Has("seen"):
-		return b.Op("Where", []*ir.Value{m.Value("seen"), number(0), number(low)})
+	v := spelled.Finite(b, m)
+	if m.Keep.(*spelled.Heads).Widen {
+		v = b.Op("Expand", []*ir.Value{v, b.Op("Shape", []*ir.Value{m.Value("k")}, ir.IntAttr("start", 2), ir.IntAttr("end", 3))})
 	}
-	return nil
+	return v
 }
-
-// low hides a key.
-const low = -3.4e38

@@ -1,5 +1,5 @@
 """Writes the models of decoders.txtar: GPT-2 and Llama of two layers with random weights, in the arithmetic that torch.onnx writes, with
-keys and values of the past as inputs and outputs.
+keys and values of the past as inputs and outputs; "step" is Llama for one token at a time.
 
     python passes/all/testdata/_gen/decoders.py DIR     # writes DIR/*.onnx; onnxopt -O0 --format text prints them
 
@@ -132,9 +132,9 @@ def repeat(g, x, groups):  # repeat_kv: each head of keys and values serves grou
     return g.reshape(wide, batch, g.op("Mul", heads, g.c(np.array(groups, np.int64))), length, size)
 
 
-def llama(opset, layers=2, H=16, N=4, KV=2, V=12):
+def llama(opset, layers=2, H=16, N=4, KV=2, V=12, S="S"):
     g, D = Graph(opset), H // N
-    ids, seen, pos = g.input("input_ids", 7, ["B", "S"]), g.input("attention_mask", 7, ["B", "T"]), g.input("position_ids", 7, ["B", "S"])
+    ids, seen, pos = g.input("input_ids", 7, ["B", S]), g.input("attention_mask", 7, ["B", "T"]), g.input("position_ids", 7, ["B", S])
     x = g.op("Gather", g.weight(V, H), ids)
     batch, length = g.size(ids, 0), g.size(ids, 1)
     # angles
@@ -166,11 +166,11 @@ def llama(opset, layers=2, H=16, N=4, KV=2, V=12):
         gate = g.op("MatMul", y, g.weight(H, 24))
         y = g.op("Mul", g.op("Mul", gate, g.op("Sigmoid", gate)), g.op("MatMul", y, g.weight(H, 24)))
         x = g.op("Add", x, g.op("MatMul", y, g.weight(24, H)))
-    g.output(g.op("MatMul", g.rms(x, H), g.weight(H, V)), "logits", ["B", "S", V])
+    g.output(g.op("MatMul", g.rms(x, H), g.weight(H, V)), "logits", ["B", S, V])
     return g
 
 
-for name, g in {"gpt2-17": gpt2(17), "gpt2-23": gpt2(23), "llama-17": llama(17), "llama-23": llama(23)}.items():
+for name, g in {"gpt2-17": gpt2(17), "gpt2-23": gpt2(23), "llama-17": llama(17), "llama-23": llama(23), "step-17": llama(17, S=1)}.items():
     graph = h.make_graph(g.nodes, "main", g.inputs, g.outputs, [numpy_helper.from_array(v, k) for k, v in g.consts.items()])
     model = h.make_model(graph, opset_imports=[h.make_opsetid("", g.opset)], ir_version=8 if g.opset < 23 else 11)
     onnx.checker.check_model(model)

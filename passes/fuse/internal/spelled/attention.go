@@ -78,16 +78,25 @@ func scores(v string) []string {
 //	k ── (Unsqueeze ── Expand ── Reshape) ── Transpose ─┘                                        │
 //	v ── (Unsqueeze ── Expand ── Reshape) ───────────────────────────────────────────────────────┘
 //
-// The operands are qt, k and v and the root o.
+// or Gather for the three, as pass repeats writes it. The operands are qt, k and v and the root o.
 func HeadsApart() []string {
+	r := HeadsShared()
+	for _, middle := range scores("v") {
+		r = append(r, "kt = Transpose <perm = [0,1,3,2]> (k)\n"+middle)
+	}
+	return r
+}
+
+// HeadsShared is HeadsApart with repeated heads alone.
+func HeadsShared() []string {
 	var r []string
-	for _, kv := range [][2]string{
-		{"ku = Unsqueeze (k, 2)\nke = Expand (ku, kes)\nkr = Reshape <...> (ke, krs)\nkt = Transpose <perm = [0,1,3,2]> (kr)\n" +
-			"vu = Unsqueeze (v, 2)\nve = Expand (vu, ves)\nvr = Reshape <...> (ve, vrs)\n", "vr"},
-		{"kt = Transpose <perm = [0,1,3,2]> (k)\n", "v"},
+	for _, repeated := range []string{
+		"ku = Unsqueeze (k, 2)\nke = Expand (ku, kes)\nkr = Reshape <...> (ke, krs)\nkt = Transpose <perm = [0,1,3,2]> (kr)\n" +
+			"vu = Unsqueeze (v, 2)\nve = Expand (vu, ves)\nvr = Reshape <...> (ve, vrs)\n",
+		"kr = Gather <axis = 1> (k, ki: const)\nkt = Transpose <perm = [0,1,3,2]> (kr)\nvr = Gather <axis = 1> (v, vi: const)\n",
 	} {
-		for _, middle := range scores(kv[1]) {
-			r = append(r, kv[0]+middle)
+		for _, middle := range scores("vr") {
+			r = append(r, repeated+middle)
 		}
 	}
 	return r
@@ -113,14 +122,19 @@ func ReadHeadsApart(m *rewrite.Match) (*Heads, error) {
 			return nil, fmt.Errorf("%s is a %s, which does not surely fit", name, m.Type(name))
 		}
 		h.Shared, h.Keys = n, d[2]
-		if m.Has("kr") {
+		switch {
+		case m.Has("ki"):
+			if !interleaves(m, name+"i", h.Heads, n) {
+				return nil, fmt.Errorf("the heads of %s are not repeated in groups", name)
+			}
+		case m.Has("kr"):
 			groups := []infer.Int{d[0], d[1], infer.Num(h.Heads / n), d[2], d[3]}
 			wide, _ := m.Dims(name + "e")
 			flat, _ := m.Dims(name + "r")
 			if !sameDims(wide, groups) || !sameDims(flat, []infer.Int{d[0], q[1], d[2], d[3]}) {
 				return nil, fmt.Errorf("%s is repeated to a %s, and not surely each head for a group", name, m.Type(name+"e"))
 			}
-		} else if n != h.Heads {
+		case n != h.Heads:
 			return nil, fmt.Errorf("%s is a %s for %d heads", name, m.Type(name), h.Heads)
 		}
 	}
@@ -128,6 +142,21 @@ func ReadHeadsApart(m *rewrite.Match) (*Heads, error) {
 		return nil, fmt.Errorf("Softmax is over axis %d", axis)
 	}
 	return h, h.scale(m)
+}
+
+// interleaves reports whether the constant called name has heads indices, of n each as often as the others.
+func interleaves(m *rewrite.Match, name string, heads, n int64) bool {
+	v, ok, err := rewrite.Ints(m.Const(name))
+	m.Fail(err)
+	if !ok || m.Const(name).Rank() != 1 || int64(len(v)) != heads {
+		return false
+	}
+	for i, x := range v {
+		if x != int64(i)/(heads/n) {
+			return false
+		}
+	}
+	return true
 }
 
 // Chosen says why scores are not chosen over a number so low that it can be added as well.
@@ -151,6 +180,24 @@ func (h *Heads) Chosen(m *rewrite.Match) error {
 func Added(b *rewrite.Builder, m *rewrite.Match) *ir.Value {
 	return b.Op("Where", []*ir.Value{m.Value("seen"), b.Const("", ir.TensorOf([]float32{0})), m.Value("lowest")})
 }
+
+// Finite is what is added to the scores, mask or what Chosen takes, nil if nothing is. Of queries that see no key, since all are hidden by the
+// lowest float, Attention and GroupQueryAttention of ONNX Runtime 1.32 make zero instead of the mean of the values, as the standard and the
+// arithmetic have it. They do not for a number beside the lowest, to which scores add as little. The nodes are the same for all layers.
+func Finite(b *rewrite.Builder, m *rewrite.Match) *ir.Value {
+	number := func(v float32) *ir.Value { return b.Const("", ir.TensorOf([]float32{v}, []int64{}...)) }
+	switch {
+	case m.Has("mask"):
+		lowest := b.Op("Equal", []*ir.Value{m.Value("mask"), number(-math.MaxFloat32)})
+		return b.Op("Where", []*ir.Value{lowest, number(low), m.Value("mask")})
+	case m.Has("seen"):
+		return b.Op("Where", []*ir.Value{m.Value("seen"), number(0), number(low)})
+	}
+	return nil
+}
+
+// low hides a key.
+const low = -3.4e38
 
 // Heads is what a match of Attention is.
 type Heads struct {
