@@ -170,7 +170,7 @@ def llama(opset, layers=2, H=16, N=4, KV=2, V=12, S="S"):
     return g
 
 
-for name, g in {"gpt2-17": gpt2(17), "gpt2-23": gpt2(23), "llama-17": llama(17), "llama-23": llama(23), "step-17": llama(17, S=1)}.items():
+for name, g in {"gpt2-17": gpt2(17), "gpt2-23": gpt2(23), "llama-17": llama(17), "llama-23": llama(23), "step-17": llama(17, H=32, S=1)}.items():
     graph = h.make_graph(g.nodes, "main", g.inputs, g.outputs, [numpy_helper.from_array(v, k) for k, v in g.consts.items()])
     model = h.make_model(graph, opset_imports=[h.make_opsetid("", g.opset)], ir_version=8 if g.opset < 23 else 11)
     onnx.checker.check_model(model)

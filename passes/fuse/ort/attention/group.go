@@ -79,8 +79,8 @@ func groups(m *rewrite.Match) error {
 	k, _ := m.Dims("k")
 	v, _ := m.Dims("v")
 	size, ok := k[3].Const()
-	if h.Size = size; !ok || size < 1 || !v[3].Is(size) {
-		return fmt.Errorf("keys are a %s and values a %s, not surely of one size", m.Type("k"), m.Type("v"))
+	if h.Size = size; !ok || size < 1 || size%8 != 0 || !v[3].Is(size) {
+		return fmt.Errorf("keys are a %s and values a %s, not surely of one size that is a multiple of 8", m.Type("k"), m.Type("v"))
 	}
 	for _, name := range []string{"kn", "vn"} {
 		if d, ok := m.Dims(name); !ok || !d[2].Is(1) {
