@@ -17,7 +17,7 @@ var Pass = passes.Define(rewrite.New(merged, apart).Describe(passes.Info{
 	Name: "attention",
 	Doc:  "finds Attention in the arithmetic that spells it out",
 	Long: `Only float is looked at, and masks that have queries and keys written out, since ONNX Runtime 1.32 takes no others. Where heads of keys
-and values serve groups of those of queries, the operator needs no repetition of them: on a CPU ONNX Runtime is up to 4 times as fast.`,
+and values serve groups of those of queries, the operator needs no repetition of them: on a CPU ONNX Runtime is 1.04 to 4 times as fast as with Expand.`,
 }), struct{}{}, func(c *passes.Context, m *ir.Model, _ struct{}) error {
 	if err := rewrite.Apply(c, m, merged); err != nil {
 		return err

@@ -18,7 +18,7 @@ var Pass = rewrite.Define(passes.Info{
 	Doc:  "finds MultiHeadAttention and GroupQueryAttention of ONNX Runtime in the arithmetic that spells them out",
 	Long: `MultiHeadAttention takes no mask for all queries at once, so that one of [batch,1,1,keys] is expanded to the queries before it. On a CPU,
 ONNX Runtime 1.32 is 3 to 25 % faster with the operator. GroupQueryAttention serves models that decode one token at a time with a past and share heads of keys
-and values in groups: 1.4 to 2.3 times as fast. Only float is looked at.`,
+and values in groups: a Llama of two layers is up to 16 % faster from a past of 256 on, and as fast with one of 32. Only float is looked at.`,
 }, group, rule)
 
 // What spells attention out is in package spelled:
