@@ -15,12 +15,15 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
 	ort_attention "github.com/onnxopt/onnxopt/passes/fuse/ort/attention"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/conv"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/embed"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/gelu"
 	ort_gemm "github.com/onnxopt/onnxopt/passes/fuse/ort/gemm"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/norm"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/quantized"
+	"github.com/onnxopt/onnxopt/passes/fuse/ort/rotary"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/skipnorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/padconv"
+	fuse_rotary "github.com/onnxopt/onnxopt/passes/fuse/rotary"
 	"github.com/onnxopt/onnxopt/passes/opset"
 	"github.com/onnxopt/onnxopt/passes/shapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
@@ -36,6 +39,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/noop"
 	"github.com/onnxopt/onnxopt/passes/simplify/omit"
 	"github.com/onnxopt/onnxopt/passes/simplify/outputs"
+	"github.com/onnxopt/onnxopt/passes/simplify/repeats"
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/slices"
 	"github.com/onnxopt/onnxopt/passes/simplify/transposes"
@@ -64,12 +68,15 @@ func list() []*passes.Pass {
 		layernorm.Pass,
 		ort_attention.Pass,
 		conv.Pass,
+		embed.Pass,
 		gelu.Pass,
 		ort_gemm.Pass,
 		norm.Pass,
 		quantized.Pass,
+		rotary.Pass,
 		skipnorm.Pass,
 		padconv.Pass,
+		fuse_rotary.Pass,
 		opset.Pass,
 		shapes.Pass,
 		constfold.Pass,
@@ -85,6 +92,7 @@ func list() []*passes.Pass {
 		noop.Pass,
 		omit.Pass,
 		outputs.Pass,
+		repeats.Pass,
 		reshapes.Pass,
 		slices.Pass,
 		transposes.Pass,

@@ -57,7 +57,7 @@ func rules() []*rewrite.Rule {
 			Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 				return []*ir.Value{b.Like(m.Root(), []*ir.Value{m.Value("x"), b.Ints("", m.Keep.([]int64)...)})}
 			},
-		},
+		}, sizeBefore,
 	}
 }
 

@@ -42,31 +42,173 @@ func Attention() []string {
 		{"xr = Reshape <...> (x, xs)\nxt: shared = Transpose <perm = [2,0,3,1,4]> (xr)\nqt = Gather <axis = 0> (xt, iq: scalar)\n" +
 			"kg = Gather <axis = 0> (xt, ik: scalar)\nkt = Transpose <perm = [0,1,3,2]> (kg)\nvt = Gather <axis = 0> (xt, iv: scalar)\n", "vt"},
 	} {
-		for _, scale := range []string{
-			"s0 = MatMul (qt, kt)\ns1 = {Div, Mul} (s0, after: scalar)\n",
-			"q0 = {Div, Mul} (qt, before: scalar)\ns1 = MatMul (q0, kt)\n",
-			"q0 = {Div, Mul} (qt, before: scalar)\nk0 = {Div, Mul} (kt, beside: scalar)\ns1 = MatMul (q0, k0)\n",
-			"s1 = MatMul (qt, kt)\n",
-		} {
-			for _, mask := range [][2]string{
-				{"s2 = Add (s1, mask)\n", "s2"},
-				{"s2 = Where (seen, s1, lowest: scalar)\ns3 = Add (s2, mask)\n", "s3"},
-				{"s2 = Where (seen, s1, lowest: scalar)\n", "s2"},
-				{"", "s1"},
-			} {
-				r = append(r, qkv[0]+scale+mask[0]+"p = Softmax <axis = @axis> ("+mask[1]+")\no = MatMul (p, "+qkv[1]+")\not = Transpose <perm = [0,2,1,3]> (o)\nz = Reshape <...> (ot, zs)")
-			}
+		for _, middle := range scores(qkv[1]) {
+			r = append(r, qkv[0]+middle+"ot = Transpose <perm = [0,2,1,3]> (o)\nz = Reshape <...> (ot, zs)")
 		}
 	}
 	return r
 }
 
+// scores are the ways from qt and kt by the scale, mask and softmax to the product o with v.
+func scores(v string) []string {
+	var r []string
+	for _, scale := range []string{
+		"s0 = MatMul (qt, kt)\ns1 = {Div, Mul} (s0, after: scalar)\n",
+		"q0 = {Div, Mul} (qt, before: scalar)\ns1 = MatMul (q0, kt)\n",
+		"q0 = {Div, Mul} (qt, before: scalar)\nk0 = {Div, Mul} (kt, beside: scalar)\ns1 = MatMul (q0, k0)\n",
+		"s1 = MatMul (qt, kt)\n",
+	} {
+		for _, mask := range [][2]string{
+			{"s2 = Add (s1, mask)\n", "s2"},
+			{"s2 = Where (seen, s1, lowest: scalar)\ns3 = Add (s2, mask)\n", "s3"},
+			{"s2 = Where (seen, s1, lowest: scalar)\n", "s2"},
+			{"", "s1"},
+		} {
+			r = append(r, scale+mask[0]+"p = Softmax <axis = @axis> ("+mask[1]+")\no = MatMul (p, "+v+")\n")
+		}
+	}
+	return r
+}
+
+// HeadsApart is attention whose queries, keys and values have their heads before the length already, qt, k and v of [batch, heads, length,
+// size], as behind a rotation of positions or a past of keys and values. Heads of keys and values may serve groups of those of queries
+// (Ainslie et al. 2023), for which Hugging Face's repeat_kv repeats them:
+//
+//	q ─────────────────────────────────────────────── MatMul ── Mul ── Add mask ── Softmax ── MatMul ──
+//	k ── (Unsqueeze ── Expand ── Reshape) ── Transpose ─┘                                        │
+//	v ── (Unsqueeze ── Expand ── Reshape) ───────────────────────────────────────────────────────┘
+//
+// or Gather for the three, as pass repeats writes it. The operands are qt, k and v and the root o.
+func HeadsApart() []string {
+	r := HeadsShared()
+	for _, middle := range scores("v") {
+		r = append(r, "kt = Transpose <perm = [0,1,3,2]> (k)\n"+middle)
+	}
+	return r
+}
+
+// HeadsShared is HeadsApart with repeated heads alone.
+func HeadsShared() []string {
+	var r []string
+	for _, repeated := range []string{
+		"ku = Unsqueeze (k, 2)\nke = Expand (ku, kes)\nkr = Reshape <...> (ke, krs)\nkt = Transpose <perm = [0,1,3,2]> (kr)\n" +
+			"vu = Unsqueeze (v, 2)\nve = Expand (vu, ves)\nvr = Reshape <...> (ve, vrs)\n",
+		"kr = Gather <axis = 1> (k, ki: const)\nkt = Transpose <perm = [0,1,3,2]> (kr)\nvr = Gather <axis = 1> (v, vi: const)\n",
+	} {
+		for _, middle := range scores("vr") {
+			r = append(r, repeated+middle)
+		}
+	}
+	return r
+}
+
+// ReadHeadsApart reads a match of HeadsApart, or says why it is none of float.
+func ReadHeadsApart(m *rewrite.Match) (*Heads, error) {
+	q, ok := m.Dims("qt")
+	if !ok || len(q) != 4 || m.DType("qt") != ir.Float32 {
+		return nil, fmt.Errorf("Q is a %s, not surely float of [batch,heads,length,size]", m.Type("qt"))
+	}
+	h := &Heads{Batch: q[0], Queries: q[2]}
+	if h.Heads, ok = q[1].Const(); !ok || h.Heads < 1 {
+		return nil, errors.New("the number of heads is not known")
+	}
+	for _, name := range []string{"k", "v"} {
+		d, ok := m.Dims(name)
+		if !ok || len(d) != 4 || !d[0].Same(q[0]) || name == "k" && !d[3].Same(q[3]) {
+			return nil, fmt.Errorf("%s is a %s, not surely of the batch and size of %s", name, m.Type(name), m.Type("qt"))
+		}
+		n, known := d[1].Const()
+		if !known || n < 1 || h.Heads%n != 0 || name == "v" && (n != h.Shared || !d[2].Same(h.Keys)) {
+			return nil, fmt.Errorf("%s is a %s, which does not surely fit", name, m.Type(name))
+		}
+		h.Shared, h.Keys = n, d[2]
+		switch {
+		case m.Has("ki"):
+			if !interleaves(m, name+"i", h.Heads, n) {
+				return nil, fmt.Errorf("the heads of %s are not repeated in groups", name)
+			}
+		case m.Has("kr"):
+			groups := []infer.Int{d[0], d[1], infer.Num(h.Heads / n), d[2], d[3]}
+			wide, _ := m.Dims(name + "e")
+			flat, _ := m.Dims(name + "r")
+			if !sameDims(wide, groups) || !sameDims(flat, []infer.Int{d[0], q[1], d[2], d[3]}) {
+				return nil, fmt.Errorf("%s is repeated to a %s, and not surely each head for a group", name, m.Type(name+"e"))
+			}
+		case n != h.Heads:
+			return nil, fmt.Errorf("%s is a %s for %d heads", name, m.Type(name), h.Heads)
+		}
+	}
+	if axis := m.Attr("axis").Int(); axis != -1 && axis != 3 {
+		return nil, fmt.Errorf("Softmax is over axis %d", axis)
+	}
+	return h, h.scale(m)
+}
+
+// interleaves reports whether the constant called name has heads indices, of n each as often as the others.
+func interleaves(m *rewrite.Match, name string, heads, n int64) bool {
+	v, ok, err := rewrite.Ints(m.Const(name))
+	m.Fail(err)
+	if !ok || m.Const(name).Rank() != 1 || int64(len(v)) != heads {
+		return false
+	}
+	for i, x := range v {
+		if x != int64(i)/(heads/n) {
+			return false
+		}
+	}
+	return true
+}
+
+// Chosen says why scores are not chosen over a number so low that it can be added as well.
+func (h *Heads) Chosen(m *rewrite.Match) error {
+	if !m.Has("seen") {
+		return nil
+	}
+	if d, ok := m.Dims("seen"); !ok || !h.Full(d) {
+		return fmt.Errorf("the condition is a %s, not surely of [1,1,queries,keys]", m.Type("seen"))
+	}
+	if low := Scalar(m, "lowest"); !(low <= -1e30 && low >= -3.5e38) || m.Const("lowest").Rank() > 4 {
+		return fmt.Errorf("what is hidden becomes %v", low)
+	}
+	if m.Has("mask") {
+		return errors.New("there are two masks")
+	}
+	return nil
+}
+
+// Added is what is added to scores that Chosen takes.
+func Added(b *rewrite.Builder, m *rewrite.Match) *ir.Value {
+	return b.Op("Where", []*ir.Value{m.Value("seen"), b.Const("", ir.TensorOf([]float32{0})), m.Value("lowest")})
+}
+
+// Finite is what is added to the scores, mask or what Chosen takes, nil if nothing is. Of queries that see no key, since all are hidden by the
+// lowest float, Attention and GroupQueryAttention of ONNX Runtime 1.32 make zero instead of the mean of the values, as the standard and the
+// arithmetic have it. They do not for a number beside the lowest, to which scores add as little. The nodes are the same for all layers.
+func Finite(b *rewrite.Builder, m *rewrite.Match) *ir.Value {
+	number := func(v float32) *ir.Value { return b.Const("", ir.TensorOf([]float32{v}, []int64{}...)) }
+	switch {
+	case m.Has("mask"):
+		lowest := b.Op("Equal", []*ir.Value{m.Value("mask"), number(-math.MaxFloat32)})
+		return b.Op("Where", []*ir.Value{lowest, number(low), m.Value("mask")})
+	case m.Has("seen"):
+		return b.Op("Where", []*ir.Value{m.Value("seen"), number(0), number(low)})
+	}
+	return nil
+}
+
+// low hides a key.
+const low = -3.4e38
+
 // Heads is what a match of Attention is.
 type Heads struct {
-	Heads  int64 // of Q, K and V alike
+	Heads  int64 // of Q, and of K and V, too, but for Shared
+	Shared int64 // of K and V of HeadsApart
 	Scale  float32
 	Merged bool  // K and V are of [batch, length, heads*size], as Q always is
 	Size   int64 // of a head of Q
+	Widen  bool  // for the rule: the mask may have one column for all keys
+	Width  int64 // of the result, that of all heads of V
+	Flat   bool  // the result is of [batch*length, heads*size], as GPT-2 multiplies it
 	// Packed are the places of Q, K and V in x, nil where they are apart.
 	Packed []int64
 	// Batch, Queries and Keys are the sizes of the scores, [batch, heads, queries, keys].
@@ -90,7 +232,13 @@ func ReadAttention(m *rewrite.Match) (*Heads, error) {
 		return nil, err
 	}
 	z, ok := m.Dims("z")
-	if size, known := value.Const(); !ok || !known || len(z) != 3 || !z[0].Same(h.Batch) || !z[1].Same(h.Queries) || !z[2].Is(h.Heads*size) {
+	size, known := value.Const()
+	h.Width = h.Heads * size
+	h.Flat = len(z) == 2
+	switch {
+	case ok && known && len(z) == 3 && z[0].Same(h.Batch) && z[1].Same(h.Queries) && z[2].Is(h.Width):
+	case ok && known && len(z) == 2 && h.Width > 0 && z[1].Is(h.Width): // what Reshape makes of it has as many elements
+	default:
 		return nil, fmt.Errorf("the result is a %s, not surely [batch,length,heads*size]", m.Type("z"))
 	}
 	if axis := m.Attr("axis").Int(); axis != -1 && axis != 3 {
@@ -195,6 +343,14 @@ func (h *Heads) scale(m *rewrite.Match) error {
 // Full reports whether what has these sizes is added to the scores without being expanded to queries or keys.
 func (h *Heads) Full(d []infer.Int) bool {
 	return len(d) == 4 && (d[0].Is(1) || d[0].Same(h.Batch)) && (d[1].Is(1) || d[1].Is(h.Heads)) && d[2].Same(h.Queries) && d[3].Same(h.Keys)
+}
+
+// Result makes of attention of [batch,length,heads*size] what the match is of.
+func (h *Heads) Result(b *rewrite.Builder, y *ir.Value) *ir.Value {
+	if h.Flat {
+		return b.Op("Reshape", []*ir.Value{y, b.Ints("", -1, h.Width)})
+	}
+	return y
 }
 
 // Operands are Q, K and V; those of one projection are cut out of it.

@@ -2,7 +2,6 @@
 package attention
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -13,13 +12,14 @@ import (
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 
-// Pass writes MultiHeadAttention of com.microsoft.
+// Pass writes MultiHeadAttention and GroupQueryAttention of com.microsoft.
 var Pass = rewrite.Define(passes.Info{
 	Name: "ort-attention",
-	Doc:  "finds MultiHeadAttention of ONNX Runtime in the arithmetic that spells it out",
-	Long: `The operator takes no mask for all queries at once, so that one of [batch,1,1,keys] is expanded to the queries before it. On a CPU,
-ONNX Runtime 1.32 is 3 to 25 % faster with the operator. Only float is looked at.`,
-}, rule)
+	Doc:  "finds MultiHeadAttention and GroupQueryAttention of ONNX Runtime in the arithmetic that spells them out",
+	Long: `MultiHeadAttention takes no mask for all queries at once, so that one of [batch,1,1,keys] is expanded to the queries before it. On a CPU,
+ONNX Runtime 1.32 is 3 to 25 % faster with the operator. GroupQueryAttention serves models that decode one token at a time with a past and share heads of keys
+and values in groups: a Llama of two layers is up to 16 % faster from a past of 256 on, and as fast with one of 32. Only float is looked at.`,
+}, group, rule)
 
 // What spells attention out is in package spelled:
 //
@@ -38,16 +38,8 @@ var rule = &rewrite.Rule{
 			return err
 		}
 		m.Keep = h
-		if m.Has("seen") {
-			if d, ok := m.Dims("seen"); !ok || !h.Full(d) {
-				return fmt.Errorf("the condition is a %s, not surely of [1,1,queries,keys]", m.Type("seen"))
-			}
-			if low := spelled.Scalar(m, "lowest"); !(low <= -1e30 && low >= -3.5e38) || m.Const("lowest").Rank() > 4 {
-				return fmt.Errorf("what is hidden becomes %v", low)
-			}
-			if m.Has("mask") {
-				return errors.New("there are two masks")
-			}
+		if err := h.Chosen(m); err != nil {
+			return err
 		}
 		if m.Has("mask") {
 			d, ok := m.Dims("mask")
@@ -65,28 +57,32 @@ var rule = &rewrite.Rule{
 		in := append(h.Operands(b, m), nil, nil, nil)
 		switch {
 		case m.Has("seen"):
-			zero := b.Const("", ir.TensorOf([]float32{0}))
-			in[5] = b.Op("Where", []*ir.Value{m.Value("seen"), zero, m.Value("lowest")})
+			in[5] = spelled.Added(b, m)
 		case m.Has("mask"):
 			in[5] = m.Value("mask")
 			if d, _ := m.Dims("mask"); !h.Full(d) {
 				in[5] = b.Op("Expand", []*ir.Value{in[5], queries(b, m, h, in[0])})
 			}
 		}
-		return []*ir.Value{contrib.Op(b, "MultiHeadAttention", in, ir.IntAttr("num_heads", h.Heads), ir.FloatAttr("scale", h.Scale))}
+		return []*ir.Value{h.Result(b, contrib.Op(b, "MultiHeadAttention", in, ir.IntAttr("num_heads", h.Heads), ir.FloatAttr("scale", h.Scale)))}
 	},
 }
 
-// queries is the shape [1,1,queries,1]; q is of [batch,queries,heads*size].
+// queries is the shape [1,1,queries,1]; q is of [batch,queries,heads*size]. The mask, which all layers share, tells it, too, where there are
+// as many keys.
 func queries(b *rewrite.Builder, m *rewrite.Match, h *spelled.Heads, q *ir.Value) *ir.Value {
 	if n, ok := h.Queries.Const(); ok {
 		return b.Ints("", 1, 1, n, 1)
 	}
+	axis := int64(1)
+	if d, _ := m.Dims("mask"); d[3].Same(h.Queries) {
+		q, axis = m.Value("mask"), 3
+	}
 	var length *ir.Value
 	if m.Opset("") >= 15 {
-		length = b.Op("Shape", []*ir.Value{q}, ir.IntAttr("start", 1), ir.IntAttr("end", 2))
+		length = b.Op("Shape", []*ir.Value{q}, ir.IntAttr("start", axis), ir.IntAttr("end", axis+1))
 	} else {
-		length = b.Op("Gather", []*ir.Value{b.Op("Shape", []*ir.Value{q}), b.Ints("", 1)})
+		length = b.Op("Gather", []*ir.Value{b.Op("Shape", []*ir.Value{q}), b.Ints("", axis)})
 	}
 	one := b.Ints("", 1)
 	return b.Op("Concat", []*ir.Value{one, one, length, one}, ir.IntAttr("axis", 0))
