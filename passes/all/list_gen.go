@@ -11,6 +11,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/convfill"
 	"github.com/onnxopt/onnxopt/passes/fuse/convmuladd"
 	"github.com/onnxopt/onnxopt/passes/fuse/gemm"
+	"github.com/onnxopt/onnxopt/passes/fuse/gemmmuladd"
 	"github.com/onnxopt/onnxopt/passes/fuse/instancenorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
 	ort_attention "github.com/onnxopt/onnxopt/passes/fuse/ort/attention"
@@ -21,6 +22,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/quantized"
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/skipnorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/padconv"
+	"github.com/onnxopt/onnxopt/passes/fuse/toweights"
 	"github.com/onnxopt/onnxopt/passes/opset"
 	"github.com/onnxopt/onnxopt/passes/shapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
@@ -60,6 +62,7 @@ func list() []*passes.Pass {
 		convfill.Pass,
 		convmuladd.Pass,
 		gemm.Pass,
+		gemmmuladd.Pass,
 		instancenorm.Pass,
 		layernorm.Pass,
 		ort_attention.Pass,
@@ -70,6 +73,7 @@ func list() []*passes.Pass {
 		quantized.Pass,
 		skipnorm.Pass,
 		padconv.Pass,
+		toweights.Pass,
 		opset.Pass,
 		shapes.Pass,
 		constfold.Pass,
