@@ -25,6 +25,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/toweights"
 	"github.com/onnxopt/onnxopt/passes/opset"
 	"github.com/onnxopt/onnxopt/passes/shapes"
+	"github.com/onnxopt/onnxopt/passes/simplify/clips"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
 	"github.com/onnxopt/onnxopt/passes/simplify/dce"
@@ -40,6 +41,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/outputs"
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/slices"
+	"github.com/onnxopt/onnxopt/passes/simplify/strength"
 	"github.com/onnxopt/onnxopt/passes/simplify/transposes"
 	"github.com/onnxopt/onnxopt/passes/surgery/expose"
 	"github.com/onnxopt/onnxopt/passes/surgery/extract"
@@ -76,6 +78,7 @@ func list() []*passes.Pass {
 		toweights.Pass,
 		opset.Pass,
 		shapes.Pass,
+		clips.Pass,
 		constfold.Pass,
 		cse.Pass,
 		dce.Pass,
@@ -91,6 +94,7 @@ func list() []*passes.Pass {
 		outputs.Pass,
 		reshapes.Pass,
 		slices.Pass,
+		strength.Pass,
 		transposes.Pass,
 		expose.Pass,
 		extract.Pass,
