@@ -42,6 +42,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/slices"
 	"github.com/onnxopt/onnxopt/passes/simplify/strength"
+	"github.com/onnxopt/onnxopt/passes/simplify/transplace"
 	"github.com/onnxopt/onnxopt/passes/simplify/transposes"
 	"github.com/onnxopt/onnxopt/passes/surgery/expose"
 	"github.com/onnxopt/onnxopt/passes/surgery/extract"
@@ -95,6 +96,7 @@ func list() []*passes.Pass {
 		reshapes.Pass,
 		slices.Pass,
 		strength.Pass,
+		transplace.Pass,
 		transposes.Pass,
 		expose.Pass,
 		extract.Pass,
