@@ -27,6 +27,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/shapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/clips"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
+	"github.com/onnxopt/onnxopt/passes/simplify/containers"
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
 	"github.com/onnxopt/onnxopt/passes/simplify/dce"
 	"github.com/onnxopt/onnxopt/passes/simplify/dedup"
@@ -39,6 +40,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/noop"
 	"github.com/onnxopt/onnxopt/passes/simplify/omit"
 	"github.com/onnxopt/onnxopt/passes/simplify/outputs"
+	"github.com/onnxopt/onnxopt/passes/simplify/reductions"
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/slices"
 	"github.com/onnxopt/onnxopt/passes/simplify/strength"
@@ -81,6 +83,7 @@ func list() []*passes.Pass {
 		shapes.Pass,
 		clips.Pass,
 		constfold.Pass,
+		containers.Pass,
 		cse.Pass,
 		dce.Pass,
 		dedup.Pass,
@@ -93,6 +96,7 @@ func list() []*passes.Pass {
 		noop.Pass,
 		omit.Pass,
 		outputs.Pass,
+		reductions.Pass,
 		reshapes.Pass,
 		slices.Pass,
 		strength.Pass,

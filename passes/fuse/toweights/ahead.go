@@ -49,6 +49,9 @@ func (a *arithmetic) behind(n *ir.Node, f factor) (factor, error) {
 		}
 		return f, errShape
 	case "Transpose":
+		if !permutes(n, len(from)) {
+			return f, errShape
+		}
 		return f.moved(n, len(from), true), nil
 	case "Pad":
 		if !a.padded(n, f) {

@@ -77,6 +77,9 @@ func (a *arithmetic) plan(v *ir.Value, f factor) (*step, error) {
 		}
 		return a.through(v, g)
 	case "Transpose":
+		if !permutes(n, len(dims)) {
+			return nil, errShape
+		}
 		return a.through(v, f.moved(n, len(dims), false))
 	case "Concat":
 		return a.concat(v, dims, f)
@@ -113,6 +116,21 @@ func (a *arithmetic) arrive(v *ir.Value, f factor, dims []infer.Int) (*step, err
 	}
 	t, err := f.constant(a.dtype, len(dims))
 	return &step{v: v, constant: t}, err
+}
+
+// permutes reports whether a Transpose of values of that rank states a permutation, or none.
+func permutes(n *ir.Node, rank int) bool {
+	perm := n.Ints("perm")
+	if n.Attr("perm") == nil {
+		return true
+	}
+	sorted := slices.Sorted(slices.Values(perm))
+	for i, p := range sorted {
+		if p != int64(i) {
+			return false
+		}
+	}
+	return len(perm) == rank
 }
 
 // moved is the factor behind a Transpose of values of that rank, or before it.

@@ -133,6 +133,11 @@ func (r *Layout) transposed(n *ir.Node, rank int) []int64 {
 	if len(p) != rank {
 		return nil
 	}
+	for i, a := range p {
+		if a < 0 || a >= int64(rank) || slices.Contains(p[:i], a) {
+			return nil // no permutation: a node that fails when it is run
+		}
+	}
 	return p
 }
 
