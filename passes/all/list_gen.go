@@ -10,6 +10,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/convbn"
 	"github.com/onnxopt/onnxopt/passes/fuse/convfill"
 	"github.com/onnxopt/onnxopt/passes/fuse/convmuladd"
+	"github.com/onnxopt/onnxopt/passes/fuse/einsum"
 	"github.com/onnxopt/onnxopt/passes/fuse/gemm"
 	"github.com/onnxopt/onnxopt/passes/fuse/gemmmuladd"
 	"github.com/onnxopt/onnxopt/passes/fuse/instancenorm"
@@ -66,6 +67,7 @@ func list() []*passes.Pass {
 		convbn.Pass,
 		convfill.Pass,
 		convmuladd.Pass,
+		einsum.Pass,
 		gemm.Pass,
 		gemmmuladd.Pass,
 		instancenorm.Pass,

@@ -15,7 +15,7 @@ func presets() []passes.Alias {
 		},
 		{
 			Name: "fuse", Doc: "merges operators into those before them and finds what is spelled out",
-			Pipeline: "fixpoint(conv-bn,to-weights,conv-mul-add,gemm-mul-add,bn-mul-add,conv-fill-bn,pad-into-conv,matmul-add,activations,attention,layer-norm,instance-norm,dce)",
+			Pipeline: "fixpoint(einsum,conv-bn,to-weights,conv-mul-add,gemm-mul-add,bn-mul-add,conv-fill-bn,pad-into-conv,matmul-add,activations,attention,layer-norm,instance-norm,dce)",
 		},
 		{Name: "O0", Doc: "nothing: the output has the input's bytes", Pipeline: ""},
 		{

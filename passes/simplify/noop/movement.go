@@ -93,10 +93,15 @@ func keepsAxes(m *rewrite.Match) error {
 	switch {
 	case m.Root().Attr("perm") == nil && m.Shape("x") != nil && rank <= 1:
 		return nil
-	case len(perm) > 0 && slices.IsSorted(perm):
-		return nil
+	case len(perm) == 0:
+		return errors.New("it moves axes")
 	}
-	return errors.New("it moves axes")
+	for i, p := range perm {
+		if p != int64(i) { // a negative one counts from the end in some runtimes
+			return errors.New("it moves axes")
+		}
+	}
+	return nil
 }
 
 // operand is an int64 operand, or the attribute that older opsets have instead. ok is false if it is not a known list.
