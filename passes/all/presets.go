@@ -7,7 +7,7 @@ func presets() []passes.Alias {
 	return []passes.Alias{
 		{
 			Name: "simplify", Doc: "removes what computes nothing, folds constants, joins what is computed twice",
-			Pipeline: "freeze-defaults,fixpoint(dce,if-rank,if-const,loops,identity,containers,constfold,noop,clips,strength,omit-operands,reshapes,reductions,expands,transposes,place-transposes,slices,dedup-constants,cse)",
+			Pipeline: "freeze-defaults,fixpoint(dce,if-rank,if-const,loops,identity,containers,constfold,noop,clips,omit-operands,reshapes,reductions,expands,transposes,place-transposes,slices,dedup-constants,cse,strength)",
 		},
 		{
 			Name: "fold", Doc: "folds constants and what they decide",
@@ -20,7 +20,7 @@ func presets() []passes.Alias {
 		{Name: "O0", Doc: "nothing: the output has the input's bytes", Pipeline: ""},
 		{
 			Name: "O1", Doc: "exact passes: the result computes the same bits",
-			Pipeline: "freeze-defaults,fixpoint(dce,if-rank,if-const,loops,identity,containers,constfold{exact=true},noop{exact=true},clips{exact=true},strength{exact=true},omit-operands{exact=true},reshapes,reductions,expands,transposes,place-transposes,slices,dedup-constants,cse),output-shapes",
+			Pipeline: "freeze-defaults,fixpoint(dce,if-rank,if-const,loops,identity,containers,constfold{exact=true},noop{exact=true},clips{exact=true},omit-operands{exact=true},reshapes,reductions,expands,transposes,place-transposes,slices,dedup-constants,cse,strength{exact=true}),output-shapes",
 		},
 		{
 			Name: "O2", Doc: "what keeps within float tolerance, in the model's own opset and domains; the default",

@@ -1,6 +1,7 @@
 package toweights
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/onnxopt/onnxopt/internal/weights"
@@ -274,6 +275,9 @@ func (a *arithmetic) sum(v *ir.Value, dims []infer.Int, f factor) (*step, error)
 	if b == nil || b.DType() != a.dtype || b.Len() < 1 || b.Len() > longest || !a.facts.SameShape(u, v) || b.Rank() > len(dims) {
 		return nil, errWeights
 	}
+	if b.Len() > small && n.Operand(k).NumUses() > 1 {
+		return nil, errors.New("a large constant that is added has other uses, too, and would be there twice")
+	}
 	last := len(dims) - 1
 	var each []float64
 	for i, d := range b.Shape() {
@@ -307,6 +311,9 @@ func (a *arithmetic) sum(v *ir.Value, dims []infer.Int, f factor) (*step, error)
 	in, err := a.plan(u, f)
 	return &step{v: v, node: n, from: map[int]*step{1 - k: in}, new: map[int]*ir.Tensor{k: t}}, err
 }
+
+// small is the number of elements of a constant that may be there twice.
+const small = 64
 
 // nodes appends the nodes that are made anew, users first.
 func (s *step) nodes(r []*ir.Node) []*ir.Node {

@@ -175,6 +175,14 @@ var terms = &rewrite.Rule{
 // longest is the number of elements up to which constants are joined.
 const longest = 1 << 20
 
+// small is the number of elements of a constant that may be there twice.
+const small = 64
+
+// kept reports whether a constant of that shape stays for another use.
+func kept(v *ir.Value, shape []int64) bool {
+	return v.NumUses() > 1 && slices.Equal(v.Const().Shape(), shape)
+}
+
 // joins accepts two constants of which one is as large as both together, and keeps what f makes of them.
 func joins(f func(first, second string, a, b float64) float64) func(*rewrite.Match) error {
 	return func(m *rewrite.Match) error {
@@ -190,6 +198,9 @@ func joins(f func(first, second string, a, b float64) float64) func(*rewrite.Mat
 			shape = b.Shape()
 		} else if !slices.Equal(a.Shape(), b.Shape()) && (b.Len() != 1 || b.Rank() > a.Rank()) {
 			return fmt.Errorf("the constants have shapes %v and %v", a.Shape(), b.Shape())
+		}
+		if ir.NumElements(shape) > small && (kept(m.Value("a"), shape) || kept(m.Value("b"), shape)) {
+			return errors.New("a large constant has other uses, too, and would be there twice")
 		}
 		va, err := weights.Floats(a)
 		m.Fail(err)
