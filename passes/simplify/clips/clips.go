@@ -102,6 +102,9 @@ func joins(m *rewrite.Match) error {
 	}
 	bound := func(x float64) float64 { return min(max(x, second.lo), second.hi) }
 	l := limits{bound(first.lo), bound(first.hi)}
+	if (first.lo > 0 || first.hi < 0) && (l.lo == 0 || l.hi == 0) {
+		return errors.New("a zero that comes of the second bound would keep the sign of one that goes in")
+	}
 	if m.Opset("") < 11 && l != (limits{0, math.Inf(1)}) && (math.IsInf(l.lo, 0) || math.IsInf(l.hi, 0) || m.DType("x") == ir.Float64) {
 		return errors.New("before opset 11 Clip states its bounds by attributes")
 	}
