@@ -78,6 +78,15 @@ func (p *Norm) Affine() (scale, shift []float64) {
 // ReadArithmetic is what n, a Mul, Div, Add or Sub, does to the channels of its operand y, which has that many of them, with its
 // constant other operand. rank is that of y, -1 if it is not known. Errors are as those of ReadNorm.
 func ReadArithmetic(n *ir.Node, y *ir.Value, channels int64, rank int) (scale, shift []float64, err error) {
+	return read(n, y, channels, PerChannel, rank)
+}
+
+// ReadLast is ReadArithmetic for what n does to each place of the last axis of y, of which there are that many.
+func ReadLast(n *ir.Node, y *ir.Value, places int64, rank int) (scale, shift []float64, err error) {
+	return read(n, y, places, PerPlace, rank)
+}
+
+func read(n *ir.Node, y *ir.Value, channels int64, fits func([]int64, int64, int) bool, rank int) (scale, shift []float64, err error) {
 	k := 1
 	if n.Operand(1) == y {
 		k = 0
@@ -90,7 +99,7 @@ func ReadArithmetic(n *ir.Node, y *ir.Value, channels int64, rank int) (scale, s
 		return nil, nil, Refuse("it divides by the channels")
 	case !weights.Supported(c.DType()):
 		return nil, nil, Refuse("c is of type %s", c.DType())
-	case !PerChannel(c.Shape(), channels, rank):
+	case !fits(c.Shape(), channels, rank):
 		return nil, nil, Refuse("c has shape %v, which is not one number for each of %d channels", c.Shape(), channels)
 	}
 	v, err := weights.Floats(c)
@@ -131,6 +140,22 @@ func PerChannel(shape []int64, channels int64, rank int) bool {
 	for i, d := range shape {
 		axis := i + rank - len(shape)
 		if d != 1 && (axis != 1 || d != channels) {
+			return false
+		}
+	}
+	return true
+}
+
+// PerPlace is PerChannel for the last axis instead of the second.
+func PerPlace(shape []int64, places int64, rank int) bool {
+	if rank < 0 && len(shape) == 0 {
+		return places > 0
+	}
+	if len(shape) > rank || places <= 0 {
+		return false
+	}
+	for i, d := range shape {
+		if d != 1 && (i != len(shape)-1 || d != places) {
 			return false
 		}
 	}

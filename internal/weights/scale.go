@@ -14,12 +14,26 @@ func Scale(w *ir.Tensor, s []float64) (*ir.Tensor, error) {
 	if n < 0 || len(s) == 0 && n > 0 || len(s) > 0 && n%int64(len(s)) != 0 {
 		return nil, fmt.Errorf("%d factors for a tensor of shape %v", len(s), w.Shape())
 	}
+	return scale(w, s, int(n)/max(len(s), 1))
+}
+
+// ScaleAxis multiplies w by a factor for each place of an axis, or by the only one. It is Scale in all else.
+func ScaleAxis(w *ir.Tensor, axis int, s []float64) (*ir.Tensor, error) {
+	shape := w.Shape()
+	if axis < 0 || axis >= len(shape) || len(s) != 1 && int64(len(s)) != shape[axis] || w.Len() < 0 {
+		return nil, fmt.Errorf("%d factors along axis %d of a tensor of shape %v", len(s), axis, shape)
+	}
+	return scale(w, s, int(ir.NumElements(shape[axis+1:])))
+}
+
+// scale multiplies each run of that many consecutive elements by the next factor, around and around.
+func scale(w *ir.Tensor, s []float64, run int) (*ir.Tensor, error) {
 	if !slices.ContainsFunc(s, func(x float64) bool { return x != 1 }) {
 		return w, nil
 	}
-	p := &scaled{w, s}
+	p := &scaled{w, s, run}
 	c := check{dtype: w.DType()}
-	err := p.each(func(_ int, v []float64) error {
+	err := p.each(func(v []float64) error {
 		for _, x := range v {
 			c.add(x, rounded(w.DType(), x))
 		}
@@ -43,8 +57,9 @@ const held = 1 << 20
 
 // scaled is the payload of a scaled tensor.
 type scaled struct {
-	w *ir.Tensor
-	s []float64
+	w   *ir.Tensor
+	s   []float64
+	run int
 }
 
 // Uncached marks the payload as one whose bytes are not kept.
@@ -56,7 +71,7 @@ func (p *scaled) Strings() ([]string, error) { return p.w.Strings() }
 // Bytes computes the elements.
 func (p *scaled) Bytes() ([]byte, error) {
 	r := make([]byte, 0, p.w.ByteLen())
-	err := p.each(func(_ int, v []float64) error {
+	err := p.each(func(v []float64) error {
 		b, err := encode(p.w.DType(), v)
 		r = append(r, b...)
 		return err
@@ -67,31 +82,35 @@ func (p *scaled) Bytes() ([]byte, error) {
 // chunk is the number of elements that are widened at a time.
 const chunk = 1 << 14
 
-// each hands the exact products to f in order, a part of a block at a time; the slice is used again.
-func (p *scaled) each(f func(block int, v []float64) error) error {
+// each hands the exact products to f in order, some at a time; the slice is used again.
+func (p *scaled) each(f func(v []float64) error) error {
 	b, err := p.w.Bytes()
 	if err != nil {
 		return err
 	}
 	size := p.w.DType().Bits() / 8
-	block := int(p.w.Len()) / max(len(p.s), 1)
-	for i, s := range p.s {
-		for from := 0; from < block; from += chunk {
-			n := min(chunk, block-from)
-			at := (i*block + from) * size
-			part, err := Floats(ir.NewTensor(p.w.DType(), []int64{int64(n)}, b[at:at+n*size]))
-			if err != nil {
-				return err
+	factor, left := 0, p.run
+	for ; len(b) > 0; b = b[min(chunk*size, len(b)):] {
+		n := min(chunk, len(b)/size)
+		part, err := Floats(ir.NewTensor(p.w.DType(), []int64{int64(n)}, b[:n*size]))
+		if err != nil {
+			return err
+		}
+		if p.w.DType() == ir.Float64 {
+			part = slices.Clone(part) // a view of w
+		}
+		for k := 0; k < n; {
+			end := min(n, k+left)
+			left -= end - k
+			for s := p.s[factor]; k < end; k++ {
+				part[k] *= s
 			}
-			if p.w.DType() == ir.Float64 {
-				part = slices.Clone(part) // a view of w
+			if left == 0 {
+				factor, left = (factor+1)%len(p.s), p.run
 			}
-			for k, x := range part {
-				part[k] = x * s
-			}
-			if err := f(i, part); err != nil {
-				return err
-			}
+		}
+		if err := f(part); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -29,6 +29,39 @@ func TestScale(t *testing.T) {
 	assert.Zero(t, empty.Len())
 }
 
+func TestScaleAxis(t *testing.T) {
+	w := ir.TensorOf([]float32{1, 2, 3, 4, 5, 6, 7, 8}, 2, 2, 2)
+	for _, c := range []struct {
+		axis int
+		s    []float64
+		want []float32
+	}{
+		{0, []float64{1, 2}, []float32{1, 2, 3, 4, 10, 12, 14, 16}},
+		{1, []float64{1, 2}, []float32{1, 2, 6, 8, 5, 6, 14, 16}},
+		{2, []float64{1, 2}, []float32{1, 4, 3, 8, 5, 12, 7, 16}},
+		{2, []float64{3}, []float32{3, 6, 9, 12, 15, 18, 21, 24}},
+	} {
+		r, err := ScaleAxis(w, c.axis, c.s)
+		require.NoError(t, err)
+		v, err := ir.Elements[float32](r)
+		require.NoError(t, err)
+		assert.Equal(t, c.want, v, "axis %d", c.axis)
+	}
+	_, err := ScaleAxis(w, 0, []float64{1, 2, 3})
+	assert.ErrorContains(t, err, "3 factors along axis 0 of a tensor of shape [2 2 2]")
+	large := make([]float32, 3*(1<<15))
+	for i := range large {
+		large[i] = 1
+	}
+	r, err := ScaleAxis(ir.TensorOf(large, 1<<15, 3), 1, []float64{1, 2, 3}) // chunks end inside a round of factors
+	require.NoError(t, err)
+	v, err := ir.Elements[float32](r)
+	require.NoError(t, err)
+	for i, x := range v {
+		require.Equal(t, float32(1+i%3), x, i)
+	}
+}
+
 func TestScaleOfLargeTensorsIsNotHeld(t *testing.T) {
 	v := make([]float32, 1<<19)
 	for i := range v {

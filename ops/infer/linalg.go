@@ -151,12 +151,18 @@ func (c *call) einsumTerm(e *einsum, term string, d []Int) bool {
 			e.sizes[l] = x
 			return true
 		}
+		if x.Is(1) { // repeated, whatever the other size is
+			return true
+		}
 		z, fits := c.agree(old, x)
-		if !fits && !x.Is(1) {
+		if !fits {
 			c.errorf("%c has sizes %s and %s", l, old, x)
 			return false
-		} else if fits {
+		}
+		if _, static := z.Const(); static {
 			e.sizes[l] = z
+		} else if !old.Same(x) { // either may be one, and then it is the other
+			e.sizes[l] = Int{}
 		}
 		return true
 	}

@@ -44,6 +44,8 @@ func TestOperators(t *testing.T) {
 		{21, `Y = GlobalLpPool (X)`, "float[N,8,1,1]"},
 		{21, `Y = Det (Sq)`, "float[N]"},
 		{21, `Y = Einsum <equation = "nchw,nd->ndw"> (X, M)`, "float[N,6,W]"},
+		{21, `Y = Einsum <equation = "nd,nd->nd"> (M, One)`, "float[N,6]"},
+		{21, `Y = Einsum <equation = "nd,nd->nd"> (M2, M)`, "float[?,6]"},
 		{21, `Y = Einsum <equation = "...ij,...jk"> (Sq, Sq)`, "float[N,4,4]"},
 		{21, `Y = DepthToSpace <blocksize = 2> (X)`, "float[N,2,2*H,2*W]"},
 		{21, `Y = SpaceToDepth <blocksize = 2> (X)`, "float[N,32,floor(H/2),floor(W/2)]"},

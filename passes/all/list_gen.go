@@ -10,7 +10,9 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/convbn"
 	"github.com/onnxopt/onnxopt/passes/fuse/convfill"
 	"github.com/onnxopt/onnxopt/passes/fuse/convmuladd"
+	"github.com/onnxopt/onnxopt/passes/fuse/einsum"
 	"github.com/onnxopt/onnxopt/passes/fuse/gemm"
+	"github.com/onnxopt/onnxopt/passes/fuse/gemmmuladd"
 	"github.com/onnxopt/onnxopt/passes/fuse/instancenorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/layernorm"
 	ort_attention "github.com/onnxopt/onnxopt/passes/fuse/ort/attention"
@@ -24,9 +26,12 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/ort/skipnorm"
 	"github.com/onnxopt/onnxopt/passes/fuse/padconv"
 	fuse_rotary "github.com/onnxopt/onnxopt/passes/fuse/rotary"
+	"github.com/onnxopt/onnxopt/passes/fuse/toweights"
 	"github.com/onnxopt/onnxopt/passes/opset"
 	"github.com/onnxopt/onnxopt/passes/shapes"
+	"github.com/onnxopt/onnxopt/passes/simplify/clips"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
+	"github.com/onnxopt/onnxopt/passes/simplify/containers"
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
 	"github.com/onnxopt/onnxopt/passes/simplify/dce"
 	"github.com/onnxopt/onnxopt/passes/simplify/dedup"
@@ -39,9 +44,12 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/noop"
 	"github.com/onnxopt/onnxopt/passes/simplify/omit"
 	"github.com/onnxopt/onnxopt/passes/simplify/outputs"
+	"github.com/onnxopt/onnxopt/passes/simplify/reductions"
 	"github.com/onnxopt/onnxopt/passes/simplify/repeats"
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/slices"
+	"github.com/onnxopt/onnxopt/passes/simplify/strength"
+	"github.com/onnxopt/onnxopt/passes/simplify/transplace"
 	"github.com/onnxopt/onnxopt/passes/simplify/transposes"
 	"github.com/onnxopt/onnxopt/passes/surgery/expose"
 	"github.com/onnxopt/onnxopt/passes/surgery/extract"
@@ -63,7 +71,9 @@ func list() []*passes.Pass {
 		convbn.Pass,
 		convfill.Pass,
 		convmuladd.Pass,
+		einsum.Pass,
 		gemm.Pass,
+		gemmmuladd.Pass,
 		instancenorm.Pass,
 		layernorm.Pass,
 		ort_attention.Pass,
@@ -77,9 +87,12 @@ func list() []*passes.Pass {
 		skipnorm.Pass,
 		padconv.Pass,
 		fuse_rotary.Pass,
+		toweights.Pass,
 		opset.Pass,
 		shapes.Pass,
+		clips.Pass,
 		constfold.Pass,
+		containers.Pass,
 		cse.Pass,
 		dce.Pass,
 		dedup.Pass,
@@ -92,9 +105,12 @@ func list() []*passes.Pass {
 		noop.Pass,
 		omit.Pass,
 		outputs.Pass,
+		reductions.Pass,
 		repeats.Pass,
 		reshapes.Pass,
 		slices.Pass,
+		strength.Pass,
+		transplace.Pass,
 		transposes.Pass,
 		expose.Pass,
 		extract.Pass,

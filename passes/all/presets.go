@@ -7,7 +7,7 @@ func presets() []passes.Alias {
 	return []passes.Alias{
 		{
 			Name: "simplify", Doc: "removes what computes nothing, folds constants, joins what is computed twice",
-			Pipeline: "freeze-defaults,fixpoint(dce,if-rank,if-const,loops,identity,constfold,noop,omit-operands,reshapes,repeats,expands,transposes,slices,dedup-constants,cse)",
+			Pipeline: "freeze-defaults,fixpoint(dce,if-rank,if-const,loops,identity,containers,constfold,noop,clips,omit-operands,reshapes,repeats,reductions,expands,transposes,place-transposes,slices,dedup-constants,cse,strength)",
 		},
 		{
 			Name: "fold", Doc: "folds constants and what they decide",
@@ -15,12 +15,12 @@ func presets() []passes.Alias {
 		},
 		{
 			Name: "fuse", Doc: "merges operators into those before them and finds what is spelled out",
-			Pipeline: "fixpoint(conv-bn,conv-mul-add,bn-mul-add,conv-fill-bn,pad-into-conv,matmul-add,activations,rotary,attention,layer-norm,instance-norm,dce)",
+			Pipeline: "fixpoint(einsum,conv-bn,to-weights,conv-mul-add,gemm-mul-add,bn-mul-add,conv-fill-bn,pad-into-conv,matmul-add,activations,rotary,attention,layer-norm,instance-norm,dce)",
 		},
 		{Name: "O0", Doc: "nothing: the output has the input's bytes", Pipeline: ""},
 		{
 			Name: "O1", Doc: "exact passes: the result computes the same bits",
-			Pipeline: "freeze-defaults,fixpoint(dce,if-rank,if-const,loops,identity,constfold{exact=true},noop{exact=true},omit-operands{exact=true},reshapes,repeats,expands,transposes,slices,dedup-constants,cse),output-shapes",
+			Pipeline: "freeze-defaults,fixpoint(dce,if-rank,if-const,loops,identity,containers,constfold{exact=true},noop{exact=true},clips{exact=true},omit-operands{exact=true},reshapes,repeats,reductions,expands,transposes,place-transposes,slices,dedup-constants,cse,strength{exact=true}),output-shapes",
 		},
 		{
 			Name: "O2", Doc: "what keeps within float tolerance, in the model's own opset and domains; the default",

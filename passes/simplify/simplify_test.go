@@ -12,7 +12,9 @@ import (
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops"
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/simplify/clips"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
+	"github.com/onnxopt/onnxopt/passes/simplify/containers"
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
 	"github.com/onnxopt/onnxopt/passes/simplify/dce"
 	"github.com/onnxopt/onnxopt/passes/simplify/dedup"
@@ -22,19 +24,22 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/loops"
 	"github.com/onnxopt/onnxopt/passes/simplify/noop"
 	"github.com/onnxopt/onnxopt/passes/simplify/omit"
+	"github.com/onnxopt/onnxopt/passes/simplify/reductions"
 	"github.com/onnxopt/onnxopt/passes/simplify/reshapes"
 	simplifyslices "github.com/onnxopt/onnxopt/passes/simplify/slices"
+	"github.com/onnxopt/onnxopt/passes/simplify/strength"
+	"github.com/onnxopt/onnxopt/passes/simplify/transplace"
 	"github.com/onnxopt/onnxopt/passes/simplify/transposes"
 	"github.com/stretchr/testify/require"
 )
 
-const exact = "fixpoint{max=20}(dce,if-const,loops,identity,constfold{exact=true},noop{exact=true},omit-operands{exact=true}," +
-	"reshapes,expands,transposes,slices,dedup-constants,cse)"
+const exact = "fixpoint{max=20}(dce,if-const,loops,identity,containers,constfold{exact=true},noop{exact=true},clips{exact=true},strength{exact=true},omit-operands{exact=true}," +
+	"reshapes,reductions,expands,transposes,place-transposes,slices,dedup-constants,cse)"
 
 // TestRandomModels runs all passes to a fixpoint on random models and holds the result to the bits of the original.
 func TestRandomModels(t *testing.T) {
-	reg, err := passes.NewRegistry(constfold.Pass, cse.Pass, dce.Pass, dedup.Pass, expands.Pass, identity.Pass, ifconst.Pass, loops.Pass, noop.Pass,
-		omit.Pass, reshapes.Pass, simplifyslices.Pass, transposes.Pass)
+	reg, err := passes.NewRegistry(clips.Pass, constfold.Pass, containers.Pass, cse.Pass, dce.Pass, dedup.Pass, expands.Pass, identity.Pass, ifconst.Pass, loops.Pass, noop.Pass,
+		omit.Pass, reductions.Pass, reshapes.Pass, simplifyslices.Pass, strength.Pass, transplace.Pass, transposes.Pass)
 	require.NoError(t, err)
 	pipe, err := reg.Parse(exact)
 	require.NoError(t, err)

@@ -12,11 +12,11 @@ import (
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 
-// Pass folds Mul, Div, Add and Sub with a constant for each channel into the Conv or ConvTranspose before them.
+// Pass folds Mul, Div, Add and Sub with a constant for each channel into the Conv or ConvTranspose before or behind them.
 var Pass = rewrite.Define(passes.Info{
 	Name: "conv-mul-add",
-	Doc:  "folds multiplication by and addition of channel constants into the convolution before it",
-}, mul, add)
+	Doc:  "folds multiplication by and addition of channel constants into the convolution beside it",
+}, mul, add, before)
 
 // TensorFlow exporters leave a batch normalization that was taken apart as Mul and Add behind the convolution, and a bias as an
 // Add of a constant [1, M, 1, 1].

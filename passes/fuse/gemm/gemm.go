@@ -1,4 +1,4 @@
-// Package gemm turns a matrix product and the addition behind it into one Gemm.
+// Package gemm turns a matrix product and the addition or transposition beside it into one Gemm.
 package gemm
 
 import (
@@ -11,11 +11,11 @@ import (
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 
-// Pass turns MatMul and Add into Gemm.
+// Pass turns MatMul with Add or Transpose into Gemm.
 var Pass = rewrite.Define(passes.Info{
 	Name: "matmul-add",
-	Doc:  "turns MatMul and Add of matrices into Gemm",
-}, rule)
+	Doc:  "turns MatMul and Add of matrices into Gemm, which transposes its operands itself",
+}, rule, transposed)
 
 // Exporters of linear layers (torch.nn.Linear in older exporters, Keras Dense) write x·w + c as two nodes.
 var rule = &rewrite.Rule{

@@ -73,6 +73,12 @@ func movementRules() []*rewrite.Rule {
 			Where:   sameShape,
 			Replace: toX,
 		}, {
+			Name:    "scatter-all",
+			Doc:     "removes a ScatterND that overwrites every element in its order",
+			Match:   rewrite.MustParse(`y = ScatterND <...> (data, places: const, x)`),
+			Where:   scattersAll,
+			Replace: toX,
+		}, {
 			Name:    "block-one",
 			Doc:     "removes DepthToSpace and SpaceToDepth with blocks of one element",
 			Match:   rewrite.MustParse(`y = {DepthToSpace, SpaceToDepth} <blocksize = 1, ...> (x)`),
@@ -93,10 +99,15 @@ func keepsAxes(m *rewrite.Match) error {
 	switch {
 	case m.Root().Attr("perm") == nil && m.Shape("x") != nil && rank <= 1:
 		return nil
-	case len(perm) > 0 && slices.IsSorted(perm):
-		return nil
+	case len(perm) == 0:
+		return errors.New("it moves axes")
 	}
-	return errors.New("it moves axes")
+	for i, p := range perm {
+		if p != int64(i) { // a negative one counts from the end in some runtimes
+			return errors.New("it moves axes")
+		}
+	}
+	return nil
 }
 
 // operand is an int64 operand, or the attribute that older opsets have instead. ok is false if it is not a known list.
@@ -164,4 +175,36 @@ func dropsNothing(m *rewrite.Match) error {
 		m.Fail(err)
 	}
 	return errors.New("it may be in training mode")
+}
+
+// scattersAll accepts places that count through all of the first axes: torch.onnx writes an assignment to a whole slice so.
+func scattersAll(m *rewrite.Match) error {
+	n, t := m.Root(), m.Const("places")
+	data, ok := m.Shape("y"), t.Rank() > 0 && t.ByteLen() <= maxRead
+	if !ok || n.Str("reduction", "none") != "none" {
+		return errors.New("it adds up, or its places are not looked at")
+	}
+	depth := int(t.Shape()[t.Rank()-1])
+	if depth < 1 || depth > len(data) {
+		return errShape
+	}
+	size, static := data[:depth].Ints()
+	v, ok, err := rewrite.Ints(t)
+	m.Fail(err)
+	if !static || !ok || int64(len(v)) != ir.NumElements(size)*int64(depth) || len(v) == 0 {
+		return errors.New("it does not overwrite everything")
+	}
+	for i := 0; i < len(v); i += depth {
+		place := int64(0)
+		for k, x := range v[i : i+depth] {
+			if x < 0 || x >= size[k] {
+				return errors.New("it does not count from the first place")
+			}
+			place = place*size[k] + x
+		}
+		if place != int64(i/depth) {
+			return errors.New("its places are in another order")
+		}
+	}
+	return sameShape(m)
 }

@@ -2,8 +2,10 @@ package noop
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops"
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 
@@ -45,6 +47,14 @@ func repeatedRules() []*rewrite.Rule {
 				}
 				return nil
 			},
+			Replace: toX,
+		}, {
+			Name: "quantize-again",
+			Doc:  "removes a dequantization and a quantization with the same numbers",
+			Match: rewrite.MustParse(`
+				y: shared = DequantizeLinear <...> (x, s: const, zero?)
+				z = QuantizeLinear <...> (y, s, zero?)`),
+			Where:   quantizesAgain,
 			Replace: toX,
 		}, {
 			Name:    "clip-nothing",
@@ -110,4 +120,28 @@ func precision(d ir.DType) int {
 		return 53
 	}
 	return 0
+}
+
+// quantizesAgain accepts integers of 8 or 16 bits whose float32 scales are ordinary numbers: (q*s)/s is then closer to q than to any other integer.
+func quantizesAgain(m *rewrite.Match) error {
+	first, second := m.Node("y"), m.Node("z")
+	d, s := m.DType("x"), m.Const("s")
+	switch {
+	case d != m.DType("z") || d != ir.Int8 && d != ir.Uint8 && d != ir.Int16 && d != ir.Uint16:
+		return fmt.Errorf("it turns %s into %s", d, m.DType("z"))
+	case s.DType() != ir.Float32 || s.Len() < 1 || s.ByteLen() > maxRead:
+		return fmt.Errorf("the scale is a %s", s.Type())
+	case s.Len() > 1 && (ops.Int(first, "axis") != ops.Int(second, "axis") || ops.Int(first, "block_size") != ops.Int(second, "block_size")):
+		return errors.New("the axes differ")
+	case second.Int("precision", 0) != 0 || first.Int("output_dtype", 0) != 0 && ir.DType(first.Int("output_dtype", 0)) != ir.Float32:
+		return errors.New("it computes in another type")
+	}
+	v, err := ir.Elements[float32](s)
+	m.Fail(err)
+	for _, x := range v {
+		if !(x > 1e-30 && x < 1e30) {
+			return fmt.Errorf("a scale is %v", x)
+		}
+	}
+	return err
 }

@@ -44,6 +44,24 @@ func rules() []*rewrite.Rule {
 			Where:   merges,
 			Replace: reshape,
 		}, {
+			Name: "around",
+			Doc:  "removes a change of shape before an operator on single elements, and the one behind it that takes it back",
+			Match: rewrite.MustParse(`
+				y = {Reshape, Flatten, Squeeze, Unsqueeze} <...> (x, a...)
+				e = {Abs, Cast, Ceil, Clip, Cos, Elu, Erf, Exp, Floor, Gelu, HardSigmoid, HardSwish, LeakyRelu, Log, Mish, Neg, Not, Reciprocal, Relu, Round, Selu, Sigmoid, Sign, Sin, Softplus, Softsign, Sqrt, Tanh} <...> (y, b...)
+				z = {Reshape, Flatten, Squeeze, Unsqueeze} <...> (e, c...)`),
+			Where: func(m *rewrite.Match) error {
+				if !m.SameShape("x", "z") {
+					return errors.New("the shapes may differ")
+				}
+				return nil
+			},
+			Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
+				in := slices.Clone(m.Node("e").Operands())
+				in[0] = m.Value("x")
+				return []*ir.Value{b.Like(m.Node("e"), in)}
+			},
+		}, {
 			Name:    "constant-shape",
 			Doc:     "gives a Reshape a constant shape instead of a computed one that inference proves",
 			Match:   rewrite.MustParse(`z = Reshape <...> (x, shape)`),

@@ -15,7 +15,7 @@ func rules() []*rewrite.Rule {
 	return []*rewrite.Rule{
 		{
 			Name: "slice-pair",
-			Doc:  "merges two slices with constant bounds along different axes",
+			Doc:  "merges two slices with constant bounds along different axes, or from place to place of one axis",
 			Match: rewrite.MustParse(`
 				y = Slice <...> (x, a...)
 				z = Slice <...> (y, b...)`),
@@ -46,8 +46,52 @@ func rules() []*rewrite.Rule {
 				p := m.Keep.([2]int64)
 				return []*ir.Value{b.Op("Gather", []*ir.Value{m.Value("x"), b.Const("", ir.ScalarOf(p[1]))}, ir.IntAttr("axis", p[0]))}
 			},
+		}, {
+			Name:  "gather-slice",
+			Doc:   "makes a Gather of places one after the other a Slice",
+			Match: rewrite.MustParse(`z = Gather <axis = @axis> (x, i: const)`),
+			Where: consecutive,
+			Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
+				return []*ir.Value{m.Keep.(slicing).build(b, m, m.Value("x"))}
+			},
 		},
 	}
+}
+
+// longest is the number of places up to which a Gather is looked at.
+const longest = 1 << 16
+
+// consecutive accepts places of a static axis, each one behind the one before, and keeps the Slice of them.
+func consecutive(m *rewrite.Match) error {
+	x, ok := m.Dims("x")
+	axis := m.Attr("axis").Int()
+	if axis < 0 {
+		axis += int64(len(x))
+	}
+	if !ok || axis < 0 || axis >= int64(len(x)) {
+		return errBounds
+	}
+	size, static := x[axis].Const()
+	t := m.Const("i")
+	if !static || t.Rank() != 1 || t.Len() < 1 || t.Len() > longest {
+		return errors.New("it takes no list of places, or its axis has no known size")
+	}
+	v, ok, err := rewrite.Ints(t)
+	m.Fail(err)
+	if !ok {
+		return errBounds
+	}
+	for k, i := range v {
+		if i < 0 {
+			i += size
+		}
+		if first := (v[0] + size) % size; i != first+int64(k) || i < 0 || i >= size {
+			return fmt.Errorf("its places are %v", v)
+		}
+	}
+	first := (v[0] + size) % size
+	m.Keep = slicing{[]int64{first}, []int64{first + int64(len(v))}, []int64{axis}, []int64{1}}
+	return nil
 }
 
 // onePlace accepts a slice of length one along one axis, which is the one that goes, and keeps axis and place. PaddlePaddle and older exports of
@@ -86,19 +130,33 @@ func rank(m *rewrite.Match, name string) int {
 	return -1
 }
 
-// twoAxes accepts slices that cut no axis in common, and keeps what they cut together.
+// twoAxes accepts slices that cut no axis in common, or from place to place in both, and keeps what they cut together.
 func twoAxes(m *rewrite.Match) error {
 	first, ok := bounds(m, m.Node("y"), rank(m, "x"))
 	second, ok2 := bounds(m, m.Node("z"), rank(m, "x"))
 	if !ok || !ok2 {
 		return errBounds
 	}
-	for _, a := range second.axes {
-		if slices.Contains(first.axes, a) {
-			return errors.New("both cut one axis")
+	both := slicing{slices.Clone(first.starts), slices.Clone(first.ends), slices.Clone(first.axes), slices.Clone(first.steps)}
+	for i, a := range second.axes {
+		k := slices.Index(first.axes, a)
+		if k < 0 {
+			both = both.and(slicing{second.starts[i : i+1], second.ends[i : i+1], second.axes[i : i+1], second.steps[i : i+1]})
+			continue
+		}
+		s, e, s2, e2 := first.starts[k], first.ends[k], second.starts[i], second.ends[i]
+		switch {
+		case first.steps[k] != 1 || second.steps[i] != 1 || min(s, e, s2, e2) < 0:
+			return errors.New("both cut one axis, and one not from place to place")
+		case s > math.MaxInt32 || s2 > math.MaxInt32 || slices.Index(second.axes[i+1:], a) >= 0 || slices.Index(first.axes[k+1:], a) >= 0:
+			return errors.New("both cut one axis, in a way that is not followed")
+		}
+		both.starts[k] = s + s2
+		if e2 < math.MaxInt64-s {
+			both.ends[k] = max(min(e, s+e2), 0)
 		}
 	}
-	m.Keep = first.and(second)
+	m.Keep = both
 	return nil
 }
 

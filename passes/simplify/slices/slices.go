@@ -9,6 +9,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/facts"
 	"github.com/onnxopt/onnxopt/passes/rewrite"
+	"github.com/onnxopt/onnxopt/passes/simplify/internal/glue"
 )
 
 // Options has no options.
@@ -19,11 +20,15 @@ var Pass = passes.Define(pairs.Describe(passes.Info{
 	Name: "slices",
 	Doc:  "merges chains of Slice and of Concat",
 	Rules: []passes.RuleDoc{
+		{Name: rejoined, Doc: "removes a Concat that puts the parts of one Split together again"},
 		{Name: nested, Doc: "merges a Concat with the Concat nodes whose results it takes"},
 	},
 }), Options{}, run)
 
-const nested = "concat-nested"
+const (
+	nested   = "concat-nested"
+	rejoined = "concat-of-split"
+)
 
 var pairs = rewrite.New(rules()...)
 
@@ -35,6 +40,9 @@ func run(c *passes.Context, m *ir.Model, _ Options) error {
 	for _, n := range slices.Backward(slices.Collect(m.Nodes())) {
 		if !n.Dead() && n.Is("Concat") {
 			flatten(c, f, n)
+			if !n.Dead() {
+				rejoin(c, f, n)
+			}
 		}
 	}
 	return pairs.Apply(c, m)
@@ -90,4 +98,34 @@ func sameAxis(f *facts.Facts, k, n *ir.Node) bool {
 	}
 	rank := int64(len(f.Shape(n.Result(0))))
 	return rank > 0 && (a-b == rank || b-a == rank)
+}
+
+// rejoin replaces a Concat of all results of a Split, in their order and along its axis, by what was split.
+func rejoin(c *passes.Context, f *facts.Facts, n *ir.Node) {
+	parts := n.Operands()
+	if len(parts) == 0 || parts[0].Node() == nil {
+		return
+	}
+	k := parts[0].Node()
+	if !k.Is("Split") || k.HasRefs() || k.Graph() != n.Graph() || !slices.Equal(k.Results(), parts) {
+		return
+	}
+	x, z := k.Operand(0), n.Result(0)
+	if !sameAxis(f, k, n) {
+		c.Remark(n, rejoined, "the axes differ")
+		return
+	}
+	if why := glue.Refuse(z, x, 1); why != "" {
+		c.Remark(n, rejoined, why)
+		return
+	}
+	c.Rewrite(rejoined, n, nil, func() {
+		z.ReplaceUses(x)
+		glue.KeepType(z, x)
+		g := n.Graph()
+		g.Erase(n)
+		if !k.Used() {
+			g.Erase(k)
+		}
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/facts"
+	"github.com/onnxopt/onnxopt/passes/internal/layout"
 )
 
 // Options of the pass.
@@ -42,70 +43,50 @@ func run(c *passes.Context, m *ir.Model, o Options) error {
 	if err != nil {
 		return err
 	}
-	r := &relayout{
-		c: c, m: m, facts: f, inputs: map[*ir.Value][]int64{}, outputs: map[int][]int64{},
-		moved: map[*ir.Node]*move{}, flipped: map[*ir.Value]*ir.Value{}, straight: map[*ir.Value]*ir.Value{},
-	}
+	r := layout.New(c.Context(), m.Main, f)
 	for _, name := range slices.Sorted(maps.Keys(o.Layouts)) {
-		if err := r.option(name, o.Layouts[name]); err != nil {
+		if err := option(r, m, f, name, o.Layouts[name]); err != nil {
 			return err
 		}
 	}
-	if len(r.inputs)+len(r.outputs) == 0 {
+	if len(r.Inputs)+len(r.Outputs) == 0 {
 		return nil
 	}
-	r.choose()
+	r.Choose()
 	rule := "relayout"
-	for _, mv := range r.moved {
-		if mv.sums {
-			rule = "relayout-sums"
-		}
+	if r.Sums() {
+		rule = "relayout-sums"
 	}
-	c.Rewrite(rule, nil, nil, func() { err = r.apply() })
+	c.Rewrite(rule, nil, nil, func() {
+		c.Border(r.Border())
+		err = r.Apply()
+	})
 	return err
 }
 
-// relayout is one run. A permutation p of a value says how the model has it from now on, flipped: axis j is what was axis p[j].
-type relayout struct {
-	c       *passes.Context
-	m       *ir.Model
-	facts   *facts.Facts
-	inputs  map[*ir.Value][]int64
-	outputs map[int][]int64 // by place
-
-	order    []*ir.Node
-	moved    map[*ir.Node]*move                 // nodes that compute on flipped values
-	flipped  map[*ir.Value]*ir.Value            // what stands for a value, flipped
-	straight map[*ir.Value]*ir.Value            // what stands for a value that is only there flipped, in its old order
-	made     map[*ir.Value]map[string]*ir.Value // Transposes, by value and permutation
-	consts   map[*ir.Value]map[string]*ir.Value // permuted constants
-	idle     map[*ir.Node]bool                  // Transposes of the model that may have no use left
-	source   map[*ir.Node]*ir.Value             // what they transposed before anything was edited
-}
-
 // option reads one option. Input and output of one name are one value.
-func (r *relayout) option(name, text string) error {
+func option(r *layout.Layout, m *ir.Model, f *facts.Facts, name, text string) error {
 	found := false
 	var names []string
-	for _, s := range r.m.Main.Inputs() {
+	for _, s := range m.Main.Inputs() {
 		names = append(names, s.Name())
 		if s.Name() == name {
 			if s.Value().Default() != nil {
 				return fmt.Errorf("input %q has a default, whose layout cannot be changed", name)
 			}
-			p, err := permutation(text, r.facts.Shape(s.Value()))
+			p, err := permutation(text, f.Shape(s.Value()))
 			if err != nil {
 				return fmt.Errorf("input %q: %w", name, err)
 			}
 			if found = true; !slices.IsSorted(p) {
-				r.inputs[s.Value()] = p
+				r.Inputs[s.Value()] = p
 			}
 		}
 	}
-	for i, s := range r.m.Main.Outputs() {
+	for i, s := range m.Main.Outputs() {
 		names = append(names, s.Name())
 		if s.Name() == name {
-			shape := r.facts.Shape(s.Value())
+			shape := f.Shape(s.Value())
 			if shape == nil {
 				shape = s.Type().TensorShape()
 			}
@@ -114,7 +95,7 @@ func (r *relayout) option(name, text string) error {
 				return fmt.Errorf("output %q: %w", name, err)
 			}
 			if found = true; !slices.IsSorted(p) {
-				r.outputs[i] = p
+				r.Outputs[i] = p
 			}
 		}
 	}
@@ -164,26 +145,4 @@ func permutation(text string, shape ir.Shape) ([]int64, error) {
 		return nil, fmt.Errorf("%s is no permutation of %d axes", text, rank)
 	}
 	return p, nil
-}
-
-// permuted is the type of a value that is flipped.
-func permuted(t *ir.Type, p []int64) *ir.Type {
-	if t == nil || t.Shape == nil || len(t.Shape) != len(p) {
-		return t
-	}
-	u := *t
-	u.Shape = make(ir.Shape, len(p))
-	for i, a := range p {
-		u.Shape[i] = t.Shape[a]
-	}
-	return &u
-}
-
-// compose is the permutation of Transpose(Transpose(x, p), q).
-func compose(p, q []int64) []int64 {
-	r := make([]int64, len(q))
-	for j, a := range q {
-		r[j] = p[a]
-	}
-	return r
 }

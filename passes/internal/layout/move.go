@@ -1,4 +1,4 @@
-package relayout
+package layout
 
 import (
 	"slices"
@@ -40,9 +40,9 @@ func (m *move) at(a int64) int64 {
 }
 
 // movable is how n computes on operands flipped by p, nil if it cannot.
-func (r *relayout) movable(n *ir.Node, p []int64) *move {
+func (r *Layout) movable(n *ir.Node, p []int64) *move {
 	s := ops.Of(n)
-	if s == nil || n.Op().Domain != "" || n.HasRefs() || r.m.Function(n.Op()) != nil || len(n.Subgraphs()) > 0 {
+	if s == nil || n.Op().Domain != "" || n.HasRefs() || r.g.Model().Function(n.Op()) != nil || len(n.Subgraphs()) > 0 {
 		return nil
 	}
 	m := &move{perm: p, roles: make([]role, n.NumOperands()), ints: map[int][]int64{}, result: p}
@@ -69,7 +69,7 @@ func (r *relayout) movable(n *ir.Node, p []int64) *move {
 }
 
 // rank is the number of axes of v, -1 if it is not known.
-func (r *relayout) rank(v *ir.Value) int {
+func (r *Layout) rank(v *ir.Value) int {
 	s := r.facts.Shape(v)
 	if v == nil || s == nil {
 		return -1
@@ -78,12 +78,12 @@ func (r *relayout) rank(v *ir.Value) int {
 }
 
 // single reports whether v surely has one element at most and no axes that count.
-func (r *relayout) single(v *ir.Value) bool {
+func (r *Layout) single(v *ir.Value) bool {
 	s, ok := r.facts.Shape(v).Ints()
 	return v == nil || ok && ir.NumElements(s) == 1 && len(s) <= 1
 }
 
-func (r *relayout) scalars(n *ir.Node, from int) bool {
+func (r *Layout) scalars(n *ir.Node, from int) bool {
 	for i := from; i < n.NumOperands(); i++ {
 		if !r.single(n.Operand(i)) {
 			return false
@@ -93,7 +93,7 @@ func (r *relayout) scalars(n *ir.Node, from int) bool {
 }
 
 // broadcast: every operand is flipped, a constant, or a scalar.
-func (r *relayout) broadcast(n *ir.Node, m *move) bool {
+func (r *Layout) broadcast(n *ir.Node, m *move) bool {
 	for i, v := range n.Operands() {
 		switch {
 		case v == nil:
@@ -111,7 +111,7 @@ func (r *relayout) broadcast(n *ir.Node, m *move) bool {
 }
 
 // moves are the operators that compute along axes they are told.
-var moves = map[string]func(r *relayout, n *ir.Node, m *move) bool{
+var moves = map[string]func(r *Layout, n *ir.Node, m *move) bool{
 	"Concat":           concat,
 	"Pad":              pad,
 	"Slice":            slice,
@@ -139,7 +139,7 @@ func (m *move) axis(n *ir.Node, def int64) bool {
 	return a >= 0
 }
 
-func concat(r *relayout, n *ir.Node, m *move) bool {
+func concat(r *Layout, n *ir.Node, m *move) bool {
 	for i, v := range n.Operands() {
 		switch {
 		case r.rank(v) != len(m.perm):
@@ -153,12 +153,12 @@ func concat(r *relayout, n *ir.Node, m *move) bool {
 	return n.Attr("axis") != nil && m.axis(n, 0)
 }
 
-func split(r *relayout, n *ir.Node, m *move) bool {
+func split(r *Layout, n *ir.Node, m *move) bool {
 	m.roles[0] = flips
 	return m.axis(n, 0)
 }
 
-func pad(r *relayout, n *ir.Node, m *move) bool {
+func pad(r *Layout, n *ir.Node, m *move) bool {
 	m.roles[0] = flips
 	rank := len(m.perm)
 	if n.Operand(3) != nil || !r.single(n.Operand(2)) {
@@ -184,7 +184,7 @@ func pad(r *relayout, n *ir.Node, m *move) bool {
 }
 
 // slice: the axes of the operator are mapped; without them they are the first ones.
-func slice(r *relayout, n *ir.Node, m *move) bool {
+func slice(r *Layout, n *ir.Node, m *move) bool {
 	m.roles[0] = flips
 	if n.NumOperands() < 3 {
 		return false
@@ -221,7 +221,7 @@ func (m *move) axes(list []int64) ([]int64, bool) {
 	return r, true
 }
 
-func quantize(r *relayout, n *ir.Node, m *move) bool {
+func quantize(r *Layout, n *ir.Node, m *move) bool {
 	m.roles[0] = flips
 	if r.scalars(n, 1) {
 		return true
@@ -234,18 +234,18 @@ func quantize(r *relayout, n *ir.Node, m *move) bool {
 	return n.Graph().Opset("") >= 13 && n.Int("block_size", 0) == 0 && m.axis(n, 1)
 }
 
-func softmax(r *relayout, n *ir.Node, m *move) bool {
+func softmax(r *Layout, n *ir.Node, m *move) bool {
 	m.roles[0], m.sums = flips, true
 	return n.Graph().Opset("") >= 13 && m.axis(n, -1) // before, it flattens at the axis
 }
 
-func argmax(r *relayout, n *ir.Node, m *move) bool {
+func argmax(r *Layout, n *ir.Node, m *move) bool {
 	m.roles[0] = flips
 	axis := n.Int("axis", 0)
 	return m.axis(n, 0) && m.dropped(n, []int64{axis})
 }
 
-func reduce(r *relayout, n *ir.Node, m *move) bool {
+func reduce(r *Layout, n *ir.Node, m *move) bool {
 	m.roles[0] = flips
 	m.sums = !n.Is("ReduceMax", "ReduceMin")
 	axes := n.Ints("axes")

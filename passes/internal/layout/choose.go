@@ -1,4 +1,4 @@
-package relayout
+package layout
 
 import (
 	"slices"
@@ -6,11 +6,11 @@ import (
 	"github.com/onnxopt/onnxopt/ir"
 )
 
-// choose finds the nodes that are to compute on flipped values: first downwards from the inputs, then upwards from the outputs. Each time
+// Choose finds the nodes that are to compute on flipped values: first downwards from the inputs, then upwards from the outputs. Each time
 // nodes are added one by one as long as there are any, and those stay with which the fewest Transposes were left. Each step looks at
 // the values beside the node alone.
-func (r *relayout) choose() {
-	r.order = r.m.Main.NodeList()
+func (r *Layout) Choose() {
+	r.order = r.g.NodeList()
 	r.grow(r.order, func(n *ir.Node) []int64 {
 		for _, v := range n.Operands() {
 			if p := r.produced(v); p != nil {
@@ -35,7 +35,7 @@ func (r *relayout) choose() {
 const manyUses = 256
 
 // grow adds nodes in that order; perm is the permutation in which a node could take part.
-func (r *relayout) grow(order []*ir.Node, perm func(*ir.Node) []int64) {
+func (r *Layout) grow(order []*ir.Node, perm func(*ir.Node) []int64) {
 	var added []*ir.Node
 	cost, best, length := 0, 0, 0
 	for _, n := range order {
@@ -80,11 +80,11 @@ func values(n *ir.Node) []*ir.Value {
 }
 
 // produced is the permutation in which v is made, nil if it is made as it was.
-func (r *relayout) produced(v *ir.Value) []int64 {
+func (r *Layout) produced(v *ir.Value) []int64 {
 	if v == nil {
 		return nil
 	}
-	if p := r.inputs[v]; p != nil {
+	if p := r.Inputs[v]; p != nil {
 		return p
 	}
 	if m := r.moved[v.Node()]; m != nil && v.Node() != nil {
@@ -94,7 +94,7 @@ func (r *relayout) produced(v *ir.Value) []int64 {
 }
 
 // wanted is a permutation in which somebody takes v, nil if nobody does.
-func (r *relayout) wanted(v *ir.Value) []int64 {
+func (r *Layout) wanted(v *ir.Value) []int64 {
 	if v == nil {
 		return nil
 	}
@@ -107,9 +107,9 @@ func (r *relayout) wanted(v *ir.Value) []int64 {
 }
 
 // taken is the permutation in which a use takes its value, nil if as it was.
-func (r *relayout) taken(u ir.Use) []int64 {
-	if u.Node == r.m.Main.Return() {
-		return r.outputs[u.Index]
+func (r *Layout) taken(u ir.Use) []int64 {
+	if u.Node == r.g.Return() {
+		return r.Outputs[u.Index]
 	}
 	if m := r.moved[u.Node]; m != nil && m.roles[u.Index] == flips {
 		return m.perm
@@ -118,8 +118,8 @@ func (r *relayout) taken(u ir.Use) []int64 {
 }
 
 // transposed is the permutation of a Transpose that is not moved, nil if n is none.
-func (r *relayout) transposed(n *ir.Node, rank int) []int64 {
-	if n == nil || !n.Is("Transpose") || n.Graph() != r.m.Main || r.moved[n] != nil {
+func (r *Layout) transposed(n *ir.Node, rank int) []int64 {
+	if n == nil || !n.Is("Transpose") || n.Graph() != r.g || r.moved[n] != nil {
 		return nil
 	}
 	if n.Attr("perm") == nil {
@@ -133,11 +133,16 @@ func (r *relayout) transposed(n *ir.Node, rank int) []int64 {
 	if len(p) != rank {
 		return nil
 	}
+	for i, a := range p {
+		if a < 0 || a >= int64(rank) || slices.Contains(p[:i], a) {
+			return nil // no permutation: a node that fails when it is run
+		}
+	}
 	return p
 }
 
 // cost is the number of Transposes that v needs, less those in the model that are not needed any more.
-func (r *relayout) cost(v *ir.Value) int {
+func (r *Layout) cost(v *ir.Value) int {
 	if v.Const() != nil {
 		return 0
 	}

@@ -1,4 +1,4 @@
-package relayout
+package layout
 
 import (
 	"fmt"
@@ -8,18 +8,17 @@ import (
 	"github.com/onnxopt/onnxopt/ops/kernel"
 )
 
-// apply changes the model.
-func (r *relayout) apply() error {
-	g := r.m.Main
-	r.c.Border(r.border())
+// Apply changes the graph.
+func (r *Layout) Apply() error {
+	g := r.g
 	for _, s := range g.Inputs() {
-		if p := r.inputs[s.Value()]; p != nil {
+		if p := r.Inputs[s.Value()]; p != nil {
 			r.flipped[s.Value()] = s.Value()
 		}
 	}
 	uses := r.uses()
 	for i, s := range g.Outputs() {
-		if p := r.outputs[i]; p != nil {
+		if p := r.Outputs[i]; p != nil {
 			s.SetType(permuted(s.Type(), p))
 		}
 	}
@@ -34,7 +33,7 @@ func (r *relayout) apply() error {
 		r.redirect(u.v, u.use)
 	}
 	for _, s := range g.Inputs() {
-		if p := r.inputs[s.Value()]; p != nil {
+		if p := r.Inputs[s.Value()]; p != nil {
 			s.SetType(permuted(s.Type(), p))
 		}
 	}
@@ -57,17 +56,18 @@ func (r *relayout) apply() error {
 	return nil
 }
 
-func (r *relayout) border() *ir.Border {
+// Border says how the interface of the main graph changes.
+func (r *Layout) Border() *ir.Border {
 	b := &ir.Border{}
-	for _, s := range r.m.Main.Inputs() {
-		if p := r.inputs[s.Value()]; p != nil {
+	for _, s := range r.g.Inputs() {
+		if p := r.Inputs[s.Value()]; p != nil {
 			b.Inputs = append(b.Inputs, ir.Port{Name: s.Name(), Of: s.Name(), Steps: []ir.PortStep{{Perm: ir.InversePerm(p)}}})
 		}
 	}
-	if len(r.outputs) > 0 {
-		for i, s := range r.m.Main.Outputs() {
+	if len(r.Outputs) > 0 {
+		for i, s := range r.g.Outputs() {
 			p := ir.Port{Name: s.Name(), Of: s.Name()}
-			if q := r.outputs[i]; q != nil {
+			if q := r.Outputs[i]; q != nil {
 				p.Steps = []ir.PortStep{{Perm: q}}
 			}
 			b.Outputs = append(b.Outputs, p)
@@ -83,7 +83,7 @@ type use struct {
 }
 
 // uses lists them before anything is edited. Transposes that may go are noted.
-func (r *relayout) uses() []use {
+func (r *Layout) uses() []use {
 	var list []use
 	r.idle, r.source = map[*ir.Node]bool{}, map[*ir.Node]*ir.Value{}
 	look := func(v *ir.Value) {
@@ -96,10 +96,10 @@ func (r *relayout) uses() []use {
 			}
 		}
 	}
-	for _, s := range r.m.Main.Inputs() {
+	for _, s := range r.g.Inputs() {
 		look(s.Value())
 	}
-	for _, v := range r.m.Main.Consts() {
+	for _, v := range r.g.Consts() {
 		look(v)
 	}
 	for _, n := range r.order {
@@ -114,7 +114,7 @@ func (r *relayout) uses() []use {
 }
 
 // move makes the node that computes what n does on flipped values.
-func (r *relayout) move(n *ir.Node, m *move) error {
+func (r *Layout) move(n *ir.Node, m *move) error {
 	g := n.Graph()
 	in := make([]*ir.Value, n.NumOperands())
 	for i, v := range n.Operands() {
@@ -174,7 +174,7 @@ func integers(list []int64, d ir.DType) *ir.Tensor {
 }
 
 // flip is v in the order p.
-func (r *relayout) flip(v *ir.Value, p []int64) *ir.Value {
+func (r *Layout) flip(v *ir.Value, p []int64) *ir.Value {
 	made := r.produced(v)
 	switch {
 	case made != nil && slices.Equal(made, p):
@@ -199,7 +199,7 @@ func (r *relayout) flip(v *ir.Value, p []int64) *ir.Value {
 }
 
 // asItWas is v in its old order, or what stands for it.
-func (r *relayout) asItWas(v *ir.Value) *ir.Value {
+func (r *Layout) asItWas(v *ir.Value) *ir.Value {
 	if v == nil {
 		return nil
 	}
@@ -216,7 +216,7 @@ func (r *relayout) asItWas(v *ir.Value) *ir.Value {
 }
 
 // transpose makes a Transpose, or takes one that was made, or none where it would move nothing.
-func (r *relayout) transpose(v *ir.Value, p []int64, t *ir.Type) *ir.Value {
+func (r *Layout) transpose(v *ir.Value, p []int64, t *ir.Type) *ir.Value {
 	if slices.IsSorted(p) {
 		return v
 	}
@@ -230,14 +230,18 @@ func (r *relayout) transpose(v *ir.Value, p []int64, t *ir.Type) *ir.Value {
 	if w := r.made[v][key]; w != nil {
 		return w
 	}
-	n := r.m.Main.New(v.Node(), ir.Op("Transpose"), []*ir.Value{v}, ir.IntsAttr("perm", p))
+	near := v.Node()
+	if v.Graph() != r.g { // captured
+		near = nil
+	}
+	n := r.g.New(near, ir.Op("Transpose"), []*ir.Value{v}, ir.IntsAttr("perm", p))
 	n.Result(0).SetType(t)
 	r.made[v][key] = n.Result(0)
 	return n.Result(0)
 }
 
 // redirect gives a use outside the moved nodes what it takes.
-func (r *relayout) redirect(v *ir.Value, u ir.Use) {
+func (r *Layout) redirect(v *ir.Value, u ir.Use) {
 	if u.Node.Dead() {
 		return
 	}
@@ -258,7 +262,7 @@ func (r *relayout) redirect(v *ir.Value, u ir.Use) {
 }
 
 // constant is the tensor of v, of a rank that may be lower, in the order p.
-func (r *relayout) constant(v *ir.Value, p []int64) (*ir.Value, error) {
+func (r *Layout) constant(v *ir.Value, p []int64) (*ir.Value, error) {
 	if r.consts == nil {
 		r.consts = map[*ir.Value]map[string]*ir.Value{}
 	}
@@ -274,7 +278,7 @@ func (r *relayout) constant(v *ir.Value, p []int64) (*ir.Value, error) {
 	t = t.Reshape(append(shape, t.Shape()...))
 	op := ir.Op("Transpose")
 	attr := ir.IntsAttr("perm", p)
-	call := kernel.NewCall(r.c.Context(), op, 13, func(name string) *ir.Attr {
+	call := kernel.NewCall(r.ctx, op, 13, func(name string) *ir.Attr {
 		if name == "perm" {
 			return attr
 		}
@@ -287,6 +291,6 @@ func (r *relayout) constant(v *ir.Value, p []int64) (*ir.Value, error) {
 	if r.consts[v] == nil {
 		r.consts[v] = map[string]*ir.Value{}
 	}
-	r.consts[v][key] = r.m.Main.Const(out[0].(*ir.Tensor))
+	r.consts[v][key] = r.g.Const(out[0].(*ir.Tensor))
 	return r.consts[v][key], nil
 }
