@@ -179,7 +179,7 @@ func (j *job[T]) run(scratch []T, workers int) {
 	cols := min(blockN, roundUp((n+workers-1)/workers, nr))
 	across := (n + cols - 1) / cols
 	rows := m
-	if j.b.packed != nil && across < 4*workers && workers > 1 {
+	if (j.b.packed != nil || j.direct) && across < 4*workers && workers > 1 {
 		rows = roundUp((m*across+4*workers-1)/(4*workers), mr)
 	}
 	down := (m + rows - 1) / rows

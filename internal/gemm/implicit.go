@@ -70,13 +70,18 @@ func (c *convCore[T]) run(pl *convPlan, bias, dst, scratch []T, pool *par.Pool, 
 // multiply computes a chunk's rows of all output channels from the copy; outs is scratch for each worker.
 func (c *convCore[T]) multiply(pl *convPlan, ch *convChunk, bias, dst, copied, outs []T, pool *par.Pool) {
 	m, k := c.p.Out/c.p.Groups, c.p.In/c.p.Groups
-	down, across := (m+pl.outRows-1)/pl.outRows, (ch.rows+pl.band-1)/pl.band
+	across := (ch.rows + pl.band - 1) / pl.band
+	each := pl.outRows
+	if workers := pool.Workers(); workers > 1 { // blocks enough to keep all workers busy to the end
+		each = min(each, roundUp((m*across*c.p.Groups+4*workers-1)/(4*workers), c.kernel.mr()))
+	}
+	down := (m + each - 1) / each
 	pool.For(c.p.Groups*across*down, 1, func(worker, lo, hi int) {
 		t := &tile{single: m == 1}
 		setClamp(t, T(c.p.Lo), T(c.p.Hi))
 		for x := lo; x < hi; x++ {
-			g, y, i := x/(across*down), x/down%across*pl.band, x%down*pl.outRows
-			rows := min(pl.outRows, m-i)
+			g, y, i := x/(across*down), x/down%across*pl.band, x%down*each
+			rows := min(each, m-i)
 			b := convBlock[T]{conv: c, bias: bias[g*c.biasLen:], plan: pl, group: g, y: ch.y + y, height: min(pl.band, ch.rows-y), row: i, rows: rows}
 			b.in = copied[g*k*pl.channel+y*pl.wq:]
 			b.run(t, dst[(g*m+i)*pl.oh*pl.ow:][:rows*pl.oh*pl.ow], outs[worker*pl.outLen:][:pl.outLen])
