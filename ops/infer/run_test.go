@@ -20,7 +20,7 @@ import (
 // was computed: types, sizes and the elements of small tensors of integers, each expression evaluated at the sizes of the run.
 func TestAgainstRuns(t *testing.T) {
 	if testing.Short() {
-		t.Skip("left out: runs of real models")
+		t.Skip("left out with -short: runs of real models; run without it")
 	}
 	compared := 0
 	sharedModels(t, func(name string, m *ir.Model) {
@@ -146,7 +146,7 @@ func integerAt(x *ir.Tensor, i int) (int64, error) {
 // model takes others.
 func TestAgainstRunsOfTests(t *testing.T) {
 	if testing.Short() {
-		t.Skip("left out: runs of the conformance tests")
+		t.Skip("left out with -short: runs of the conformance tests; run without it")
 	}
 	compared, runs := 0, 0
 	nodeTests(t, func(name string, files map[string][]byte) {

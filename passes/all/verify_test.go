@@ -154,7 +154,7 @@ func TestVerifyEachOnRealModels(t *testing.T) {
 				limit = 1e6
 			}
 			if macs := cost.Model(f.Model, cost.Options{Types: infer.Model(f.Model).Type}).MACs; !*full && macs > limit {
-				t.Skipf("left out without -verify.full: %d multiply-accumulates a run take too long here", macs)
+				t.Skipf("left out: %d multiply-accumulates a run take too long here; go test ./passes/all -run VerifyEach -args -verify.full runs them", macs)
 			}
 			var c tally
 			for _, p := range list {

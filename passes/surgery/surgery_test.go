@@ -322,13 +322,16 @@ func TestMergeErrors(t *testing.T) {
 // TestSharedModels splits the real models at a third and two thirds of their nodes, runs the parts and merges them.
 func TestSharedModels(t *testing.T) {
 	files, _ := filepath.Glob("../../../shared/models/*.onnx")
-	if len(files) == 0 || testing.Short() {
-		t.Skip("left out: the models of ../shared are not there, or -short")
+	switch {
+	case testing.Short():
+		t.Skip("left out with -short: the real models; run without it")
+	case len(files) == 0:
+		t.Skip("left out: the real models of ../shared/models are not here")
 	}
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			if st, err := os.Stat(file); err != nil || st.Size() > 40<<20 {
-				t.Skip("left out: the model is large")
+				t.Skip("left out: a model of more than 40 MB takes too long here")
 			}
 			f, err := onnxio.Open(file, onnxio.Options{})
 			require.NoError(t, err)

@@ -15,7 +15,8 @@ import (
 
 // Options are the options of strength.
 type Options struct {
-	Exact bool `opt:"exact" doc:"leaves out rules that round differently"`
+	Exact  bool `opt:"exact" doc:"leaves out rules that round differently"`
+	ArgMax bool `opt:"arg-max" doc:"takes ArgMax before Softmax, too: where rounding made two places equal, it is then another one"`
 }
 
 // Promise implements passes.Promiser.
@@ -35,14 +36,18 @@ var Pass = passes.Define(all.Describe(passes.Info{
 	Doc:     "replaces operations by cheaper ones",
 	Example: "strength{exact=true}",
 }), Options{}, func(c *passes.Context, m *ir.Model, o Options) error {
-	if o.Exact {
+	switch {
+	case o.Exact:
 		return exact.Apply(c, m)
+	case o.ArgMax:
+		return all.Apply(c, m)
 	}
-	return all.Apply(c, m)
+	return usual.Apply(c, m)
 })
 
 var (
 	all   = rewrite.New(notWhere, powHalf, powMinusOne, reciprocal, factors, terms, argMax)
+	usual = rewrite.New(notWhere, powHalf, powMinusOne, reciprocal, factors, terms)
 	exact = rewrite.New(notWhere)
 )
 
@@ -57,13 +62,22 @@ var notWhere = &rewrite.Rule{
 	},
 }
 
-// A root is an instruction, a power a call for each element. Of -0 and -infinity the power is 0 and infinity and the root -0 and NaN.
+// A root is an instruction, a power a call for each element. Of -Inf the power is +Inf and the root NaN, so that what is below zero must be out
+// of the question; of -0 they are 0 and -0.
 var powHalf = &rewrite.Rule{
 	Name:    "pow-half",
 	Doc:     "makes a power of one half a Sqrt",
 	Promise: rounding,
 	Match:   rewrite.MustParse(`z = Pow (x, k: scalar)`),
-	Where:   power(0.5),
+	Where: func(m *rewrite.Match) error {
+		if err := power(0.5)(m); err != nil {
+			return err
+		}
+		if !nonNegative(m.Value("x"), 6) {
+			return errors.New("what it is of may be below zero, and -Inf has a power but no root")
+		}
+		return nil
+	},
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return []*ir.Value{b.Op("Sqrt", []*ir.Value{m.Value("x")})}
 	},
@@ -220,7 +234,7 @@ func joins(f func(first, second string, a, b float64) float64) func(*rewrite.Mat
 }
 
 // Softmax keeps the order of what is beside each other along its axis. What differs by less than its rounding may become equal by it, and
-// then the first counts.
+// then the first counts: an index is another, which no tolerance covers, so that the rule has to be asked for.
 var argMax = &rewrite.Rule{
 	Name:    "arg-max",
 	Doc:     "takes ArgMax of what goes into a Softmax or LogSoftmax along the same axis",
