@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/onnxopt/onnxopt/internal/gemm"
+	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
 )
 
@@ -24,7 +25,7 @@ func prepareTranspose(s *site) executor {
 		if !ok {
 			return nil, false
 		}
-		newPermutation(shape, steps).copy(dst, v)
+		newPermutation(shape, steps).copy(t.pool, dst, v)
 		return result(dst, shape)
 	}
 }
@@ -63,12 +64,20 @@ func newPermutation(shape []int64, steps []int) *permutation {
 }
 
 // copy fills dst. If the last axis is contiguous in src, rows are copied; otherwise the axis that is contiguous there is
-// walked beside the last one in tiles.
-func (p *permutation) copy(dst, src []float32) {
+// walked beside the last one in tiles. Workers divide the first axis of the result, or of the tiles.
+func (p *permutation) copy(pool *par.Pool, dst, src []float32) {
 	last := len(p.dims) - 1
+	first := p.dims[0]
+	each := len(dst) / first
 	if p.steps[last] == 1 {
 		n := p.dims[last]
-		p.walk(last, -1, func(to, from int) { copy(dst[to:to+n], src[from:from+n]) })
+		if last == 0 {
+			copy(dst, src[:n])
+			return
+		}
+		pool.For(first, max(1, grain/each), func(_, lo, hi int) {
+			p.walk(lo, hi, last, -1, func(to, from int) { copy(dst[to:to+n], src[from:from+n]) })
+		})
 		return
 	}
 	near := slices.Index(p.steps, 1) // there is one: the last axis of the operand that is not of size 1
@@ -78,11 +87,22 @@ func (p *permutation) copy(dst, src []float32) {
 	}
 	// Seen from the operand: rows along the last axis of the result, columns along the axis that is contiguous.
 	rows, cols, step := p.dims[last], p.dims[near], p.steps[last]
-	p.walk(last, near, func(to, from int) { gemm.Transpose(dst[to:], src[from:], rows, cols, pitch, step) })
+	if near == 0 { // the tiles' columns are the first axis
+		pool.For(cols, max(8, grain/each), func(_, lo, hi int) {
+			p.walk(0, 1, last, near, func(to, from int) {
+				gemm.Transpose(dst[to+lo*pitch:], src[from+lo:], rows, hi-lo, pitch, step)
+			})
+		})
+		return
+	}
+	pool.For(first, max(1, grain/each), func(_, lo, hi int) {
+		p.walk(lo, hi, last, near, func(to, from int) { gemm.Transpose(dst[to:], src[from:], rows, cols, pitch, step) })
+	})
 }
 
-// walk calls f with the offsets in the result and the operand for each position of the axes other than a and b.
-func (p *permutation) walk(a, b int, f func(to, from int)) {
+// walk calls f with the offsets in the result and the operand for each position of the axes other than a and b, of the first axis
+// those from lo to hi.
+func (p *permutation) walk(lo, hi, a, b int, f func(to, from int)) {
 	var visit func(axis, to, from int)
 	pitch := make([]int, len(p.dims))
 	for i, n := len(p.dims)-1, 1; i >= 0; i-- {
@@ -98,7 +118,11 @@ func (p *permutation) walk(a, b int, f func(to, from int)) {
 			visit(axis+1, to, from)
 			return
 		}
-		for i := range p.dims[axis] {
+		begin, end := 0, p.dims[axis]
+		if axis == 0 {
+			begin, end = lo, hi
+		}
+		for i := begin; i < end; i++ {
 			visit(axis+1, to+i*pitch[axis], from+i*p.steps[axis])
 		}
 	}
@@ -132,11 +156,27 @@ func prepareConcat(s *site) executor {
 		if !ok {
 			return nil, false
 		}
-		to := 0
-		for o := range int(ir.NumElements(shape[:at])) {
+		whole := int(ir.NumElements(shape[at:]))
+		copyRow := func(o int) {
+			to := o * whole
 			for i, v := range in {
 				to += copy(dst[to:], v[o*row[i]:][:row[i]])
 			}
+		}
+		if rows := int(ir.NumElements(shape[:at])); rows > 1 {
+			t.pool.For(rows, max(1, grain/max(whole, 1)), func(_, from, to int) {
+				for o := from; o < to; o++ {
+					copyRow(o)
+				}
+			})
+			return result(dst, shape)
+		}
+		// One row: workers divide each operand.
+		to := 0
+		for _, v := range in {
+			part := dst[to:][:len(v)]
+			t.pool.For(len(v), 2*grain, func(_, from, end int) { copy(part[from:end], v[from:end]) })
+			to += len(v)
 		}
 		return result(dst, shape)
 	}

@@ -124,7 +124,9 @@ func (s *session) RunTaps(ctx context.Context, in map[string]ir.Datum) (map[stri
 		}
 	}
 	a := s.arena()
-	f := &frame{run: &run{ctx: ctx, mem: newLedger(s.limit), pool: s.pool, arena: a, onNode: s.onNode}, prog: s.prog, arena: a}
+	pool, end := s.pool.Awake()
+	defer end()
+	f := &frame{run: &run{ctx: ctx, mem: newLedger(s.limit), pool: pool, arena: a, onNode: s.onNode}, prog: s.prog, arena: a}
 	defer func() {
 		f.arena.forget()
 		s.arenas.Put(f.arena)

@@ -76,7 +76,7 @@ func (c *Conv) Prepare(h, w int) {
 	oh, ow := c.OutputSize(h, w)
 	switch {
 	case c.depthwise() || oh == 0 || ow == 0:
-	case c.pointwise() && c.pointwisePixels(h*w) || !c.pointwise() && c.plan(h, w).byPixels:
+	case c.pointwise() && c.pointwisePixels(h*w) || !c.pointwise() && c.plan(h, w, 1).byPixels:
 		c.pixelWeights()
 	default:
 		c.arrangeRows()
@@ -113,9 +113,11 @@ func (c *Conv) Scratch(h, w, workers int) int {
 		if c.pointwisePixels(h * w) {
 			return c.pointwisePixelsScratch(h*w, workers)
 		}
-		return scratchLen(c.kernel, c.p.Out/c.p.Groups, h*w, c.p.In/c.p.Groups, workers)
+		return c.groupScratch(workers, func(workers int) int {
+			return scratchLen(c.kernel, c.p.Out/c.p.Groups, h*w, c.p.In/c.p.Groups, workers)
+		})
 	}
-	pl := c.plan(h, w)
+	pl := c.plan(h, w, workers)
 	if c.depthwise() {
 		return workers * pl.depthwiseLen()
 	}
@@ -149,8 +151,8 @@ func (c *Conv) Run(dst, src []float32, n, h, w int, scratch []float32, pool *par
 			c.runPointwisePixels(d, s, h*w, scratch, pool)
 		case c.pointwise():
 			c.runPointwise(d, s, h*w, scratch, pool)
-		case c.plan(h, w).byPixels:
-			c.runPixels(c.plan(h, w), d, s, scratch, pool)
+		case c.plan(h, w, pool.Workers()).byPixels:
+			c.runPixels(c.plan(h, w, pool.Workers()), d, s, scratch, pool)
 		default:
 			c.runImplicit(d, s, h, w, scratch, pool)
 		}
@@ -160,15 +162,45 @@ func (c *Conv) Run(dst, src []float32, n, h, w int, scratch []float32, pool *par
 func (c *Conv) runPointwise(dst, src []float32, n int, scratch []float32, pool *par.Pool) {
 	m, k := c.p.Out/c.p.Groups, c.p.In/c.p.Groups
 	c.arrangeRows()
-	for g := range c.p.Groups {
+	c.overGroups(scratch, pool, func(g int, scratch []float32, pool *par.Pool) {
 		product(c.kernel, RowMajor(dst[g*m*n:][:m*n], m, n), operandA[float32]{packed: c.weights[g]},
 			operandB[float32]{view: RowMajor(src[g*k*n:][:k*n], k, n)},
 			Options[float32]{RowBias: c.bias[g*c.biasLen:][:c.biasLen], Clamp: c.p.Clamp, Lo: c.p.Lo, Hi: c.p.Hi, Pool: pool, Scratch: scratch})
+	})
+}
+
+// byGroups reports whether each of several workers takes groups of its own: together they would wait for each other after every
+// group.
+func (c *Conv) byGroups(workers int) bool {
+	return workers > 1 && c.p.Groups > 1 && (c.p.Groups >= 4*workers || c.p.Groups%workers == 0)
+}
+
+// groupScratch is what overGroups needs where one group needs so much with so many workers.
+func (c *Conv) groupScratch(workers int, one func(workers int) int) int {
+	if c.byGroups(workers) {
+		return workers * one(1)
 	}
+	return one(workers)
+}
+
+// overGroups calls f for each group.
+func (c *Conv) overGroups(scratch []float32, pool *par.Pool, f func(g int, scratch []float32, pool *par.Pool)) {
+	if !c.byGroups(pool.Workers()) {
+		for g := range c.p.Groups {
+			f(g, scratch, pool)
+		}
+		return
+	}
+	each := len(scratch) / pool.Workers()
+	pool.For(c.p.Groups, 1, func(worker, lo, hi int) {
+		for g := lo; g < hi; g++ {
+			f(g, scratch[worker*each:][:each], nil)
+		}
+	})
 }
 
 func (c *Conv) runImplicit(dst, src []float32, h, w int, scratch []float32, pool *par.Pool) {
-	pl := c.plan(h, w)
+	pl := c.plan(h, w, pool.Workers())
 	c.arrangeRows()
 	c.run(pl, c.bias, dst, scratch, pool, func(_ int, ch *convChunk, channel int, copied []float32) {
 		c.load(pl, ch, copied, src[channel*h*w:][:h*w])
@@ -182,8 +214,8 @@ func (c *Conv) load(pl *convPlan, ch *convChunk, copied, channel []float32) {
 }
 
 // plan is that of the core, with the choice of what rows are.
-func (c *Conv) plan(h, w int) *convPlan {
-	return c.planWith(h, w, func(pl *convPlan) {
+func (c *Conv) plan(h, w, workers int) *convPlan {
+	return c.planWith(h, w, workers, func(pl *convPlan) {
 		pl.byPixels = !c.depthwise() && len(pl.chunks) == 1 && c.byPixels(pl.pixels(), pl.cost)
 	})
 }

@@ -147,7 +147,7 @@ func TestConvChunks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := len(c.plan(h, w).chunks); n < 2 {
+		if n := len(c.plan(h, w, 1).chunks); n < 2 {
 			t.Fatalf("%+v, %dx%d: %d chunk", p, h, w, n)
 		}
 		checkConv(t, kernel, p, weights, nil, src, 1, h, w)

@@ -68,19 +68,19 @@ func (c *Conv) pointwisePixels(n int) bool {
 
 func (c *Conv) pointwisePixelsScratch(n, workers int) int {
 	m, k := c.p.Out/c.p.Groups, c.p.In/c.p.Groups
-	return n*m + scratchLen(c.kernel, n, m, k, workers)
+	return c.groupScratch(workers, func(workers int) int { return n*m + scratchLen(c.kernel, n, m, k, workers) })
 }
 
 func (c *Conv) runPointwisePixels(dst, src []float32, n int, scratch []float32, pool *par.Pool) {
 	m, k := c.p.Out/c.p.Groups, c.p.In/c.p.Groups
 	w := c.pixelWeights()
-	rows, scratch := scratch[:n*m], scratch[n*m:]
-	for g := range c.p.Groups {
+	c.overGroups(scratch, pool, func(g int, scratch []float32, pool *par.Pool) {
+		rows, scratch := scratch[:n*m], scratch[n*m:]
 		product(c.kernel, RowMajor(rows, n, m), operandA[float32]{view: RowMajor(src[g*k*n:][:k*n], k, n).T()}, operandB[float32]{packed: w.groups[g]},
 			Options[float32]{ColBias: w.bias[g*w.stride:][:w.stride], Clamp: c.p.Clamp, Lo: c.p.Lo, Hi: c.p.Hi, Pool: pool, Scratch: scratch})
 		out := dst[g*m*n:][:m*n]
-		pool.For(m, 64, func(_, lo, hi int) { Transpose(out[lo*n:], rows[lo:], n, hi-lo, n, m) })
-	}
+		pool.For(m, moveGrain(m, n, pool), func(_, lo, hi int) { Transpose(out[lo*n:], rows[lo:], n, hi-lo, n, m) })
+	})
 }
 
 // pixels is the number of rows of the product for a plan, columns between output rows included.
@@ -93,7 +93,7 @@ func (c *Conv) pixelsScratch(pl *convPlan, workers int) int {
 func (c *Conv) runPixels(pl *convPlan, dst, src []float32, scratch []float32, pool *par.Pool) {
 	m, nr := c.p.Out/c.p.Groups, c.kernel.nr()
 	copied, buffers := scratch[:pl.copyLen()], scratch[pl.copyLen():]
-	pool.For(c.p.In, 1, func(_, lo, hi int) {
+	pool.For(c.p.In, moveGrain(c.p.In, pl.channel, pool), func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			c.load(pl, &pl.chunks[0], copied[i*pl.channel:][:pl.channel], src[i*pl.h*pl.w:][:pl.h*pl.w])
 		}

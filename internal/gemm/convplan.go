@@ -1,6 +1,9 @@
 package gemm
 
-import "unsafe"
+import (
+	"math"
+	"unsafe"
+)
 
 // A convPlan is what a convolution derives from the input's size.
 //
@@ -12,6 +15,7 @@ import "unsafe"
 // A large copy is made and used in parts, each for a chunk of output rows.
 type convPlan struct {
 	h, w, oh, ow int
+	workers      int
 	p            *ConvParams
 	hq, wq       int
 	chunkRows    int // output rows of a chunk
@@ -23,7 +27,7 @@ type convPlan struct {
 	band         int   // output rows of a block, which divide a chunk
 	together     bool  // as one run of columns
 	outRows      int   // output channels of a block
-	cost         int   // of an output channel, in multiplications of vectors
+	cost         int   // of an output channel of a chunk, in multiplications of vectors
 	byPixels     bool  // rows of the product are pixels
 	outLen       int   // elements of a block's buffer
 }
@@ -50,23 +54,44 @@ const (
 	chunkBytes = 512 << 10
 )
 
-// plan returns the plan for a size; the last one is kept.
-func (c *convCore[T]) plan(h, w int) *convPlan { return c.planWith(h, w, nil) }
+// plan returns the plan for a size and a number of workers; the last one is kept.
+func (c *convCore[T]) plan(h, w, workers int) *convPlan { return c.planWith(h, w, workers, nil) }
 
 // planWith is plan with something to complete a new one.
-func (c *convCore[T]) planWith(h, w int, complete func(*convPlan)) *convPlan {
-	if pl := c.last.Load(); pl != nil && pl.h == h && pl.w == w {
+func (c *convCore[T]) planWith(h, w, workers int, complete func(*convPlan)) *convPlan {
+	if pl := c.last.Load(); pl != nil && pl.h == h && pl.w == w && pl.workers == workers {
 		return pl
 	}
-	pl := c.newPlan(h, w)
+	pl := c.newPlan(h, w, math.MaxInt)
 	if complete != nil {
 		complete(pl)
 	}
+	if rows := c.apartRows(pl, workers); rows > 0 {
+		pl = c.newPlan(h, w, rows)
+	}
+	pl.workers = workers
 	c.last.Store(pl)
 	return pl
 }
 
-func (c *convCore[T]) newPlan(h, w int) *convPlan {
+// apartRows returns how many output rows a chunk should have so that each of several workers copies what it multiplies itself,
+// which none of the others needs then; zero if that would have them copy too much twice, or read too many weights.
+func (c *convCore[T]) apartRows(pl *convPlan, workers int) int {
+	const mostWeights = 256 << 10 // bytes: they stay in the second-level cache
+	p := &c.p
+	k := p.In / p.Groups
+	if workers == 1 || pl.byPixels || k == 1 || pl.apart(workers) || 4*p.Out*k*p.Kernel[0]*p.Kernel[1]*c.repeat > mostWeights {
+		return 0
+	}
+	rows := (pl.oh + 2*workers - 1) / (2 * workers)
+	if shared := (p.Kernel[0] - 1) * p.Dilation[0] / p.Stride[0]; rows < 3*shared || rows*(2*workers-1) >= pl.oh || rows*pl.wq < 2*c.kernel.nr() {
+		return 0
+	}
+	return rows
+}
+
+// newPlan makes a plan in which a chunk has at most so many output rows.
+func (c *convCore[T]) newPlan(h, w, rows int) *convPlan {
 	p := &c.p
 	pl := &convPlan{h: h, w: w, p: p}
 	pl.oh, pl.ow = p.OutputSize(h, w)
@@ -96,11 +121,11 @@ func (c *convCore[T]) newPlan(h, w int) *convPlan {
 	}
 	nr := c.kernel.nr()
 	k := p.In / p.Groups
+	pl.chunkRows = min(pl.oh, rows)
 	pl.chooseBlock(p.Out/p.Groups, k*p.Kernel[0]*p.Kernel[1]*c.repeat, c.kernel.mr(), nr)
-	pl.chunkRows = pl.oh
 	row := p.In * len(ys) * len(xs) * pl.wq * int(unsafe.Sizeof(float32(0)))
 	// Depthwise convolutions copy one channel at a time.
-	if most := max(2*below, chunkBytes/row-below, pl.band); k > 1 && (pl.oh+below)*row > copyBytes && most < pl.oh {
+	if most := max(2*below, chunkBytes/row-below, pl.band); k > 1 && (pl.chunkRows+below)*row > copyBytes && most < pl.chunkRows {
 		pl.chunkRows = most / pl.band * pl.band
 	}
 	pl.hq = pl.chunkRows + below
@@ -179,11 +204,11 @@ func (pl *convPlan) chooseBlock(m, k, mr, nr int) {
 		}
 		return c + tileCost((rows-1)*pl.wq+pl.ow, k, lanes) + rows*roundUp(pl.ow, lanes)/lanes*perVector
 	}
-	most := min(pl.oh, max(1, (blockN+blockN/4)/pl.wq))
+	most := min(pl.chunkRows, max(1, (blockN+blockN/4)/pl.wq))
 	pl.cost = -1
 	for band := max(1, min(most, blockN/2/pl.wq)); band <= most; band++ {
 		for _, together := range []bool{false, true} {
-			if c := pl.oh/band*cost(band, together) + cost(pl.oh%band, together); pl.cost < 0 || c <= pl.cost {
+			if c := pl.chunkRows/band*cost(band, together) + cost(pl.chunkRows%band, together); pl.cost < 0 || c <= pl.cost {
 				pl.cost, pl.band, pl.together = c, band, together
 			}
 		}

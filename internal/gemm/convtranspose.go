@@ -113,7 +113,7 @@ func (t *transposing) run(scratch []float32, pool *par.Pool) {
 	c, p := t.c, &t.c.p
 	plane := t.oh * t.ow
 	if !t.covered {
-		pool.For(p.Out, 1, func(_, lo, hi int) {
+		pool.For(p.Out, moveGrain(p.Out, plane, pool), func(_, lo, hi int) {
 			for o := lo; o < hi; o++ {
 				setAll(t.dst[o*plane:][:plane], c.bias[o])
 			}
@@ -134,7 +134,7 @@ func (t *transposing) run(scratch []float32, pool *par.Pool) {
 		})
 	}
 	if p.Clamp && !t.covered {
-		pool.For(p.Out, 1, func(_, lo, hi int) {
+		pool.For(p.Out, moveGrain(p.Out, plane, pool), func(_, lo, hi int) {
 			part := t.dst[lo*plane : hi*plane]
 			Clip(part, part, p.Lo, p.Hi)
 		})

@@ -27,7 +27,7 @@ func (pl *convPlan) depthwiseLen() int {
 
 // runDepthwise computes one output channel at a time from a copy of its input channel that stays in the caches.
 func (c *Conv) runDepthwise(dst, src []float32, h, w int, scratch []float32, pool *par.Pool) {
-	pl := c.plan(h, w)
+	pl := c.plan(h, w, pool.Workers())
 	multiplier := c.p.Out / c.p.In
 	taps := len(pl.offsets)
 	lo, hi := c.p.Lo, c.p.Hi

@@ -171,7 +171,8 @@ func (j *job[T]) run(scratch []T, workers int) {
 	j.direct = j.b.packed == nil && j.b.view.ColStride == 1 && m <= directRows
 	if j.b.packed == nil && !j.direct && wholeB(kernel, n, j.k, workers) > 0 {
 		whole := scratch[:roundUp(n, nr)*j.k]
-		pool.For((n+nr-1)/nr, 1, func(_, lo, hi int) {
+		panels := (n + nr - 1) / nr
+		pool.For(panels, moveGrain(panels, nr*j.k, pool), func(_, lo, hi int) {
 			packBlockB(whole[lo*nr*j.k:], kernel, j.b.view, 0, j.k, lo*nr, min(hi*nr, n))
 		})
 		j.b = operandB[T]{packed: &PackedB[T]{k: j.k, cols: n, kernel: kernel, data: whole}}

@@ -46,7 +46,7 @@ func (pl *convPlan) apart(workers int) bool { return workers > 1 && len(pl.chunk
 func (c *convCore[T]) run(pl *convPlan, bias, dst, scratch []T, pool *par.Pool, load func(worker int, ch *convChunk, channel int, copied []T)) {
 	workers, size := pool.Workers(), pl.copyLen()
 	chunk := func(worker int, ch *convChunk, copied, outs []T, pool *par.Pool) {
-		pool.For(c.p.In, 1, func(w, lo, hi int) {
+		pool.For(c.p.In, moveGrain(c.p.In, pl.channel, pool), func(w, lo, hi int) {
 			for i := lo; i < hi; i++ {
 				load(worker+w, ch, i, copied[i*pl.channel:][:pl.channel])
 			}
@@ -65,6 +65,14 @@ func (c *convCore[T]) run(pl *convPlan, bias, dst, scratch []T, pool *par.Pool, 
 			chunk(w, &pl.chunks[i], scratch[w*size:][:size], outs[w*pl.outLen:], nil)
 		}
 	})
+}
+
+// moveGrain is the grain of a loop that moves n pieces of so many elements each: a few ranges for each worker, none of them so
+// small that taking it costs more than moving it.
+func moveGrain(n, each int, pool *par.Pool) int {
+	const least = 1 << 12
+	w := 4 * pool.Workers()
+	return max((n+w-1)/w, least/max(each, 1), 1)
 }
 
 // multiply computes a chunk's rows of all output channels from the copy; outs is scratch for each worker.

@@ -85,7 +85,7 @@ func (c *IntConv) Scratch(h, w, workers int) int {
 	if c.floats != nil {
 		return c.in*h*w + c.floats.Scratch(h, w, workers)
 	}
-	pl := c.plan(h, w)
+	pl := c.plan(h, w, workers)
 	return len(c.bias) + c.scratch(pl, workers) + workers*h*w
 }
 
@@ -107,7 +107,7 @@ func RunIntConv[T Integer](c *IntConv, dst []int32, src []T, zero T, n, h, w int
 		runFloats(c, dst, src, zero, n, h, w, scratch, pool)
 		return
 	}
-	pl := c.plan(h, w)
+	pl := c.plan(h, w, pool.Workers())
 	flip, z := unsigned(zero)
 	bias, rest := scratch[:len(c.bias)], scratch[len(c.bias):]
 	m := c.p.Out / c.p.Groups

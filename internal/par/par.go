@@ -1,7 +1,8 @@
 // Package par runs the iterations of a loop on a bounded number of goroutines.
 //
 // A [Pool] bounds how many goroutines one loop may use; it holds no threads between loops, so there is nothing to close and a
-// nil Pool is a valid one-thread pool. Results never depend on the number of workers as long as iterations write disjoint memory.
+// nil Pool is a valid one-thread pool. Who runs many short loops in a row keeps the workers [Pool.Awake] meanwhile. Results never
+// depend on the number of workers as long as iterations write disjoint memory.
 package par
 
 import (
@@ -13,7 +14,10 @@ import (
 
 // A Pool bounds the number of goroutines of each loop it runs. The nil Pool has one worker. A Pool is immutable and may be used
 // by several goroutines at once; each of their loops then has the full number of workers.
-type Pool struct{ workers int }
+type Pool struct {
+	workers int
+	team    *team // nil: each loop starts goroutines
+}
 
 // New returns a pool of the given number of workers; fewer than one means one.
 func New(workers int) *Pool { return &Pool{workers: max(workers, 1)} }
@@ -70,37 +74,66 @@ func (p *Pool) For(n, grain int, f func(worker, lo, hi int)) {
 		}
 		return
 	}
-	var (
-		next  atomic.Int64
-		first atomic.Pointer[Panic]
-		wg    sync.WaitGroup
-	)
-	work := func(worker int) {
-		defer func() {
-			if v := recover(); v != nil {
-				first.CompareAndSwap(nil, &Panic{Value: v, Stack: debug.Stack()})
-			}
-		}()
-		for first.Load() == nil {
-			r := int(next.Add(1)) - 1
-			if r >= ranges {
-				return
-			}
-			lo := r * grain
-			f(worker, lo, lo+min(grain, n-lo))
+	l := &loop{n: n, grain: grain, ranges: ranges, workers: workers, f: f, onFault: debug.SetPanicOnFault(false)}
+	debug.SetPanicOnFault(l.onFault)
+	if t := p.team; t != nil && t.busy.CompareAndSwap(false, true) {
+		t.run(l)
+		t.busy.Store(false)
+	} else {
+		var wg sync.WaitGroup
+		for w := 1; w < workers; w++ {
+			wg.Go(func() {
+				debug.SetPanicOnFault(l.onFault)
+				l.work(w)
+			})
+		}
+		l.work(0)
+		wg.Wait()
+	}
+	if q := l.first.Load(); q != nil {
+		panic(q)
+	}
+}
+
+// loop is one call of For.
+type loop struct {
+	n, grain, ranges, workers int
+	f                         func(worker, lo, hi int)
+	onFault                   bool // the caller's debug.SetPanicOnFault
+
+	next   atomic.Int64
+	first  atomic.Pointer[Panic]
+	inside atomic.Int64 // workers of a team that take part; with closed set no other may begin
+}
+
+const closed = 1 << 32
+
+// enter reports whether a worker of a team may still take part.
+func (l *loop) enter() bool {
+	for {
+		n := l.inside.Load()
+		if n&closed != 0 {
+			return false
+		}
+		if l.inside.CompareAndSwap(n, n+1) {
+			return true
 		}
 	}
-	onFault := debug.SetPanicOnFault(false)
-	debug.SetPanicOnFault(onFault)
-	for w := 1; w < workers; w++ {
-		wg.Go(func() {
-			debug.SetPanicOnFault(onFault)
-			work(w)
-		})
-	}
-	work(0)
-	wg.Wait()
-	if q := first.Load(); q != nil {
-		panic(q)
+}
+
+// work takes ranges until there are none.
+func (l *loop) work(worker int) {
+	defer func() {
+		if v := recover(); v != nil {
+			l.first.CompareAndSwap(nil, &Panic{Value: v, Stack: debug.Stack()})
+		}
+	}()
+	for l.first.Load() == nil {
+		r := int(l.next.Add(1)) - 1
+		if r >= l.ranges {
+			return
+		}
+		lo := r * l.grain
+		l.f(worker, lo, lo+min(l.grain, l.n-lo))
 	}
 }
