@@ -1,6 +1,8 @@
 package native_test
 
 import (
+	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,6 +175,56 @@ func TestConcat(t *testing.T) {
 			s.in = append(s.in, r.tensor(true, part...))
 		}
 		return s
+	})
+}
+
+func TestSlice(t *testing.T) {
+	many(t, 150, func(r source) single {
+		shape := append(r.shape(), r.size(1, 6))
+		return slice(r, shape)
+	})
+}
+
+// slice is a Slice of some axes of a value of the shape.
+func slice(r source, shape []int64) single {
+	s := single{op: "Slice", opset: 13, in: []*ir.Tensor{r.tensor(true, shape...)}}
+	var lists [4][]int64 // starts, ends, axes, steps
+	for _, a := range r.Perm(len(shape))[:r.size(1, int64(len(shape)))] {
+		d := shape[a]
+		lists[0] = append(lists[0], r.size(-d-1, d))
+		lists[1] = append(lists[1], either(r, r.size(-d-1, d+1), math.MaxInt64, math.MinInt64))
+		lists[2] = append(lists[2], int64(a)-either(r, 0, int64(len(shape))))
+		lists[3] = append(lists[3], either[int64](r, 1, 1, 2, 3, -1, -2, math.MinInt64))
+	}
+	for i, l := range lists[:either(r, 3, 4)] {
+		if i == 2 && r.IntN(4) == 0 && len(lists[2]) == len(shape) {
+			s.in = append(s.in, nil)
+			continue
+		}
+		s.in = append(s.in, ir.TensorOf(l, int64(len(l))))
+	}
+	return s
+}
+
+// TestMovesDivided moves so much that workers divide it.
+func TestMovesDivided(t *testing.T) {
+	many(t, 60, func(r source) single {
+		shape := []int64{r.size(1, 5), r.size(1, 40), r.size(1, 40), r.size(60, 90)}
+		r.Shuffle(len(shape), func(i, j int) { shape[i], shape[j] = shape[j], shape[i] })
+		switch r.IntN(3) {
+		case 0:
+			return slice(r, shape)
+		case 1:
+			axis := r.size(0, 3)
+			part := slices.Clone(shape)
+			part[axis] = r.size(0, 40)
+			return single{op: "Concat", opset: 13, attrs: []*ir.Attr{ir.IntAttr("axis", axis)}, in: []*ir.Tensor{r.tensor(true, shape...), r.tensor(true, part...)}}
+		}
+		var perm []int64
+		for _, a := range r.Perm(4) {
+			perm = append(perm, int64(a))
+		}
+		return single{op: "Transpose", opset: 13, attrs: []*ir.Attr{ir.IntsAttr("perm", perm)}, in: []*ir.Tensor{r.tensor(true, shape...)}}
 	})
 }
 

@@ -100,6 +100,28 @@ func (p *permutation) copy(pool *par.Pool, dst, src []float32) {
 	})
 }
 
+// gather fills dst from the element at of src on, in the order of the result alone. Steps may be negative.
+func (p *permutation) gather(pool *par.Pool, dst, src []float32, at int) {
+	last := len(p.dims) - 1
+	n, step := p.dims[last], p.steps[last]
+	row := func(to, from, n int) {
+		if step == 1 {
+			copy(dst[to:to+n], src[from:])
+			return
+		}
+		for i := range dst[to : to+n] {
+			dst[to+i] = src[from+i*step]
+		}
+	}
+	if last == 0 {
+		pool.For(n, grain, func(_, lo, hi int) { row(lo, at+lo*step, hi-lo) })
+		return
+	}
+	pool.For(p.dims[0], max(1, grain*p.dims[0]/len(dst)), func(_, lo, hi int) {
+		p.walk(lo, hi, last, -1, func(to, from int) { row(to, at+from, n) })
+	})
+}
+
 // walk calls f with the offsets in the result and the operand for each position of the axes other than a and b, of the first axis
 // those from lo to hi.
 func (p *permutation) walk(lo, hi, a, b int, f func(to, from int)) {

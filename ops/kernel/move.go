@@ -229,7 +229,7 @@ func sliceOp(c *Call) ([]ir.Datum, error) {
 		if steps != nil {
 			by = steps[i]
 		}
-		from, n, err := sliceRange(starts[i], ends[i], by, shape[a])
+		from, n, err := SliceRange(starts[i], ends[i], by, shape[a])
 		if err != nil {
 			return nil, err
 		}
@@ -249,8 +249,8 @@ func sliceOp(c *Call) ([]ir.Datum, error) {
 	return one(strided(c, src, shape, at, step))
 }
 
-// sliceRange is the first index and the number of indices that a slice of a dimension of size d selects.
-func sliceRange(start, end, step, d int64) (from, n int64, err error) {
+// SliceRange is the first index and the number of indices that a slice of a dimension of size d selects.
+func SliceRange(start, end, step, d int64) (from, n int64, err error) {
 	if step == 0 {
 		return 0, 0, errors.New("slice with step 0")
 	}
