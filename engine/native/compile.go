@@ -66,12 +66,13 @@ type compiler struct {
 	room      int64         // bytes that may still be computed ahead
 	function  func(ir.OpID) *ir.Function
 	programs  map[*ir.Function]*program // nil while the function is being translated
+	arranged  *arranged
 	missing   []ir.OpID
 	isMissing map[ir.OpID]bool
 }
 
 func newCompiler(ctx context.Context, k lookup, function func(ir.OpID) *ir.Function) *compiler {
-	return &compiler{ctx: ctx, kernels: k, function: function,
+	return &compiler{ctx: ctx, kernels: k, function: function, arranged: &arranged{},
 		programs: map[*ir.Function]*program{}, isMissing: map[ir.OpID]bool{}}
 }
 

@@ -17,6 +17,7 @@ type conv struct {
 	weights, bias            *ir.Tensor // nil where they are not constant
 	limits                   *limits    // of the node that follows, or its own activation
 	own                      bool       // the limits are its own
+	arranged                 *arranged
 
 	mu     sync.Mutex
 	params gemm.ConvParams
@@ -25,7 +26,7 @@ type conv struct {
 
 // newConv reads the attributes.
 func newConv(s *site) *conv {
-	c := &conv{strides: s.Ints("strides"), dilations: s.Ints("dilations"), pads: s.Ints("pads"), kernel: s.Ints("kernel_shape"),
+	c := &conv{strides: s.Ints("strides"), dilations: s.Ints("dilations"), pads: s.Ints("pads"), kernel: s.Ints("kernel_shape"), arranged: s.arranged,
 		group: s.Int("group", 1), auto: s.Str("auto_pad", "NOTSET")}
 	if c.auto == "VALID" {
 		c.auto, c.pads = "NOTSET", nil
@@ -155,6 +156,9 @@ func (c *conv) prepared(p gemm.ConvParams, weights, bias *ir.Tensor) *gemm.Conv 
 		return nil
 	}
 	if constant {
+		if c.ready == nil || !ready.Share(c.ready) {
+			c.arranged.conv(weights, ready)
+		}
 		c.params, c.ready = p, ready
 	}
 	return ready

@@ -34,6 +34,8 @@ type site struct {
 	in    []operand
 	wide  []*ir.Tensor // float16 constants, widened
 	tap   map[*ir.Value]bool
+
+	arranged *arranged // nil: nothing is shared with other nodes
 }
 
 // constant is operand i if it is known and holds float32, or float16, which is widened; else nil.
@@ -96,7 +98,7 @@ func (s *scope) accelerate(st *step) {
 		return // its weights are not arranged twice
 	}
 	if p := several[op.Type]; p != nil {
-		st.several = p(&site{Node: n, opset: st.opset, in: st.in, tap: s.tap})
+		st.several = p(&site{Node: n, opset: st.opset, in: st.in, tap: s.tap, arranged: s.c.arranged})
 		return
 	}
 	p := one[op.Type]
@@ -109,7 +111,7 @@ func (s *scope) accelerate(st *step) {
 		}
 	}
 	st.wide = widenConstants(st.in)
-	st.fast = p(&site{Node: n, opset: st.opset, in: st.in, wide: st.wide, tap: s.tap})
+	st.fast = p(&site{Node: n, opset: st.opset, in: st.in, wide: st.wide, tap: s.tap, arranged: s.c.arranged})
 }
 
 // task is one evaluation by an executor.

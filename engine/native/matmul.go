@@ -45,11 +45,13 @@ func packRight(s *site, transposed bool) (r right) {
 	if err != nil {
 		return r
 	}
-	b := gemm.RowMajor(v, int(w.Shape()[0]), int(w.Shape()[1]))
-	if transposed {
-		b = b.T()
-	}
-	r.packed = gemm.PackB(b)
+	r.packed = s.arranged.right(w, transposed, func() *gemm.PackedB[float32] {
+		b := gemm.RowMajor(v, int(w.Shape()[0]), int(w.Shape()[1]))
+		if transposed {
+			b = b.T()
+		}
+		return gemm.PackB(b)
+	})
 	return r
 }
 

@@ -32,6 +32,7 @@ type frame struct {
 	vals  []ir.Datum
 	bind  map[string]bound // attributes of the function that is being evaluated
 	arena *arena           // of the run; nil where results come from the heap, outside the main graph
+	lent  [][]float32      // what the kernel of the step was lent
 	// limited holds the slots whose value the step before has already limited as the node that reads it asks: see fuse.go.
 	limited map[int]bool
 	chained []bool // the chains that gave their result; nil if none has
@@ -149,6 +150,10 @@ func (f *frame) step(s *step) error {
 	if err != nil {
 		return err
 	}
+	for _, v := range f.lent {
+		f.arena.putBack(v) // what became no result
+	}
+	f.lent = f.lent[:0]
 	for _, i := range s.free {
 		f.clear(i)
 	}
@@ -194,6 +199,17 @@ func (f *frame) apply(s *step, in []ir.Datum) (res []ir.Datum, err error) {
 		c.Out[i] = slot >= 0
 	}
 	c.Limit = f.run.mem.room()
+	if f.arena != nil && s.bodies == nil {
+		c.Lend = func(n int) []float32 {
+			room := int64(1 << 36)
+			if f.run.mem.limit > 0 {
+				room = c.Limit
+			}
+			v := f.arena.get(n, room)
+			f.lent = append(f.lent, v)
+			return v
+		}
+	}
 	c.Body = func(g *ir.Graph, args []ir.Datum) ([]ir.Datum, error) { return f.body(s, g, args) }
 	res, err = s.kernel(c)
 	if e := new(kernel.LimitError); f.run.mem.limit > 0 && errors.As(err, &e) && !errors.Is(err, engine.ErrMemory) {

@@ -48,8 +48,26 @@ func (p *ConvParams) OutputSize(h, w int) (oh, ow int) {
 type Conv struct {
 	convCore[float32]
 	raw    []float32 // the weights as given
-	rows   sync.Once // arranges them in rows of weights
+	given  *convWeights
+	rows   sync.Once // takes what is arranged as rows
 	pixels pixelWeights
+}
+
+// convWeights are weights in the arrangements that were needed so far; several convolutions may have them.
+type convWeights struct {
+	rows, columns sync.Once
+	left          []*PackedA[float32] // by group: rows are output channels
+	right         []*PackedB[float32] // by group: columns are output channels
+}
+
+// Share lets c use the arranged weights of d, and reports whether it can: both were made with the same slice of weights, for as
+// many channels and groups.
+func (c *Conv) Share(d *Conv) bool {
+	if len(c.raw) != len(d.raw) || &c.raw[0] != &d.raw[0] || c.p.Out != d.p.Out || c.p.Groups != d.p.Groups || c.kernel != d.kernel {
+		return false
+	}
+	c.given = d.given
+	return true
 }
 
 // NewConv prepares a convolution. Weights are [Out][In/Groups][kernel height][kernel width], and stay in use; bias is nil or has
@@ -66,7 +84,7 @@ func newConv(kernel *microkernel, p ConvParams, weights, bias []float32) (*Conv,
 	if len(weights) != p.Out*k || (bias != nil && len(bias) != p.Out) {
 		return nil, fmt.Errorf("gemm: convolution with %d weights and %d biases for %d x %d", len(weights), len(bias), p.Out, k)
 	}
-	c := &Conv{convCore: convCore[float32]{p: p, kernel: kernel, repeat: 1}, raw: weights}
+	c := &Conv{convCore: convCore[float32]{p: p, kernel: kernel, repeat: 1}, raw: weights, given: &convWeights{}}
 	c.setBias(bias)
 	return c, nil
 }
@@ -84,12 +102,14 @@ func (c *Conv) Prepare(h, w int) {
 }
 
 func (c *Conv) arrangeRows() {
-	c.rows.Do(func() {
+	w := c.given
+	w.rows.Do(func() {
 		m, k := c.p.Out/c.p.Groups, len(c.raw)/c.p.Out
 		for g := range c.p.Groups {
-			c.weights = append(c.weights, packA(c.kernel, RowMajor(c.raw[g*m*k:][:m*k], m, k)))
+			w.left = append(w.left, packA(c.kernel, RowMajor(c.raw[g*m*k:][:m*k], m, k)))
 		}
 	})
+	c.rows.Do(func() { c.weights = w.left })
 }
 
 // depthwise reports whether each output channel reads one input channel.

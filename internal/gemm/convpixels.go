@@ -24,8 +24,14 @@ func (c *Conv) pixelWeights() *pixelWeights {
 		m, k := c.p.Out/c.p.Groups, len(c.raw)/c.p.Out
 		p.stride = roundUp(m, c.kernel.nr())
 		p.bias = make([]float32, c.p.Groups*p.stride)
+		w := c.given
+		w.columns.Do(func() {
+			for g := range c.p.Groups {
+				w.right = append(w.right, packB(c.kernel, RowMajor(c.raw[g*m*k:][:m*k], m, k).T()))
+			}
+		})
+		p.groups = w.right
 		for g := range c.p.Groups {
-			p.groups = append(p.groups, packB(c.kernel, RowMajor(c.raw[g*m*k:][:m*k], m, k).T()))
 			copy(p.bias[g*p.stride:][:m], c.bias[g*c.biasLen:])
 		}
 	})

@@ -103,7 +103,7 @@ func (e *elems[T]) choose(dst int, cond []uint8, cat, cstep int, x array, xat, x
 }
 
 func (e *elems[T]) make(c *Call, shape []int64) (array, error) {
-	v, err := alloc[T](c, shape)
+	v, err := result[T](c, shape)
 	return &elems[T]{e.dtype, v}, err
 }
 

@@ -58,7 +58,7 @@ func zip[T, R ir.Scalar](c *Call, a, b []T, ashape, bshape, shape []int64, f fun
 
 // zipRows is zip with a function on rows.
 func zipRows[T, R ir.Scalar](c *Call, a, b []T, ashape, bshape, shape []int64, f rowFunc[T, R]) ([]R, error) {
-	r, err := alloc[R](c, shape)
+	r, err := result[R](c, shape)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,9 @@ type Call struct {
 	attrs func(name string) *ir.Attr
 	used  int64 // bytes allocated so far
 	work  int   // operations since the context was last asked
+	// Lend, if not nil, lends memory for n words of 32 bits, of any value, which the caller takes back when no result of the call
+	// that begins there is needed any more.
+	Lend func(n int) []float32
 	// Body evaluates a subgraph with the given values for its inputs; operators with subgraphs use it.
 	Body func(g *ir.Graph, in []ir.Datum) ([]ir.Datum, error)
 }
@@ -133,6 +136,22 @@ func alloc[T any](c *Call, shape []int64) ([]T, error) {
 		return nil, fmt.Errorf("shape %v: %w", shape, err)
 	}
 	return make([]T, n), nil
+}
+
+// result is alloc for what becomes a result as a whole. It may be lent.
+func result[T any](c *Call, shape []int64) ([]T, error) {
+	const least = 1 << 10 // elements that are worth it
+	var z T
+	n := ir.NumElements(shape)
+	if c.Lend == nil || unsafe.Sizeof(z) != 4 || n < least || !sane(shape) {
+		return alloc[T](c, shape)
+	}
+	if err := c.reserve(n, 4); err != nil {
+		return nil, fmt.Errorf("shape %v: %w", shape, err)
+	}
+	v := c.Lend(int(n))
+	clear(v)
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(v))), len(v)), nil
 }
 
 // tick counts n elementary operations and asks the context each few million of them, which is some milliseconds.

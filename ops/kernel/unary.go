@@ -29,7 +29,7 @@ func mapped[T ir.Scalar](c *Call, x *ir.Tensor, f func(T) T) (*ir.Tensor, error)
 	if err != nil {
 		return nil, err
 	}
-	r, err := alloc[T](c, x.Shape())
+	r, err := result[T](c, x.Shape())
 	if err != nil {
 		return nil, err
 	}
