@@ -127,26 +127,25 @@ func (s *session) RunTaps(ctx context.Context, in map[string]ir.Datum) (map[stri
 	pool, end := s.pool.Awake()
 	defer end()
 	f := &frame{run: &run{ctx: ctx, mem: newLedger(s.limit), pool: pool, arena: a, onNode: s.onNode}, prog: s.prog, arena: a}
-	defer func() {
-		f.arena.forget()
-		s.arenas.Put(f.arena)
-	}()
 	res, err := f.eval(args)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, err // and the arena with what is lent is left to the garbage collector
 	}
-	out := make(map[string]ir.Datum, len(res))
 	for i, slot := range s.prog.graph.Outputs() {
 		if res[i] == nil {
 			return nil, nil, fmt.Errorf("output %q was not computed", slot.Name())
 		}
+	}
+	for _, t := range s.prog.taps {
+		res = append(res, f.get(t))
+	}
+	a.leave(res)
+	s.arenas.Put(a)
+	out := make(map[string]ir.Datum, len(s.prog.graph.Outputs()))
+	for i, slot := range s.prog.graph.Outputs() {
 		out[slot.Name()] = res[i]
 	}
-	taps := make([]ir.Datum, len(s.prog.taps))
-	for i, t := range s.prog.taps {
-		taps[i] = f.get(t)
-	}
-	return out, taps, nil
+	return out, res[len(s.prog.graph.Outputs()):], nil
 }
 
 // Close implements engine.Session; there is nothing to release.
