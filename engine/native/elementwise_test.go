@@ -206,6 +206,28 @@ func slice(r source, shape []int64) single {
 	return s
 }
 
+func TestPad(t *testing.T) {
+	many(t, 100, func(r source) single {
+		shape := append(r.shape(), r.size(1, 6))
+		s := single{op: "Pad", opset: 13, in: []*ir.Tensor{r.tensor(true, shape...)}}
+		pads := make([]int64, 2*len(shape))
+		for i := range pads {
+			pads[i] = either(r, 0, r.size(0, 3), r.size(0, 3))
+			if r.IntN(40) == 0 {
+				pads[i] = -1
+			}
+		}
+		s.in = append(s.in, ir.TensorOf(pads))
+		if r.IntN(2) == 0 {
+			s.in = append(s.in, ir.ScalarOf(r.Float32()))
+		}
+		if r.IntN(6) == 0 {
+			s.attrs = []*ir.Attr{ir.StringAttr("mode", "edge")}
+		}
+		return s
+	})
+}
+
 // TestMovesDivided moves so much that workers divide it.
 func TestMovesDivided(t *testing.T) {
 	many(t, 60, func(r source) single {
