@@ -18,7 +18,15 @@ type right struct {
 
 // multiply computes dst = a*b for matrices, with a bias for each column if there is one.
 func (r right) multiply(t *task, dst, a, b gemm.View[float32], bias []float32) {
-	o := gemm.Options[float32]{Pool: t.pool, ColBias: bias}
+	need := gemm.Scratch[float32](dst.Rows, dst.Cols, a.Cols, t.pool.Workers())
+	scratch, ok := t.scratch(need)
+	if ok {
+		defer t.done(scratch)
+	}
+	r.product(dst, a, b, gemm.Options[float32]{Pool: t.pool, ColBias: bias, Scratch: scratch})
+}
+
+func (r right) product(dst, a, b gemm.View[float32], o gemm.Options[float32]) {
 	packed := r.packed
 	if packed == nil && a.Rows <= fewRows && a.Cols > deep {
 		packed = gemm.PackB(b)
@@ -27,12 +35,39 @@ func (r right) multiply(t *task, dst, a, b gemm.View[float32], bias []float32) {
 		gemm.GemmPackedB(dst, a, packed, o)
 		return
 	}
-	scratch, ok := t.scratch(gemm.Scratch[float32](dst.Rows, dst.Cols, a.Cols, t.pool.Workers()))
-	if ok {
-		o.Scratch = scratch
+	gemm.Gemm(dst, a, b, o)
+}
+
+// batch multiplies pairs of matrices, m by k and k by n, that begin at so many elements of a and b, one after another into dst.
+// Where there are enough, each worker takes whole products.
+func (t *task) batch(dst, a, b []float32, pairs [][2]int, m, k, n int) {
+	one := func(i int, o gemm.Options[float32]) {
+		at := pairs[i]
+		right{}.product(gemm.RowMajor(dst[i*m*n:][:m*n], m, n), gemm.RowMajor(a[at[0]:][:m*k], m, k), gemm.RowMajor(b[at[1]:][:k*n], k, n), o)
+	}
+	workers := t.pool.Workers()
+	whole := workers > 1 && (len(pairs)%workers == 0 || len(pairs) > 4*workers)
+	each := gemm.Scratch[float32](m, n, k, workers)
+	if whole {
+		each = gemm.Scratch[float32](m, n, k, 1)
+	}
+	scratch, lent := t.scratch(max(1, each*workers))
+	if !lent {
+		each = 0 // products allocate
+	} else {
 		defer t.done(scratch)
 	}
-	gemm.Gemm(dst, a, b, o)
+	if !whole {
+		for i := range pairs {
+			one(i, gemm.Options[float32]{Pool: t.pool, Scratch: scratch})
+		}
+		return
+	}
+	t.pool.For(len(pairs), max(1, grain/(m*n+k*n)), func(worker, from, to int) {
+		for i := from; i < to; i++ {
+			one(i, gemm.Options[float32]{Scratch: scratch[worker*each:][:each]})
+		}
+	})
 }
 
 // packRight packs operand 1 if it is a constant matrix.
@@ -87,14 +122,13 @@ func prepareMatMul(s *site) executor {
 		if !ok {
 			return nil, false
 		}
-		out := 0
+		pairs := make([][2]int, 0, ir.NumElements(batch))
 		newLoops(batch, xs[:len(xs)-2], ys[:len(ys)-2]).rows(func(i, j, length, is, js int) {
 			for q := range length {
-				a, b := xv[(i+q*is)*m*k:][:m*k], yv[(j+q*js)*k*n:][:k*n]
-				right{}.multiply(t, gemm.RowMajor(dst[out:out+m*n], m, n), gemm.RowMajor(a, m, k), gemm.RowMajor(b, k, n), nil)
-				out += m * n
+				pairs = append(pairs, [2]int{(i + q*is) * m * k, (j + q*js) * k * n})
 			}
 		})
+		t.batch(dst, xv, yv, pairs, m, k, n)
 		return result(dst, shape)
 	}
 }

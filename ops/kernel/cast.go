@@ -114,7 +114,7 @@ func castElements[S int8 | uint8 | int32 | int64, T float32 | int32 | int64](c *
 	if err != nil {
 		return nil, err
 	}
-	r, err := alloc[T](c, x.Shape())
+	r, err := result[T](c, x.Shape())
 	if err != nil {
 		return nil, err
 	}

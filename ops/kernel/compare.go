@@ -72,8 +72,36 @@ func compareAs[T ordered](c *Call, a, b *ir.Tensor, shape []int64, k compareKind
 	if err != nil {
 		return nil, err
 	}
-	r, err := zip(c, x, y, a.Shape(), b.Shape(), shape, compareFunc[T](k, a.DType() == ir.Bool))
+	var r []uint8
+	if k == isEqual && a.DType() != ir.Bool {
+		r, err = zipRows(c, x, y, a.Shape(), b.Shape(), shape, equalRow[T])
+	} else {
+		r, err = zip(c, x, y, a.Shape(), b.Shape(), shape, compareFunc[T](k, a.DType() == ir.Bool))
+	}
 	return one(boolTensor(shape, r), err)
+}
+
+// equalRow compares rows, with loops of their own for what one-hot encodings do.
+func equalRow[T ordered](dst []uint8, a []T, i, as int, b []T, j, bs int) {
+	if as == 0 {
+		a, i, as, b, j, bs = b, j, bs, a, i, as
+	}
+	switch {
+	case as == 1 && bs == 1:
+		x, y := a[i:][:len(dst)], b[j:][:len(dst)]
+		for k := range dst {
+			dst[k] = truth(x[k] == y[k])
+		}
+	case as == 1 && bs == 0:
+		x, y := a[i:][:len(dst)], b[j]
+		for k := range dst {
+			dst[k] = truth(x[k] == y)
+		}
+	default:
+		for k := range dst {
+			dst[k] = truth(a[i+k*as] == b[j+k*bs])
+		}
+	}
 }
 
 func compareFunc[T ordered](k compareKind, bools bool) func(x, y T) uint8 {
