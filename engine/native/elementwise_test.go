@@ -69,7 +69,7 @@ func TestSum(t *testing.T) {
 
 func TestUnary(t *testing.T) {
 	many(t, 400, func(r source) single {
-		s := single{op: either(r, "Relu", "Sigmoid", "Tanh", "Exp", "Erf", "Sqrt", "HardSwish", "HardSigmoid", "LeakyRelu"), opset: 20}
+		s := single{op: either(r, "Relu", "Sigmoid", "Tanh", "Exp", "Erf", "Sqrt", "Neg", "HardSwish", "HardSigmoid", "LeakyRelu"), opset: 20}
 		if r.IntN(2) == 0 && (s.op == "HardSigmoid" || s.op == "LeakyRelu") {
 			s.attrs = append(s.attrs, ir.FloatAttr("alpha", 0.3))
 		}
@@ -224,6 +224,27 @@ func TestPad(t *testing.T) {
 		if r.IntN(6) == 0 {
 			s.attrs = []*ir.Attr{ir.StringAttr("mode", "edge")}
 		}
+		return s
+	})
+}
+
+func TestGather(t *testing.T) {
+	many(t, 80, func(r source) single {
+		shape := append(r.shape(), r.size(1, 9))
+		axis := r.size(0, int64(len(shape))-1)
+		d := max(shape[axis], 1)
+		idx := make([]int64, r.size(1, 7))
+		for i := range idx {
+			idx[i] = r.size(-d, d-1)
+			if r.IntN(60) == 0 {
+				idx[i] = d
+			}
+		}
+		s := single{op: "Gather", opset: 13, in: []*ir.Tensor{r.tensor(true, shape...), ir.TensorOf(idx)}}
+		if len(idx) == 1 && r.IntN(2) == 0 {
+			s.in[1] = ir.ScalarOf(idx[0])
+		}
+		s.attrs = []*ir.Attr{ir.IntAttr("axis", axis-either(r, 0, int64(len(shape))))}
 		return s
 	})
 }

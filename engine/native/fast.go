@@ -61,7 +61,7 @@ func executors() *accelerators {
 		"Relu": prepareRelu, "Clip": prepareClip,
 		"MaxPool": prepareMaxPool, "AveragePool": prepareAveragePool, "GlobalAveragePool": prepareGlobalPool(foldMean()), "GlobalMaxPool": prepareGlobalPool(foldMax()),
 		"BatchNormalization": prepareBatchNormalization, "Softmax": prepareSoftmax,
-		"Transpose": prepareTranspose, "Concat": prepareConcat, "Slice": prepareSlice, "Pad": preparePad, "Pow": preparePow,
+		"Transpose": prepareTranspose, "Concat": prepareConcat, "Slice": prepareSlice, "Pad": preparePad, "Gather": prepareGather, "Pow": preparePow,
 		"ReduceMean": prepareReduce(foldMean(), 18), "ReduceSum": prepareReduce(foldSum(), 13), "ReduceMax": prepareReduce(foldMax(), 18),
 	}
 	for op, f := range quantizedExecutors() {

@@ -14,7 +14,7 @@ func unaryExecutors() map[string]prepare {
 	}
 	return map[string]prepare{
 		"Sigmoid": plain(gemm.Sigmoid), "Tanh": plain(gemm.Tanh), "Exp": plain(gemm.Exp), "Erf": plain(gemm.Erf),
-		"Sqrt": plain(sqrt), "HardSwish": plain(hardSwish), "HardSigmoid": prepareHardSigmoid,
+		"Sqrt": plain(sqrt), "Neg": plain(neg), "HardSwish": plain(hardSwish), "HardSigmoid": prepareHardSigmoid,
 		"LeakyRelu": prepareLeakyRelu,
 	}
 }
@@ -38,6 +38,12 @@ func elementwise(f func(dst, src []float32)) executor {
 func sqrt(dst, src []float32) {
 	for i, e := range src {
 		dst[i] = float32(math.Sqrt(float64(e)))
+	}
+}
+
+func neg(dst, src []float32) {
+	for i, e := range src {
+		dst[i] = -e
 	}
 }
 
