@@ -113,6 +113,8 @@ type Config struct {
 	Files   map[File][]byte
 	Data    map[Data]any
 	Remarks func(Remark) // nil: remarks are counted, not kept
+	// Notes is told what passes have to say to their user, step by step; may be nil.
+	Notes func(path, text string)
 }
 
 // Skip takes a pass, or one of its rules, out of a run.
