@@ -24,8 +24,9 @@ type Step struct {
 	only   []string
 	except []string
 
-	options any
-	nested  *Pipeline
+	options  any
+	nested   *Pipeline
+	prepares []*Pipeline
 }
 
 // Name is the pass's or alias's name.
@@ -255,6 +256,14 @@ func (r *runner) step(s *Step, path string, outer []selection) error {
 	}
 	if s.Pass == nil {
 		return r.pipeline(s.nested, path, sel)
+	}
+	for _, i := range s.Pass.prepare(r.m, s.options) {
+		if s.prepares[i] == nil {
+			return fmt.Errorf("pass %s: its preparation %s names what is not known here", path, s.Pass.Prepares[i])
+		}
+		if err := r.pipeline(s.prepares[i], path, outer); err != nil {
+			return err
+		}
 	}
 	c := &Context{runner: r, step: s, path: path, selections: sel}
 	if s.Pass.Nests {
