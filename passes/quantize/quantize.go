@@ -24,13 +24,14 @@ type Options struct {
 	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`
 	Calib       passes.Data `opt:"calib" doc:"data set to calibrate on; otherwise that of --calib"`
 	Cache       passes.File `opt:"cache" doc:"ranges that an earlier run left by --calib-out, in place of data"`
-	Prepared    bool        `opt:"prepare" doc:"runs O2 first, which folds normalizations into convolutions, and raises the opset to 13 where it is older"`
+	Prepared    bool        `opt:"prepare" doc:"runs O2 first, which folds normalizations into convolutions, raises the opset to 13 where it is older, and makes weights constant that callers could override"`
 }
 
 // Preparations of the pass, in the order of Info.Prepares.
 const (
 	prepareOpset = iota
 	prepareOpset21
+	prepareFreeze
 	prepareO2
 )
 
@@ -57,6 +58,12 @@ func (o Options) Prepare(m *ir.Model) []int {
 	if v := m.Opset(""); v > 0 && v < o.opset() {
 		r = append(r, map[int64]int{opset13: prepareOpset, opset21: prepareOpset21}[o.opset()])
 	}
+	for n := range m.Main.Nodes() {
+		if w := n.Operand(1); n.Is("Conv", "ConvTranspose", "MatMul", "Gemm") && w != nil && w.Default() != nil {
+			r = append(r, prepareFreeze)
+			break
+		}
+	}
 	return append(r, prepareO2)
 }
 
@@ -75,7 +82,7 @@ var Pass = passes.Define(passes.Info{
 		{Name: "clamp", Doc: "leaves a Relu or Clip to the quantizer behind it, whose range it is", Promise: passes.Promise{Lossy: true}},
 		{Name: "dynamic", Doc: "multiplies in integers with a scale found at run time", Promise: passes.Promise{Lossy: true}},
 	},
-	Prepares: []string{prepareOpset: "opset{to=13}", prepareOpset21: "opset{to=21}", prepareO2: "O2"},
+	Prepares: []string{prepareOpset: "opset{to=13}", prepareOpset21: "opset{to=21}", prepareFreeze: "freeze-defaults{all=true}", prepareO2: "O2"},
 	Example:  "quantize{mode=static calibrate=percentile}",
 }, defaults, run)
 
