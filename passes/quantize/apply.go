@@ -133,6 +133,19 @@ func (e *editor) weights(u *unit) error {
 		guardBias(scales, input.group.q.scale, bias)
 	}
 	q := m.round(scales, e.p.WeightBits)
+	if t := e.tuned[u]; t != nil {
+		scales = t.scales
+		q = quantized{t.q, scales}
+		if bias == nil && e.o.Correct {
+			bias = make([]float32, len(t.shift))
+		}
+		if bias != nil && len(bias) == len(t.shift) && e.o.Correct {
+			bias = slices.Clone(bias)
+			for i := range bias {
+				bias[i] += float32(t.shift[i])
+			}
+		}
+	}
 	e.c.Rewrite("weight", n, nil, func() {
 		dq := e.dequantizer(n, ir.TensorOf(q.q, t.Shape()...), scales, axis)
 		n.SetOperand(u.weight, dq)

@@ -20,6 +20,7 @@ type Options struct {
 	Calibrate   string      `opt:"calibrate" enum:"auto|minmax|moving|percentile|entropy|mse" doc:"how ranges are found; auto: for each tensor the method with the least error in the outputs of its layers"`
 	Percentile  float64     `opt:"percentile" doc:"share of values, in percent, that percentile covers"`
 	Equalize    bool        `opt:"equalize" doc:"evens out the ranges of channels across layers before they are quantized"`
+	Round       bool        `opt:"round" doc:"rounds weights so that the outputs of their layer come out right, not each weight"`
 	Correct     bool        `opt:"correct" doc:"corrects biases by the mean error of the quantized layers"`
 	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`
 	Calib       passes.Data `opt:"calib" doc:"data set to calibrate on; otherwise that of --calib"`
@@ -88,7 +89,7 @@ var Pass = passes.Define(passes.Info{
 
 var defaults = Options{
 	Mode: "auto", Profile: "auto", Activations: "profile", PerChannel: true, Bias: "int32", Calibrate: "auto", Percentile: 99.99,
-	Prepared: true,
+	Round: true, Correct: true, Prepared: true,
 }
 
 const long = `Static quantization looks at calibration data (--calib), finds the range of every tensor that is to be stored in integers, and puts
