@@ -56,6 +56,7 @@ var policy = []struct {
 	{"passes/...", "passes passes/facts passes/rewrite ops ops/kernel analysis/cost analysis/liveness analysis/ranges"},
 	{"report", "analysis/... compare passes"},
 	{"targets", "passes analysis/... ops"},
+	{"targets/all", "targets/..."},
 	{"targets/...", "targets passes/rewrite"},
 	{"tune", "passes/all targets/... compare dataset dataset/metric report"},
 	{"distill", "passes/all targets/... compare dataset dataset/metric report"},
@@ -76,6 +77,7 @@ var external = map[string]string{
 	"internal/check":  "github.com/rogpeppe/go-internal",
 	"ops/kernel":      "golang.org/x/image", // BMP, TIFF and WebP of ImageDecoder
 	"engine/ort":      "github.com/ebitengine/purego",
+	"targets/tflite":  "github.com/google/flatbuffers",
 }
 
 func matches(pattern, pkg string) bool {

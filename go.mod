@@ -18,6 +18,7 @@ require (
 )
 
 require (
+	github.com/google/flatbuffers v25.12.19+incompatible // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	golang.org/x/tools v0.30.0 // indirect
 )

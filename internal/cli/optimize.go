@@ -70,6 +70,8 @@ func (e *env) checkOutputs(f *optimizeFlags) error {
 		switch {
 		case f.observe.json:
 			return usagef("--json and -o - both want standard output")
+		case f.target != "":
+			return usagef("--target writes files; name one with -o")
 		case e.stdoutTerminal && f.outFormat.value != "text":
 			return usagef("a model is not for the terminal; name a file, pipe it on, or add --format text")
 		}
@@ -268,7 +270,15 @@ func (j *job) write(ctx context.Context, res *optimize.Result) error {
 		}
 		origins = b
 	}
-	if j.f.output != "" {
+	switch {
+	case j.plan.target != nil && j.f.output != "":
+		j.show.doing("writing for " + j.plan.target.Name)
+		err := j.emit(ctx)
+		j.show.clear()
+		if err != nil {
+			return err
+		}
+	case j.f.output != "":
 		j.show.doing("writing")
 		done, err := j.writeModel(j.f.output, j.f.outFormat.value, j.in.model, j.f.layout(ctx, len(res.Report.Steps) == 0 && formatOf(j.f.output, j.f.outFormat.value) == "onnx"))
 		j.show.clear()

@@ -11,11 +11,13 @@ import (
 	"github.com/onnxopt/onnxopt/internal/spell"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/all"
+	"github.com/onnxopt/onnxopt/targets"
 )
 
 // optimizeFlags are the options of the default verb.
 type optimizeFlags struct {
 	output, pipeline, level string
+	target                  string
 	skip                    []string
 	freezeDefaults          bool
 	seed                    uint64
@@ -96,6 +98,7 @@ func (f *optimizeFlags) groups() []group {
 	out.StringVarP(&f.output, "output", "o", "", "write the result to `FILE`; - is standard output; without it nothing is written")
 	out.StringVarP(&f.pipeline, "passes", "p", "", "run `PIPELINE`: name{key=value key=value}(nested,nested),...")
 	out.StringVarP(&f.level, "opt", "O", "2", "run the preset of `LEVEL`: -O0 nothing, -O1 exact passes, -O2 within float tolerance too, -O3 also ONNX Runtime's fused operators")
+	out.StringVar(&f.target, "target", "", "write the artifact of `TARGET` with its options: tflite, or tflite{layout=keep}; its own pipeline runs last; see onnxopt passes targets")
 	out.StringArrayVar(&f.skip, "skip", nil, "leave `PASS[,RULE]` out; may be repeated")
 	out.BoolVar(&f.freezeDefaults, "freeze-defaults", false, "make the defaults of inputs constants, so that callers can no longer override them")
 	out.Uint64Var(&f.seed, "seed", 1, "seed `N` of whatever is random, as generated inputs are")
@@ -187,6 +190,7 @@ func looksLikeVerb(s string) bool {
 type plan struct {
 	registry *passes.Registry
 	pipeline string
+	target   *targets.Target // nil: an ONNX model is written
 	parsed   *passes.Pipeline
 	skip     []passes.Skip
 }
@@ -204,6 +208,19 @@ func (e *env) plan(f *optimizeFlags, given func(option string) bool) (*plan, err
 	if !given("passes") {
 		if p.pipeline = "O" + f.level; !isAlias(r, p.pipeline) {
 			return nil, usagef("there is no level -O%s; the levels are -O0, -O1, -O2 and -O3", f.level)
+		}
+	}
+	if f.target != "" {
+		if p.target, err = targetOf(f.target); err != nil {
+			return nil, err
+		}
+		switch {
+		case !given("passes") && !given("opt"):
+			p.pipeline = p.target.Pipeline
+		case p.pipeline == "":
+			p.pipeline = p.target.Pipeline
+		default:
+			p.pipeline += "," + p.target.Pipeline
 		}
 	}
 	if p.parsed, err = r.Parse(p.pipeline); err != nil {

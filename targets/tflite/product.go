@@ -1,0 +1,145 @@
+package tflite
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/onnxopt/onnxopt/ir"
+)
+
+// constantMatrix is a constant float operand with two axes.
+func (e *emitter) constantMatrix(v *ir.Value) *ir.Tensor {
+	if t := e.constant(v); t != nil && t.DType() == ir.Float32 && t.Rank() == 2 && t.Len() > 0 {
+		return t
+	}
+	return nil
+}
+
+// fullyConnected defines the result of n, or of what is fused behind it, as x times a matrix of weights [outputs, inputs].
+func (e *emitter) fullyConnected(n *ir.Node, x *tensor, weights *tensor, bias *tensor, shape []int) {
+	last, act := e.activation(n)
+	y := e.op(opFullyConnected, last.Result(0).Name(), typeFloat32, shape, fullyConnectedOptions(act, len(shape) > 2), x, weights, bias)
+	e.define(last.Result(0), y, identity(len(shape)))
+}
+
+// addedBias is the node behind n that adds a constant row to its result, and the row.
+func (e *emitter) addedBias(n *ir.Node, outputs int) (*ir.Node, *tensor) {
+	u := e.onlyUser(n.Result(0))
+	if u == nil || !u.Is("Add") || u.Op().Domain != "" {
+		return n, nil
+	}
+	for i := range 2 {
+		t := e.constant(u.Operand(i))
+		if t == nil || t.DType() != ir.Float32 || int(t.Len()) != outputs || t.Rank() < 1 || int(t.Shape()[t.Rank()-1]) != outputs || t.Rank() > len(e.shape(n.Result(0))) {
+			continue
+		}
+		e.done[u] = true
+		return u, e.reshape(u.Operand(i).Name(), e.view(u.Operand(i)).t, []int{outputs})
+	}
+	return n, nil
+}
+
+func (e *emitter) zeros(n int) *tensor {
+	return e.literal("bias", typeFloat32, []int{n}, make([]byte, 4*n))
+}
+
+func lowerMatMul(e *emitter, n *ir.Node) error {
+	a, b := n.Operand(0), n.Operand(1)
+	as, bs := e.shape(a), e.shape(b)
+	if e.typ(a) != typeFloat32 || len(as) == 0 || len(bs) == 0 {
+		return fmt.Errorf("elements of type %s", e.facts.DType(a))
+	}
+	if w := e.constantMatrix(b); w != nil {
+		data, err := w.Bytes()
+		if err != nil {
+			return err
+		}
+		outputs := bs[1]
+		weights := e.literal(b.Name(), typeFloat32, []int{bs[1], bs[0]}, transposeBytes(data, bs, []int{1, 0}))
+		last, bias := e.addedBias(n, outputs)
+		if bias == nil {
+			bias = e.zeros(outputs)
+		}
+		x := e.as(a, identity(len(as)))
+		if len(as) == 1 {
+			x = e.reshape(a.Name(), x, []int{1, as[0]})
+			y := e.op(opFullyConnected, n.Result(0).Name(), typeFloat32, []int{1, outputs}, fullyConnectedOptions(actNone, false), x, weights, bias)
+			shape := e.shape(last.Result(0))
+			e.define(last.Result(0), e.reshape(last.Result(0).Name(), y, shape), identity(len(shape)))
+			return nil
+		}
+		e.fullyConnected(last, x, weights, bias, e.shape(last.Result(0)))
+		return nil
+	}
+	if len(as) < 2 || len(bs) < 2 || len(as) > 5 || len(bs) > 5 {
+		return fmt.Errorf("operands of %d and %d axes", len(as), len(bs))
+	}
+	rank := max(len(as), len(bs))
+	x, y := e.view(a), e.view(b)
+	// The last two axes may be swapped on the fly.
+	side := func(v *ir.Value, w view, s []int) (*tensor, bool) {
+		swapped := identity(len(s))
+		swapped[len(s)-1], swapped[len(s)-2] = swapped[len(s)-2], swapped[len(s)-1]
+		if equalInts(w.perm, swapped) && len(s) == rank {
+			return w.t, true
+		}
+		return e.broadcast(v, rank, identity(rank)), false
+	}
+	l, adjX := side(a, x, as)
+	r, adjY := side(b, y, bs)
+	e.result(n, opBatchMatMul, identity(rank), batchMatMulOptions(adjX, adjY), l, r)
+	return nil
+}
+
+func equalInts(a, b []int) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func lowerGemm(e *emitter, n *ir.Node) error {
+	w := e.constantMatrix(n.Operand(1))
+	if w == nil {
+		return errors.New("weights that are no float constants")
+	}
+	if n.Float("alpha", 1) != 1 || n.Operand(2) != nil && n.Float("beta", 1) != 1 {
+		return errors.New("factors alpha and beta; the simplifier takes them into constants")
+	}
+	data, err := w.Bytes()
+	if err != nil {
+		return err
+	}
+	s := e.shape(n.Operand(1))
+	if n.Int("transB", 0) == 0 {
+		data, s = transposeBytes(data, s, []int{1, 0}), []int{s[1], s[0]}
+	}
+	order := identity(2)
+	if n.Int("transA", 0) != 0 {
+		order = []int{1, 0}
+	}
+	weights := e.literal(n.Operand(1).Name(), typeFloat32, s, data)
+	bias := e.zeros(s[0])
+	if c := n.Operand(2); c != nil {
+		t := e.constant(c)
+		if t == nil || int(t.Len()) != s[0] && t.Len() != 1 {
+			return errors.New("a bias that is no constant row")
+		}
+		v, err := ir.Elements[float32](t)
+		if err != nil {
+			return err
+		}
+		row := make([]float32, s[0])
+		for i := range row {
+			row[i] = v[i%len(v)]
+		}
+		bias = e.literal(c.Name(), typeFloat32, []int{s[0]}, ir.AsBytes(row))
+	}
+	e.fullyConnected(n, e.as(n.Operand(0), order), weights, bias, e.shape(n.Result(0)))
+	return nil
+}
