@@ -101,7 +101,12 @@ func (e *emitter) padded(t *tensor, w *window, fill float32) (*tensor, int8) {
 	data := make([]int32, 8)
 	data[2], data[3], data[4], data[5] = int32(w.pads[0]), int32(w.pads[2]), int32(w.pads[1]), int32(w.pads[3])
 	pads := e.literal("pads", typeInt32, []int{4, 2}, ir.AsBytes(data))
-	if fill == 0 {
+	if fill == 0 || e.region != nil {
+		if fill != 0 {
+			c := e.tensor("lowest", typeInt8, []int{})
+			c.data, c.quant = []byte{0x80}, t.quant
+			return e.op(opPadV2, t.name, t.typ, shape, options{}, t, pads, c), paddingValid
+		}
 		return e.op(opPad, t.name, t.typ, shape, options{}, t, pads), paddingValid
 	}
 	return e.op(opPadV2, t.name, t.typ, shape, options{}, t, pads, e.scalar(fill)), paddingValid
@@ -134,7 +139,7 @@ func (e *emitter) bias(n *ir.Node, i, outputs int) (*tensor, error) {
 }
 
 func lowerConv(e *emitter, n *ir.Node) error {
-	weights, ws, err := e.weights(n.Operand(1))
+	weights, ws, wq, err := e.kernelOf(n, 0)
 	if err != nil {
 		return err
 	}
@@ -143,12 +148,13 @@ func lowerConv(e *emitter, n *ir.Node) error {
 	if err != nil {
 		return err
 	}
-	bias, err := e.bias(n, 2, ws[0])
+	picture := e.picture(n)
+	bias, err := e.biasFor(n, ws[0], picture, wq)
 	if err != nil {
 		return err
 	}
 	last, act := e.activation(n)
-	x, padding := e.padded(e.picture(n), &w, 0)
+	x, padding := e.padded(picture, &w, 0)
 	out := []int{x.shape[0], w.out[0], w.out[1], ws[0]}
 	data, err := weights.Bytes()
 	if err != nil {
@@ -158,11 +164,11 @@ func lowerConv(e *emitter, n *ir.Node) error {
 	groups := int(n.Int("group", 1))
 	var y *tensor
 	if channels := x.shape[3]; groups == channels && groups > 1 {
-		k := e.literal(base, typeFloat32, []int{1, ws[2], ws[3], ws[0]}, transposeBytes(data, ws, []int{1, 2, 3, 0}))
-		y = e.op(opDepthwiseConv, name, typeFloat32, out, depthwiseOptions(padding, w.strides, w.dilations, ws[0]/channels, act), x, k, bias)
+		k := e.kernel(base, []int{1, ws[2], ws[3], ws[0]}, transposeBytes(data, ws, []int{1, 2, 3, 0}), wq, 3)
+		y = e.op(opDepthwiseConv, name, x.typ, out, depthwiseOptions(padding, w.strides, w.dilations, ws[0]/channels, act), x, k, bias)
 	} else {
-		k := e.literal(base, typeFloat32, []int{ws[0], ws[2], ws[3], ws[1]}, transposeBytes(data, ws, []int{0, 2, 3, 1}))
-		y = e.op(opConv, name, typeFloat32, out, convOptions(padding, w.strides, w.dilations, act), x, k, bias)
+		k := e.kernel(base, []int{ws[0], ws[2], ws[3], ws[1]}, transposeBytes(data, ws, []int{0, 2, 3, 1}), wq, 0)
+		y = e.op(opConv, name, x.typ, out, convOptions(padding, w.strides, w.dilations, act), x, k, bias)
 	}
 	e.defineImage(last.Result(0), y)
 	return nil
@@ -170,7 +176,7 @@ func lowerConv(e *emitter, n *ir.Node) error {
 
 // lowerConvTranspose computes everything and cuts the pads off.
 func lowerConvTranspose(e *emitter, n *ir.Node) error {
-	weights, ws, err := e.weights(n.Operand(1))
+	weights, ws, wq, err := e.kernelOf(n, 1)
 	if err != nil {
 		return err
 	}
@@ -184,7 +190,8 @@ func lowerConvTranspose(e *emitter, n *ir.Node) error {
 	case n.Str("auto_pad", "NOTSET") != "NOTSET" || n.Attr("output_shape") != nil:
 		return errors.New("padding that follows from the size of the result")
 	}
-	bias, err := e.bias(n, 2, ws[1])
+	x := e.picture(n)
+	bias, err := e.biasFor(n, ws[1], x, wq)
 	if err != nil {
 		return err
 	}
@@ -192,21 +199,20 @@ func lowerConvTranspose(e *emitter, n *ir.Node) error {
 	if err != nil {
 		return err
 	}
-	x := e.picture(n)
 	full := []int{x.shape[0], (w.in[0]-1)*w.strides[0] + w.kernel[0], (w.in[1]-1)*w.strides[1] + w.kernel[1], ws[1]}
 	want := []int{x.shape[0], w.out[0], w.out[1], ws[1]}
-	k := e.literal(n.Operand(1).Name(), typeFloat32, []int{ws[1], ws[2], ws[3], ws[0]}, transposeBytes(data, ws, []int{1, 2, 3, 0}))
+	k := e.kernel(n.Operand(1).Name(), []int{ws[1], ws[2], ws[3], ws[0]}, transposeBytes(data, ws, []int{1, 2, 3, 0}), wq, 0)
 	last, act := n, int8(actNone)
 	if slices.Equal(full, want) {
 		last, act = e.activation(n)
 	}
 	name := last.Result(0).Name()
-	y := e.op(opTransposeConv, name, typeFloat32, full, transposeConvOptions(paddingValid, w.strides, act), e.ints(full...), k, x, bias)
+	y := e.op(opTransposeConv, name, x.typ, full, transposeConvOptions(paddingValid, w.strides, act), e.ints(full...), k, x, bias)
 	if !slices.Equal(full, want) {
 		if full[1] < w.pads[0]+want[1] || full[2] < w.pads[1]+want[2] {
 			return errors.New("output padding beyond what the kernel reaches")
 		}
-		y = e.op(opSlice, name, typeFloat32, want, options{}, y, e.ints(0, w.pads[0], w.pads[1], 0), e.ints(want...))
+		y = e.op(opSlice, name, x.typ, want, options{}, y, e.ints(0, w.pads[0], w.pads[1], 0), e.ints(want...))
 	}
 	e.defineImage(last.Result(0), y)
 	return nil
@@ -261,8 +267,46 @@ func lowerPool(e *emitter, n *ir.Node) error {
 	return nil
 }
 
+// kernelOf are the weights of a convolution, as integers in a region; axis is that of the outputs.
+func (e *emitter) kernelOf(n *ir.Node, axis int) (*ir.Tensor, []int, *quant, error) {
+	if e.region == nil {
+		t, s, err := e.weights(n.Operand(1))
+		return t, s, nil, err
+	}
+	t, q, err := e.intWeights(n.Operand(1), axis)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s := e.shape(n.Operand(1))
+	if len(s) == 3 {
+		s = []int{s[0], s[1], 1, s[2]}
+	}
+	return t, s, q, nil
+}
+
+// biasFor is the bias of a convolution of x.
+func (e *emitter) biasFor(n *ir.Node, outputs int, x *tensor, w *quant) (*tensor, error) {
+	if e.region == nil {
+		return e.bias(n, 2, outputs)
+	}
+	return e.intBias(n.Operand(2), outputs, x.quant, w)
+}
+
+// kernel writes weights; axis is that of the outputs in the target's order.
+func (e *emitter) kernel(base string, shape []int, data []byte, q *quant, axis int) *tensor {
+	if q == nil {
+		return e.literal(base, typeFloat32, shape, data)
+	}
+	t := e.tensor(base, typeInt8, shape)
+	t.data, t.quant = data, &quant{q.scale, q.zero, axis}
+	return t
+}
+
 // averageWithPads is the mean over padded windows times what makes it the mean of the elements that are there.
 func (e *emitter) averageWithPads(n *ir.Node, x *tensor, w *window) error {
+	if e.region != nil {
+		return errors.New("a mean over what is not padding")
+	}
 	p := *w
 	p.out = [2]int{-1, -1}
 	x, padding := e.padded(x, &p, 0)

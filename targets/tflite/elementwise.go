@@ -80,7 +80,7 @@ func broadcastShapes(a, b []int) []int {
 // is then.
 func (e *emitter) activation(n *ir.Node) (last *ir.Node, act int8) {
 	u := e.onlyUser(n.Result(0))
-	if u == nil || e.facts.DType(n.Result(0)) != ir.Float32 {
+	if u == nil || e.facts.DType(n.Result(0)) != ir.Float32 || e.region != nil && n.Result(0) == e.region.last {
 		return n, actNone
 	}
 	switch lo, hi, ok := e.limits(u); {

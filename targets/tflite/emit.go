@@ -23,7 +23,12 @@ type emitter struct {
 	failed  map[*ir.Value]bool
 	illegal targets.IllegalError
 	names   map[string]int
-	err     error // of the node under translation
+
+	region      *region            // of the node under translation; nil: in float
+	dequantized map[*ir.Value]bool // results of DequantizeLinear
+	integers    map[*ir.Value][]view
+	journal     []logged // what was defined for the node under translation
+	err         error    // of the node under translation
 }
 
 // view is a value as a tensor: axis i of the tensor is axis perm[i] of the value.
@@ -37,7 +42,7 @@ type lowering func(e *emitter, n *ir.Node) error
 
 func newEmitter(c *passes.Context, facts *infer.Result) *emitter {
 	return &emitter{c: c, facts: facts, file: &file{description: "onnxopt"}, views: map[*ir.Value][]view{}, done: map[*ir.Node]bool{},
-		failed: map[*ir.Value]bool{}, illegal: targets.IllegalError{Target: name}, names: map[string]int{}}
+		failed: map[*ir.Value]bool{}, illegal: targets.IllegalError{Target: name}, names: map[string]int{}, dequantized: map[*ir.Value]bool{}, integers: map[*ir.Value][]view{}}
 }
 
 // graph translates g. Nodes that fail are collected; what depends on them is left out without a word.
@@ -97,6 +102,9 @@ func (e *emitter) translate(n *ir.Node, f lowering) error {
 			return fmt.Errorf("operand %q: %w", v.Name(), err)
 		}
 	}
+	if e.onIntegers(n, f) {
+		return nil
+	}
 	if err := f(e, n); err != nil {
 		return err
 	}
@@ -133,6 +141,17 @@ func (e *emitter) constant(v *ir.Value) *ir.Tensor {
 	}
 	if t := e.facts.Known(v); t != nil {
 		return t
+	}
+	if e.dequantized[v] && e.region == nil {
+		n := v.Node()
+		if t := e.constant(n.Operand(0)); t != nil {
+			if q, err := e.paramsOf(n); err == nil {
+				if f, err := dequantize(t, q); err == nil {
+					return ir.TensorOf(f, t.Shape()...)
+				}
+			}
+		}
+		return nil
 	}
 	if l := e.views[v]; len(l) > 0 && l[0].t.data != nil && slices.IsSorted(l[0].perm) {
 		t := l[0].t
@@ -174,6 +193,9 @@ func (e *emitter) fail(err error) {
 func (e *emitter) typ(v *ir.Value) elementType {
 	t, err := typeOf(e.facts.DType(v))
 	e.fail(err)
+	if e.region != nil && t == typeFloat32 {
+		return typeInt8
+	}
 	return t
 }
 
@@ -252,13 +274,38 @@ func (e *emitter) literal(base string, t elementType, shape []int, data []byte) 
 // op appends an operation with one result of the given shape.
 func (e *emitter) op(code opcode, base string, t elementType, shape []int, o options, in ...*tensor) *tensor {
 	out := e.tensor(base, t, shape)
+	if e.region != nil && t == typeInt8 {
+		for _, u := range in { // as the operand, unless the region ends here
+			if u != nil && u.typ == typeInt8 && u.quant != nil {
+				out.quant = u.quant
+				break
+			}
+		}
+	}
 	e.file.ops = append(e.file.ops, &operation{code: code, version: versionOf(code), in: in, out: []*tensor{out}, options: o})
 	return out
 }
 
 // define states where v lies.
 func (e *emitter) define(v *ir.Value, t *tensor, perm []int) {
-	e.views[v] = append(e.views[v], view{t, perm})
+	switch {
+	case e.region != nil && v == e.region.last:
+		e.finish(t, perm)
+	case e.region != nil && e.dequantized[v]:
+		e.integers[v] = append(e.integers[v], view{t, perm})
+		e.journal = append(e.journal, logged{v, true})
+	default:
+		e.views[v] = append(e.views[v], view{t, perm})
+		e.journal = append(e.journal, logged{v, false})
+	}
+}
+
+// placed are the views of v: in a region, those on integers where it has such.
+func (e *emitter) placed(v *ir.Value) []view {
+	if e.region != nil && e.dequantized[v] {
+		return e.integers[v]
+	}
+	return e.views[v]
 }
 
 // result appends an operation that computes the first result of n in the given order of axes.
@@ -325,6 +372,10 @@ func (e *emitter) output(slot *ir.Slot, layout string) error {
 	t := e.as(v, perm)
 	if e.err != nil {
 		return fmt.Errorf("output %q: %w", slot.Name(), e.err)
+	}
+	if q := t.quant; q != nil && e.facts.DType(v) == ir.Uint8 {
+		t = e.op(opQuantize, slot.Name(), typeUint8, t.shape, options{}, t)
+		t.quant = &quant{scale: q.scale, zero: []int64{q.zero[0] + 128}}
 	}
 	if t.data != nil || slices.ContainsFunc(e.file.inputs, func(p port) bool { return p.tensor == t }) || slices.ContainsFunc(e.file.outputs, func(p port) bool { return p.tensor == t }) {
 		t = e.op(opReshape, slot.Name(), t.typ, t.shape, options{}, t, e.ints(t.shape...)) // outputs are computed, each for itself

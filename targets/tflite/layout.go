@@ -54,8 +54,16 @@ func inverse(perm []int) []int {
 
 // view is the one that v has had from the beginning; constants have the order of the model.
 func (e *emitter) view(v *ir.Value) view {
+	if e.region != nil && e.dequantized[v] {
+		return e.integersOf(v)
+	}
 	if l := e.views[v]; len(l) > 0 {
 		return l[0]
+	}
+	if e.dequantized[v] {
+		w := e.floatsFrom(v)
+		e.define(v, w.t, w.perm)
+		return w
 	}
 	t := e.constant(v)
 	if t == nil {
@@ -85,7 +93,7 @@ func (e *emitter) fromTensor(base string, t *ir.Tensor) *tensor {
 // as is v with its axes in the given order.
 func (e *emitter) as(v *ir.Value, perm []int) *tensor {
 	first := e.view(v)
-	for _, w := range e.views[v] {
+	for _, w := range e.placed(v) {
 		if slices.Equal(w.perm, perm) {
 			return w.t
 		}
@@ -101,7 +109,7 @@ func (e *emitter) relayout(base string, w view, perm []int) *tensor {
 	move := permuted(place, perm) // axis i of the result is axis move[i] of the tensor
 	shape := permuted(w.t.shape, move)
 	if w.t.data != nil {
-		return e.literal(base, w.t.typ, shape, transposeBytes(w.t.data, w.t.shape, move))
+		return e.moved(base, w.t, shape, transposeBytes(w.t.data, w.t.shape, move))
 	}
 	if !moves(w.t.shape, move) {
 		return e.reshape(base, w.t, shape)
@@ -138,11 +146,21 @@ func (e *emitter) reshape(base string, t *tensor, shape []int) *tensor {
 		return t
 	}
 	if t.data != nil {
-		return e.literal(base, t.typ, shape, t.data)
+		return e.moved(base, t, shape, t.data)
 	}
 	r := e.op(opReshape, base, t.typ, shape, options{}, t, e.ints(shape...))
 	r.reshapes = t
 	return r
+}
+
+// moved is the constant t with other data and shape.
+func (e *emitter) moved(base string, t *tensor, shape []int, data []byte) *tensor {
+	if t.quant == nil {
+		return e.literal(base, t.typ, shape, data)
+	}
+	u := e.tensor(base, t.typ, shape)
+	u.data, u.quant = data, t.quant
+	return u
 }
 
 // transposeBytes moves the elements of a tensor: axis i of the result is axis move[i].

@@ -118,6 +118,11 @@ func lowerConcat(e *emitter, n *ir.Node) error {
 	for i, v := range in {
 		parts[i] = e.as(v, perm)
 	}
+	if e.region != nil { // all have the scale of the result
+		for i, t := range parts {
+			parts[i] = e.rescaled(t, e.region.quant)
+		}
+	}
 	e.result(n, opConcatenation, perm, concatenationOptions(slices.Index(perm, axis)), parts...)
 	return nil
 }
@@ -266,6 +271,8 @@ func lowerPad(e *emitter, n *ir.Node) error {
 		e.result(n, opMirrorPad, w.perm, mirrorPadOptions(false), w.t, pads)
 	case mode != "constant":
 		return fmt.Errorf("mode %s", mode)
+	case fill != 0 && e.region != nil:
+		return errors.New("a value other than zero")
 	case fill == 0:
 		e.result(n, opPad, w.perm, options{}, w.t, pads)
 	default:

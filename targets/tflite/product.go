@@ -18,7 +18,7 @@ func (e *emitter) constantMatrix(v *ir.Value) *ir.Tensor {
 // fullyConnected defines the result of n, or of what is fused behind it, as x times a matrix of weights [outputs, inputs].
 func (e *emitter) fullyConnected(n *ir.Node, x *tensor, weights *tensor, bias *tensor, shape []int) {
 	last, act := e.activation(n)
-	y := e.op(opFullyConnected, last.Result(0).Name(), typeFloat32, shape, fullyConnectedOptions(act, len(shape) > 2), x, weights, bias)
+	y := e.op(opFullyConnected, last.Result(0).Name(), x.typ, shape, fullyConnectedOptions(act, len(shape) > 2), x, weights, bias)
 	e.define(last.Result(0), y, identity(len(shape)))
 }
 
@@ -46,6 +46,12 @@ func (e *emitter) zeros(n int) *tensor {
 func lowerMatMul(e *emitter, n *ir.Node) error {
 	a, b := n.Operand(0), n.Operand(1)
 	as, bs := e.shape(a), e.shape(b)
+	if e.region != nil {
+		if len(as) < 2 || len(bs) != 2 {
+			return errors.New("no matrix of weights")
+		}
+		return e.intProduct(n, a, []int{1, 0}, nil)
+	}
 	if e.typ(a) != typeFloat32 || len(as) == 0 || len(bs) == 0 {
 		return fmt.Errorf("elements of type %s", e.facts.DType(a))
 	}
@@ -103,7 +109,38 @@ func equalInts(a, b []int) bool {
 	return true
 }
 
+// intProduct is a product with a matrix of integer weights; order brings them into the target's, outputs first.
+func (e *emitter) intProduct(n *ir.Node, a *ir.Value, order []int, bias *ir.Value) error {
+	w, q, err := e.intWeights(n.Operand(1), order[0])
+	if err != nil {
+		return err
+	}
+	data, err := w.Bytes()
+	if err != nil {
+		return err
+	}
+	s := e.shape(n.Operand(1))
+	x := e.as(a, identity(len(e.shape(a))))
+	k := e.kernel(n.Operand(1).Name(), permuted(s, order), transposeBytes(data, s, order), q, 0)
+	b, err := e.intBias(bias, k.shape[0], x.quant, q)
+	if err != nil {
+		return err
+	}
+	e.fullyConnected(n, x, k, b, e.shape(n.Result(0)))
+	return nil
+}
+
 func lowerGemm(e *emitter, n *ir.Node) error {
+	if e.region != nil {
+		if n.Float("alpha", 1) != 1 || n.Float("beta", 1) != 1 || n.Int("transA", 0) != 0 {
+			return errors.New("factors, or a transposed operand")
+		}
+		order := []int{1, 0}
+		if n.Int("transB", 0) != 0 {
+			order = []int{0, 1}
+		}
+		return e.intProduct(n, n.Operand(0), order, n.Operand(2))
+	}
 	w := e.constantMatrix(n.Operand(1))
 	if w == nil {
 		return errors.New("weights that are no float constants")

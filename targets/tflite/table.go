@@ -30,7 +30,7 @@ func lowerings() map[string]lowering {
 		"Reshape": lowerReshape, "Flatten": lowerReshape, "Squeeze": lowerReshape, "Unsqueeze": lowerReshape,
 		"Transpose": lowerTranspose, "Concat": lowerConcat, "Split": lowerSplit, "Slice": lowerSlice, "Pad": lowerPad, "Gather": lowerGather,
 		"Expand": lowerExpand, "Tile": lowerTile, "DepthToSpace": lowerDepthToSpace, "SpaceToDepth": lowerSpaceToDepth, "Resize": lowerResize,
-		"CumSum": lowerCumSum, "ConstantOfShape": lowerFill, "LSTM": lowerLSTM, "GRU": lowerGRU,
+		"QuantizeLinear": lowerQuantize, "DequantizeLinear": lowerDequantize, "CumSum": lowerCumSum, "ConstantOfShape": lowerFill, "LSTM": lowerLSTM, "GRU": lowerGRU,
 	}
 	return m
 }
