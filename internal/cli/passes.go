@@ -91,9 +91,7 @@ type (
 
 func passToJSON(p *passes.Pass) passJSON {
 	j := passJSON{Name: p.Name, Doc: p.Doc, Long: p.Long, Promise: p.Promise.String(), Example: p.Example}
-	for _, o := range p.Options() {
-		j.Options = append(j.Options, optionJSON{o.Name, o.Type, o.Default, o.Enum, o.Doc})
-	}
+	j.Options = optionsToJSON(p.Options())
 	for _, r := range p.Rules {
 		j.Rules = append(j.Rules, ruleJSON{r.Name, r.Doc, r.Promise.String()})
 	}
@@ -101,6 +99,13 @@ func passToJSON(p *passes.Pass) passJSON {
 		j.After = append(j.After, orderJSON{o.Pass, o.Reason})
 	}
 	return j
+}
+
+func optionsToJSON(list []passes.OptionDoc) (r []optionJSON) {
+	for _, o := range list {
+		r = append(r, optionJSON{o.Name, o.Type, o.Default, o.Enum, o.Doc})
+	}
+	return r
 }
 
 func presetToJSON(r *passes.Registry, a passes.Alias) (presetJSON, error) {
