@@ -2,8 +2,10 @@ package par
 
 import (
 	"math"
+	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestForCoversEachIterationOnce(t *testing.T) {
@@ -33,6 +35,55 @@ func TestForCoversEachIterationOnce(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestAwakeWorkers(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for _, workers := range []int{1, 2, 3, 9} {
+		pool, end := New(workers).Awake()
+		if pool.Workers() != workers {
+			t.Errorf("%d workers of %d", pool.Workers(), workers)
+		}
+		var sum atomic.Int64
+		for i := range 2000 {
+			if i%500 == 499 {
+				time.Sleep(2 * idle) // they fall asleep
+			}
+			pool.For(7, 1, func(worker, lo, hi int) {
+				if worker >= workers {
+					t.Errorf("worker %d of %d", worker, workers)
+				}
+				sum.Add(1)
+				if i%100 == 0 {
+					pool.For(3, 1, func(_, lo, hi int) { sum.Add(1) }) // the team is busy
+				}
+			})
+		}
+		if want := int64(2000*7 + 20*7*3); sum.Load() != want {
+			t.Errorf("%d workers: %d iterations of %d", workers, sum.Load(), want)
+		}
+		func() {
+			defer func() {
+				if _, ok := recover().(*Panic); !ok && workers > 1 {
+					t.Error("no panic")
+				}
+			}()
+			pool.For(10, 1, func(_, lo, _ int) {
+				if lo == 3 {
+					panic("boom")
+				}
+			})
+		}()
+		pool.For(2, 1, func(_, _, _ int) {}) // goes on after it
+		end()
+	}
+	for range 200 {
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 }
 
 func TestNilPoolRunsOnTheCaller(t *testing.T) {

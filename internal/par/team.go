@@ -57,9 +57,9 @@ func (t *team) run(l *loop) {
 	}
 	t.current.Store(l)
 	if t.sleeping.Load() > 0 {
-		t.mu.Lock() // so that none is between its last look and its sleep
-		t.mu.Unlock()
+		t.mu.Lock() // none is between its last look and its sleep
 		t.awake.Broadcast()
+		t.mu.Unlock()
 	}
 	l.work(0)
 	for l.inside.Or(closed); l.inside.Load() != closed; {

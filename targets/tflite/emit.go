@@ -248,10 +248,6 @@ func (e *emitter) ints(v ...int) *tensor {
 	return e.literal("const", typeInt32, []int{len(v)}, ir.AsBytes(w))
 }
 
-func (e *emitter) floats(v ...float32) *tensor {
-	return e.literal("const", typeFloat32, []int{len(v)}, ir.AsBytes(v))
-}
-
 // scalar makes a constant without dimensions.
 func (e *emitter) scalar(v float32) *tensor {
 	return e.literal("const", typeFloat32, []int{}, ir.AsBytes([]float32{v}))

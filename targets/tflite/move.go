@@ -288,7 +288,7 @@ func lowerGather(e *emitter, n *ir.Node) error {
 	if err != nil {
 		return err
 	}
-	i := e.view(idx).t
+	var i *tensor
 	if t := e.constant(idx); t != nil { // negative ones count from the back
 		l, err := e.intsOf(idx)
 		if err != nil {

@@ -194,7 +194,6 @@ func mirrorPadOptions(symmetric bool) options {
 	}
 	return options{77, []field{{0, mode}}}
 }
-func oneHotOptions(axis int) options { return options{61, []field{{0, int32(axis)}}} }
 func batchMatMulOptions(adjX, adjY bool) options {
 	return options{101, []field{{0, adjX}, {1, adjY}}}
 }
