@@ -1,0 +1,167 @@
+package quantize
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/onnxopt/onnxopt/analysis/measured"
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/passes/quantize/internal/hist"
+)
+
+// sources are the tensors of a group whose values count: those that no sharing operator of the group makes of others.
+func (p *plan) sources(g *group) []*ir.Value {
+	var r []*ir.Value
+	for _, s := range g.sites {
+		if s.from == nil || s.from.kind != sharing || !slices.ContainsFunc(s.from.acts, func(i int) bool {
+			k := p.byVal[s.from.node.Operand(i)]
+			return k != nil && k.group == g
+		}) {
+			r = append(r, s.value)
+		}
+	}
+	return r
+}
+
+// extremes of one tensor in one run.
+type extremes struct{ lo, hi float64 }
+
+// gather runs the model over the data and counts the values of all groups, in the order of p.groups.
+func (p *plan) gather(data *measured.Calibration) ([]*hist.Histogram, error) {
+	var taps []*ir.Value
+	var owner []int
+	for i, g := range p.groups {
+		for _, v := range p.sources(g) {
+			taps = append(taps, v)
+			owner = append(owner, i)
+		}
+	}
+	hists := make([]*hist.Histogram, len(p.groups))
+	locks := make([]sync.Mutex, len(p.groups))
+	for i := range hists {
+		hists[i] = &hist.Histogram{}
+	}
+	err := measured.TapsWith(p.c.Context(), data, p.m, taps, func(_ int, t []*ir.Tensor) ([]extremes, error) {
+		r := make([]extremes, len(p.groups))
+		for i := range r {
+			r[i] = extremes{1, -1}
+		}
+		for k, x := range t {
+			v, err := measured.Floats(x)
+			if err != nil {
+				return nil, err
+			}
+			if len(v) == 0 {
+				continue
+			}
+			i := owner[k]
+			lo, hi, nan, inf := hist.Extremes(v)
+			if r[i].lo > r[i].hi {
+				r[i] = extremes{lo, hi}
+			} else if lo <= hi {
+				r[i] = extremes{min(lo, r[i].lo), max(hi, r[i].hi)}
+			}
+			locks[i].Lock()
+			hists[i].Add(v, lo, hi, nan, inf)
+			locks[i].Unlock()
+		}
+		return r, nil
+	}, func(_ int, r []extremes) error {
+		for i, x := range r {
+			hists[i].Run(x.lo, x.hi)
+		}
+		return nil
+	})
+	return hists, err
+}
+
+// choose gives every group its scale by a method.
+func (p *plan) choose(hists []*hist.Histogram, method string) error {
+	for i, g := range p.groups {
+		if given := p.givenParams(g); given != nil {
+			g.q = *given
+			continue
+		}
+		h := hists[i]
+		if h.N == 0 {
+			return fmt.Errorf("no sample gave a number at %s", p.place0(g))
+		}
+		r, err := h.Find(method, p.spec())
+		if err != nil {
+			return err
+		}
+		g.q = p.params(h, r)
+	}
+	return nil
+}
+
+// spec says how activations are quantized.
+func (p *plan) spec() hist.Spec {
+	lo, hi := limits(p.p.Activations)
+	return hist.Spec{Levels: int(hi - lo), Symmetric: p.p.Symmetric, Percentile: p.o.Percentile}
+}
+
+// params cover r; whole numbers that have as few values as there are integers are stored as they are.
+func (p *plan) params(h *hist.Histogram, r hist.Range) qparams {
+	lo, hi := limits(p.p.Activations)
+	if whole := (hist.Range{Lo: h.Min, Hi: h.Max}).WithZero(); h.Integers && !p.p.Symmetric && whole.Hi-whole.Lo <= float64(hi-lo) {
+		return qparams{p.p.Activations, 1, lo - int64(whole.Lo)}
+	}
+	return paramsOf(r, p.p.Activations, p.p.Symmetric)
+}
+
+// givenParams are those of a DequantizeLinear that the model came with, nil if there is none in the group.
+func (p *plan) givenParams(g *group) *qparams {
+	for _, s := range g.sites {
+		if !s.given {
+			continue
+		}
+		n := s.value.Node()
+		scale, ok := scalarOf(n.Operand(1).Const())
+		if !ok {
+			continue
+		}
+		q := qparams{dtype: p.facts.DType(n.Operand(0)), scale: float32(scale)}
+		if z := n.Operand(2); z != nil {
+			k, ok := integerOf(z.Const())
+			if !ok {
+				continue
+			}
+			q.zero = k
+		}
+		return &q
+	}
+	return nil
+}
+
+// integerOf is the only element of an integer constant.
+func integerOf(t *ir.Tensor) (int64, bool) {
+	if t == nil || t.Len() != 1 {
+		return 0, false
+	}
+	b, err := t.Bytes()
+	if err != nil {
+		return 0, false
+	}
+	switch t.DType() {
+	case ir.Uint8:
+		return int64(b[0]), true
+	case ir.Int8:
+		return int64(int8(b[0])), true
+	case ir.Uint16:
+		return int64(b[0]) | int64(b[1])<<8, true
+	case ir.Int16:
+		return int64(int16(uint16(b[0]) | uint16(b[1])<<8)), true
+	}
+	return 0, false
+}
+
+// place0 names a group for messages.
+func (p *plan) place0(g *group) string {
+	v := g.root
+	if v.Node() != nil {
+		return v.Node().String()
+	}
+	return fmt.Sprintf("input %q", v.Name())
+}

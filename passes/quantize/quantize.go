@@ -1,0 +1,112 @@
+// Package quantize makes operators compute in integers of 8 or 16 bits.
+package quantize
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/passes"
+)
+
+// Options of the pass.
+type Options struct {
+	Mode        string      `opt:"mode" enum:"auto|static|dynamic" doc:"static measures ranges on data, dynamic finds them at run time; auto: static for convolutional models, dynamic for those of products and recurrent layers"`
+	Profile     string      `opt:"profile" enum:"auto|ort-cpu|ort-cpu-vnni|tensorrt|openvino|tflite" doc:"the runtime that the model is for: its types, operators and places of quantizers; auto: ONNX Runtime on a processor like this one"`
+	Activations string      `opt:"activations" enum:"profile|u8|s8|u16|s16" doc:"type of activations"`
+	PerChannel  bool        `opt:"per-channel" doc:"a scale for each output channel of weights; otherwise one for each tensor"`
+	Bias        string      `opt:"bias" enum:"int32|float" doc:"int32 with the scale of the products, as integer kernels want it, or float"`
+	Calibrate   string      `opt:"calibrate" enum:"auto|minmax|moving|percentile|entropy|mse" doc:"how ranges are found; auto: for each tensor the method with the least error in the outputs of its layers"`
+	Percentile  float64     `opt:"percentile" doc:"share of values, in percent, that percentile covers"`
+	Equalize    bool        `opt:"equalize" doc:"evens out the ranges of channels across layers before they are quantized"`
+	Correct     bool        `opt:"correct" doc:"corrects biases by the mean error of the quantized layers"`
+	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`
+	Calib       passes.Data `opt:"calib" doc:"data set to calibrate on; otherwise that of --calib"`
+	Cache       passes.File `opt:"cache" doc:"ranges that an earlier run left by --calib-out, in place of data"`
+	Prepared    bool        `opt:"prepare" doc:"runs O2 first, which folds normalizations into convolutions, and raises the opset to 13 where it is older"`
+}
+
+// Preparations of the pass, in the order of Info.Prepares.
+const (
+	prepareOpset = iota
+	prepareOpset21
+	prepareO2
+)
+
+// The versions of the default operator set in which DequantizeLinear takes a scale for each channel, and elements of 16 bits.
+const (
+	opset13 = 13
+	opset21 = 21
+)
+
+// opset is the version that the options need.
+func (o Options) opset() int64 {
+	if strings.HasSuffix(o.Activations, "16") {
+		return opset21
+	}
+	return opset13
+}
+
+// Prepare implements passes.Preparer.
+func (o Options) Prepare(m *ir.Model) []int {
+	if !o.Prepared {
+		return nil
+	}
+	var r []int
+	if v := m.Opset(""); v > 0 && v < o.opset() {
+		r = append(r, map[int64]int{opset13: prepareOpset, opset21: prepareOpset21}[o.opset()])
+	}
+	return append(r, prepareO2)
+}
+
+// Pass quantizes a model.
+var Pass = passes.Define(passes.Info{
+	Name: "quantize",
+	Doc:  "makes convolutions and products compute in 8-bit integers",
+	Long: long,
+	Promise: passes.Promise{
+		Lossy: true,
+	},
+	Rules: []passes.RuleDoc{
+		{Name: "activation", Doc: "puts a quantizer on a tensor between operators", Promise: passes.Promise{Lossy: true}},
+		{Name: "weight", Doc: "stores weights in integers", Promise: passes.Promise{Lossy: true}},
+		{Name: "bias", Doc: "stores a bias in int32 with the scale of the products", Promise: passes.Promise{Lossy: true}},
+		{Name: "clamp", Doc: "leaves a Relu or Clip to the quantizer behind it, whose range it is", Promise: passes.Promise{Lossy: true}},
+		{Name: "dynamic", Doc: "multiplies in integers with a scale found at run time", Promise: passes.Promise{Lossy: true}},
+	},
+	Prepares: []string{prepareOpset: "opset{to=13}", prepareOpset21: "opset{to=21}", prepareO2: "O2"},
+	Example:  "quantize{mode=static calibrate=percentile}",
+}, defaults, run)
+
+var defaults = Options{
+	Mode: "auto", Profile: "auto", Activations: "profile", PerChannel: true, Bias: "int32", Calibrate: "auto", Percentile: 99.99,
+	Prepared: true,
+}
+
+const long = `Static quantization looks at calibration data (--calib), finds the range of every tensor that is to be stored in integers, and puts
+QuantizeLinear and DequantizeLinear around what is to be computed in them (the QDQ form): runtimes merge each group into one integer
+operator. A Relu or Clip before a quantizer is left to the quantizer. A tensor between operators that compute in integers is quantized once;
+what only moves elements shares the scale of its operand; what feeds nothing but float operators or the model's outputs stays float.
+
+Dynamic quantization needs no data: weights of MatMul, Gemm and LSTM are stored in integers, and scales of activations are found at run
+time. It suits transformers and recurrent models.
+
+Models that were quantized in part keep what they have; only float operators are looked at.`
+
+// run dispatches on the mode.
+func run(c *passes.Context, m *ir.Model, o Options) error {
+	if v := m.Opset(""); v < o.opset() {
+		return fmt.Errorf("the model's opset %d is too old for what is asked for; opset{to=%d} before quantize raises it", v, o.opset())
+	}
+	prof, err := profileOf(o)
+	if err != nil {
+		return err
+	}
+	switch o.Mode {
+	case "dynamic":
+		return errors.New("dynamic is not there yet")
+	default:
+		return static(c, m, o, prof)
+	}
+}

@@ -1,0 +1,82 @@
+package quantize
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/onnxopt/onnxopt/analysis/measured"
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/passes"
+)
+
+// static quantizes with ranges measured on data.
+func static(c *passes.Context, m *ir.Model, o Options, prof Profile) error {
+	p, err := newPlan(c, m, o, prof, overrides{}, nil)
+	if err != nil {
+		return err
+	}
+	if len(p.units) == 0 {
+		c.Note(p.nothing())
+		return nil
+	}
+	data, err := measured.For(c, o.Calib)
+	if err != nil {
+		return err
+	}
+	hists, err := p.gather(data)
+	if err != nil {
+		return err
+	}
+	if err := p.choose(hists, cmp.Or(map[string]string{"auto": "mse"}[o.Calibrate], o.Calibrate)); err != nil {
+		return err
+	}
+	before := p.counts()
+	if err := p.apply(); err != nil {
+		return err
+	}
+	c.Note(p.report(before, data))
+	return nil
+}
+
+// errNothing says that there is nothing to quantize.
+var errNothing = errors.New("nothing here computes in integers")
+
+func (p *plan) nothing() string { return errNothing.Error() }
+
+// counts are the numbers of weighted operators by type before the edits.
+func (p *plan) counts() map[string][2]int {
+	r := map[string][2]int{}
+	for _, u := range p.units {
+		k := r[u.node.Op().Type]
+		k[0]++
+		k[1]++
+		r[u.node.Op().Type] = k
+	}
+	for _, v := range p.kept {
+		k := r[v.node.Op().Type]
+		k[1]++
+		r[v.node.Op().Type] = k
+	}
+	return r
+}
+
+// report lists what was quantized and what was not.
+func (p *plan) report(counts map[string][2]int, data *measured.Calibration) string {
+	var parts []string
+	for _, op := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d of %d %s", counts[op][0], counts[op][1], op))
+	}
+	s := fmt.Sprintf("in integers for %s, on %d samples of %s: %s", p.p.Name, data.Len(), data.Name(), strings.Join(parts, ", "))
+	for _, v := range p.kept {
+		p.c.Remark(v.node, "activation", v.why)
+		s += fmt.Sprintf("\n  float: %s, because %s", v.node, v.why)
+	}
+	return s
+}
+
+// overrides are the settings of single tensors.
+type overrides struct{}
