@@ -21,7 +21,7 @@ func (s Spec) levels() int { return 1 << s.Bits }
 func (s Spec) middle() int { return s.levels() / 2 }
 
 // shrinks are the shares of the whole range that a search tries.
-var shrinks = [...]float32{1, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7, 0.65}
+var shrinks = [...]float32{0.95, 0.9, 0.85, 0.8, 0.74, 0.68}
 
 // grid is a scale and a zero point: step q stands for (q - zero) * scale.
 type grid struct {
@@ -32,16 +32,25 @@ type grid struct {
 // choose finds the grid of a block. round narrows a scale to the type that it is stored in. weigh, if any, says how much the error of
 // each weight counts.
 func (s Spec) choose(x, weigh []float32, round func(float32) float32) grid {
-	best := s.whole(x, 1, round)
+	var lo, hi float32 // 0 is among the steps
+	for _, v := range x {
+		if v < lo {
+			lo = v
+		}
+		if v > hi {
+			hi = v
+		}
+	}
+	best := s.over(lo, hi, round)
 	if !s.Search || s.Bits > 4 {
 		return best
 	}
 	least := s.loss(x, weigh, best)
-	for _, r := range shrinks[1:] {
+	for _, r := range shrinks {
 		if least == 0 {
 			break
 		}
-		g := s.whole(x, r, round)
+		g := s.over(lo*r, hi*r, round)
 		if e := s.loss(x, weigh, g); e < least {
 			best, least = g, e
 		}
@@ -49,13 +58,8 @@ func (s Spec) choose(x, weigh []float32, round func(float32) float32) grid {
 	return best
 }
 
-// whole is the grid over a share of the range of x.
-func (s Spec) whole(x []float32, share float32, round func(float32) float32) grid {
-	var lo, hi float32 // 0 is among the steps
-	for _, v := range x {
-		lo, hi = min(lo, v), max(hi, v)
-	}
-	lo, hi = lo*share, hi*share
+// over is the grid from lo to hi, of which one may be zero.
+func (s Spec) over(lo, hi float32, round func(float32) float32) grid {
 	if s.Symmetric {
 		// The negative side has one step more.
 		top := max(-lo/float32(s.middle()), hi/float32(s.middle()-1))
@@ -91,7 +95,13 @@ func (s Spec) loss(x, weigh []float32, g grid) float32 {
 	inverse := 1 / g.scale
 	var sum float32
 	for i, v := range x {
-		r := min(max(float32(v*inverse), lo), hi)
+		r := float32(v * inverse)
+		if r < lo {
+			r = lo
+		}
+		if r > hi {
+			r = hi
+		}
 		d := float32(float32(float32(r+magic)-magic)*g.scale) - v
 		d = float32(d * d)
 		if weigh != nil {
