@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/internal/weights"
@@ -14,7 +15,7 @@ import (
 // Agreement and Samples alone.
 type Divergence struct {
 	Samples int
-	// Agreement is the share of rows, the last axis of outputs, whose largest element stands at the same place. It is what top-1
+	// Agreement is the share of rows, the last axis of outputs that is not of size one, whose largest element stands at the same place. It is what top-1
 	// agreement is for a classifier, and that of the steps for a recognizer of sequences.
 	Agreement float64
 	// Whole is the share of samples all of whose rows agree: of the lines that a recognizer reads alike.
@@ -200,9 +201,11 @@ func (t *tally) add(a, b *ir.Tensor) error {
 		t.whole = 0
 		return nil
 	}
-	row := 1
-	if s := a.Shape(); len(s) > 0 {
-		row = int(s[len(s)-1])
+	row := 1 // the last axis, but for axes of size one behind it
+	for _, n := range slices.Backward(a.Shape()) {
+		if row = int(n); n != 1 {
+			break
+		}
 	}
 	t.distance(x, y)
 	if row < 2 {

@@ -133,13 +133,23 @@ func (e *editor) weights(u *unit) error {
 		guardBias(scales, input.group.q.scale, bias)
 	}
 	q := m.round(scales, e.p.WeightBits)
+	if t := e.tuned[u]; t != nil {
+		scales = t.scales
+		q = quantized{t.q, scales}
+		if bias == nil && e.o.Correct {
+			bias = make([]float32, len(t.shift))
+		}
+		if bias != nil && len(bias) == len(t.shift) && e.o.Correct {
+			bias = slices.Clone(bias)
+			for i := range bias {
+				bias[i] += float32(t.shift[i])
+			}
+		}
+	}
 	e.c.Rewrite("weight", n, nil, func() {
-		g := e.m.Main
 		dq := e.dequantizer(n, ir.TensorOf(q.q, t.Shape()...), scales, axis)
 		n.SetOperand(u.weight, dq)
-		if w.IsInitializer() && w.NumUses() == 0 {
-			g.EraseConst(w)
-		}
+		e.drop(w)
 	})
 	if e.o.Bias != "int32" || bias == nil {
 		return nil
@@ -164,11 +174,20 @@ func (e *editor) weights(u *unit) error {
 			at = 0
 		}
 		n.SetOperand(u.bias, e.dequantizer(n, ir.TensorOf(integers, int64(len(integers))), products, at))
-		if b.IsInitializer() && b.NumUses() == 0 {
-			e.m.Main.EraseConst(b)
-		}
+		e.drop(b)
 	})
 	return nil
+}
+
+// drop erases a constant that nothing uses any more.
+func (e *editor) drop(v *ir.Value) {
+	switch n := v.Node(); {
+	case v.NumUses() > 0:
+	case v.IsInitializer():
+		v.Graph().EraseConst(v)
+	case n != nil && n.Is("Constant"):
+		n.Graph().Erase(n)
+	}
 }
 
 // guardBias is guard for scales by channel or a single one.

@@ -38,11 +38,64 @@ func (p *plan) gather(data *measured.Calibration) ([]*hist.Histogram, error) {
 		}
 	}
 	hists := make([]*hist.Histogram, len(p.groups))
-	locks := make([]sync.Mutex, len(p.groups))
 	for i := range hists {
 		hists[i] = &hist.Histogram{}
 	}
-	err := measured.TapsWith(p.c.Context(), data, p.m, taps, func(_ int, t []*ir.Tensor) ([]extremes, error) {
+	sizes, err := p.sizes(data, taps)
+	if err != nil {
+		return nil, err
+	}
+	for from := 0; from < len(taps); {
+		to, sum := from, int64(0)
+		for ; to < len(taps) && (to == from || sum+sizes[to] <= tapped/int64(data.Threads())); to++ {
+			sum += sizes[to]
+		}
+		if err := p.count(data, taps[from:to], owner[from:to], hists); err != nil {
+			return nil, err
+		}
+		from = to
+	}
+	return hists, nil
+}
+
+// tapped bounds the bytes of tensors that the runs of a calibration hold for counting. What does not fit is counted in further rounds
+// over the data.
+const tapped = 48 << 20
+
+// sizes are the bytes of the tapped tensors, from their types or else from one run, with room for larger samples.
+func (p *plan) sizes(data *measured.Calibration, taps []*ir.Value) ([]int64, error) {
+	r := make([]int64, len(taps))
+	var open []*ir.Value
+	var at []int
+	for i, v := range taps {
+		if dims, ok := p.facts.Shape(v).Ints(); ok && p.facts.Shape(v) != nil {
+			r[i] = 4 * ir.NumElements(dims)
+			continue
+		}
+		open, at = append(open, v), append(at, i)
+	}
+	const at1 = 16 // tensors a run
+	for from := 0; from < len(open); from += at1 {
+		to := min(from+at1, len(open))
+		err := data.Limit(1).Taps(p.c.Context(), p.m, open[from:to], func(_ int, t []*ir.Tensor) error {
+			for k, x := range t {
+				if x != nil {
+					r[at[from+k]] = 2 * x.ByteLen()
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// count runs the model and adds what is at the taps to the histograms of their owners.
+func (p *plan) count(data *measured.Calibration, taps []*ir.Value, owner []int, hists []*hist.Histogram) error {
+	locks := make([]sync.Mutex, len(p.groups))
+	return measured.TapsWith(p.c.Context(), data, p.m, taps, func(_ int, t []*ir.Tensor) ([]extremes, error) {
 		r := make([]extremes, len(p.groups))
 		for i := range r {
 			r[i] = extremes{1, -1}
@@ -73,7 +126,6 @@ func (p *plan) gather(data *measured.Calibration) ([]*hist.Histogram, error) {
 		}
 		return nil
 	})
-	return hists, err
 }
 
 // choose gives every group its scale by a method.

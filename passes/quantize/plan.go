@@ -68,6 +68,7 @@ type plan struct {
 	groups []*group
 	kept   []verdict
 	exempt map[*ir.Node]string // nodes that are to stay float, and why
+	tuned  map[*unit]*tuned    // weights that were learned
 }
 
 // newPlan finds the operators and tensors.

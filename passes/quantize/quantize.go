@@ -20,6 +20,7 @@ type Options struct {
 	Calibrate   string      `opt:"calibrate" enum:"auto|minmax|moving|percentile|entropy|mse" doc:"how ranges are found; auto: for each tensor the method with the least error in the outputs of its layers"`
 	Percentile  float64     `opt:"percentile" doc:"share of values, in percent, that percentile covers"`
 	Equalize    bool        `opt:"equalize" doc:"evens out the ranges of channels across layers before they are quantized"`
+	Round       bool        `opt:"round" doc:"rounds weights so that the outputs of their layer come out right, not each weight"`
 	Correct     bool        `opt:"correct" doc:"corrects biases by the mean error of the quantized layers"`
 	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`
 	Calib       passes.Data `opt:"calib" doc:"data set to calibrate on; otherwise that of --calib"`
@@ -32,13 +33,14 @@ type Options struct {
 	Accuracy    int64       `opt:"accuracy-level" doc:"mode=weights form=nbits: 4 lets ONNX Runtime multiply in int8, 0 leaves it the choice"`
 	Head        int         `opt:"head-bits" doc:"mode=weights: bits of the matrix that scores a vocabulary; 32: float, 0: like the others"`
 	Embeddings  int         `opt:"embedding-bits" doc:"mode=weights: bits of tables that are looked up; 32: float, 0: like the others"`
-	Prepared    bool        `opt:"prepare" doc:"runs O2 first, which folds normalizations into convolutions, and raises the opset to 13 where it is older"`
+	Prepared    bool        `opt:"prepare" doc:"runs O2 first, which folds normalizations into convolutions, raises the opset to 13 where it is older, and makes weights constant that callers could override"`
 }
 
 // Preparations of the pass, in the order of Info.Prepares.
 const (
 	prepareOpset = iota
 	prepareOpset21
+	prepareFreeze
 	prepareO2
 )
 
@@ -71,6 +73,12 @@ func (o Options) Prepare(m *ir.Model) []int {
 	if v := m.Opset(""); v > 0 && v < o.opset() {
 		r = append(r, map[int64]int{opset13: prepareOpset, opset21: prepareOpset21}[o.opset()])
 	}
+	for n := range m.Main.Nodes() {
+		if w := n.Operand(1); n.Is("Conv", "ConvTranspose", "MatMul", "Gemm") && w != nil && w.Default() != nil {
+			r = append(r, prepareFreeze)
+			break
+		}
+	}
 	if o.Mode == "weights" { // which folding would untie and copy
 		return r
 	}
@@ -93,13 +101,13 @@ var Pass = passes.Define(passes.Info{
 		{Name: "blocks", Doc: "stores weights in 4 or 8 bits with a scale for each block", Promise: passes.Promise{Lossy: true}},
 		{Name: "dynamic", Doc: "multiplies in integers with a scale found at run time", Promise: passes.Promise{Lossy: true}},
 	},
-	Prepares: []string{prepareOpset: "opset{to=13}", prepareOpset21: "opset{to=21}", prepareO2: "O2"},
+	Prepares: []string{prepareOpset: "opset{to=13}", prepareOpset21: "opset{to=21}", prepareFreeze: "freeze-defaults{all=true}", prepareO2: "O2"},
 	Example:  "quantize{mode=static calibrate=percentile}",
 }, defaults, run)
 
 var defaults = Options{
 	Mode: "auto", Profile: "auto", Activations: "profile", PerChannel: true, Bias: "int32", Calibrate: "auto", Percentile: 99.99,
-	Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
+	Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
 }
 
 const long = `Static quantization looks at calibration data (--calib), finds the range of every tensor that is to be stored in integers, and puts

@@ -34,6 +34,11 @@ func static(c *passes.Context, m *ir.Model, o Options, prof Profile) error {
 	if err := p.choose(hists, cmp.Or(map[string]string{"auto": "mse"}[o.Calibrate], o.Calibrate)); err != nil {
 		return err
 	}
+	if o.Round || o.Correct {
+		if err := p.learnWeights(data); err != nil {
+			return err
+		}
+	}
 	before := p.counts()
 	if err := p.apply(); err != nil {
 		return err
