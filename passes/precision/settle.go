@@ -112,8 +112,7 @@ func (p *planner) split(v *ir.Value) bool {
 // islands tries groups of connected loose nodes, which single nodes cannot leave one after the other without more casts in between.
 func (p *planner) islands() {
 	group := map[*ir.Node]*ir.Node{}
-	var find func(n *ir.Node) *ir.Node
-	find = func(n *ir.Node) *ir.Node {
+	find := func(n *ir.Node) *ir.Node {
 		for group[n] != n {
 			group[n] = group[group[n]]
 			n = group[n]

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/onnxopt/onnxopt/analysis/measured"
+	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/quantize/internal/blockwise"
@@ -36,6 +38,50 @@ func weightsOnly(c *passes.Context, m *ir.Model, o Options) error {
 		Spec: blockwise.Spec{Bits: o.Bits, Block: o.Block, Symmetric: o.Symmetric, Search: true},
 		Rule: "blocks", NBits: o.nbits(), Accuracy: o.Accuracy, Head: o.Head, Embeddings: o.Embeddings, Least: fewest,
 	}
+	switch o.Algorithm {
+	case "gptq":
+		p.Algorithm = blockwise.GPTQ
+	case "awq":
+		p.Algorithm = blockwise.AWQ
+	}
+	if p.Algorithm != blockwise.RTN {
+		cal, err := measured.For(c, o.Calib)
+		if err != nil {
+			return fmt.Errorf("algorithm=%s looks at the inputs of products: %w", o.Algorithm, err)
+		}
+		p.Pool = par.New(cal.Threads())
+		p.Stats = func(inputs []*ir.Value) (map[*ir.Value]*blockwise.Stats, error) { return inputStats(c, m, cal, p.Pool, inputs) }
+	}
 	_, err := blockwise.Apply(c, m, p)
 	return err
+}
+
+// inputStats measures the inputs of products.
+func inputStats(c *passes.Context, m *ir.Model, cal *measured.Calibration, pool *par.Pool, inputs []*ir.Value) (map[*ir.Value]*blockwise.Stats, error) {
+	r := map[*ir.Value]*blockwise.Stats{}
+	err := cal.Taps(c.Context(), m, inputs, func(_ int, taps []*ir.Tensor) error {
+		for i, t := range taps {
+			if t == nil || t.Rank() == 0 {
+				continue
+			}
+			x, err := measured.Floats(t)
+			if err != nil {
+				return err
+			}
+			k := int(t.Shape()[t.Rank()-1])
+			s := r[inputs[i]]
+			if s == nil {
+				s = blockwise.NewStats(k)
+				r[inputs[i]] = s
+			}
+			if s.K != k {
+				return fmt.Errorf("an input of a product has rows of %d and of %d elements", s.K, k)
+			}
+			if err := s.Add(x, pool); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return r, err
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/facts"
@@ -18,9 +19,22 @@ type Options struct {
 	Head       int    // bits of weights that score a vocabulary; 32: they stay float, 0: like the others
 	Embeddings int    // bits of tables that are looked up; likewise
 	Least      int64  // elements from which a weight is worth it
-	// Solve quantizes a weight with knowledge of its inputs; nil: each block by itself.
-	Solve func(t Target, s Spec) (*Solution, error)
+	// Algorithm: RTN rounds each block by itself; the others ask Stats.
+	Algorithm Algorithm
+	// Stats measures inputs of products on calibration data.
+	Stats func(inputs []*ir.Value) (map[*ir.Value]*Stats, error)
+	Pool  *par.Pool
 }
+
+// Algorithm is how the steps of weights are found.
+type Algorithm uint8
+
+// The algorithms.
+const (
+	RTN Algorithm = iota
+	GPTQ
+	AWQ
+)
 
 // Verdict is what became of a weight.
 type Verdict struct {
@@ -39,18 +53,27 @@ func Apply(c *passes.Context, m *ir.Model, o Options) ([]Verdict, error) {
 	}
 	a := &applier{c: c, m: m, o: o, f: f, cache: &cache{}}
 	var r []Verdict
-	for _, t := range find(f, m) {
+	batches, err := a.batches(find(f, m))
+	if err != nil {
+		return nil, err
+	}
+	for _, batch := range batches {
 		if c.Err() != nil {
 			return r, nil
 		}
-		v, err := a.weight(t)
-		if err != nil {
-			return r, fmt.Errorf("weight %s: %w", t.name(), err)
+		if err := a.prepare(batch); err != nil {
+			return r, err
 		}
-		if v.Why != "" && len(t.uses) > 0 {
-			c.Remark(t.uses[0].node, o.Rule, "its weight stays float: "+v.Why)
+		for _, j := range batch {
+			v, err := a.weight(j)
+			if err != nil {
+				return r, fmt.Errorf("weight %s: %w", j.t.name(), err)
+			}
+			if v.Why != "" && len(j.t.uses) > 0 {
+				c.Remark(j.t.uses[0].node, o.Rule, "its weight stays float: "+v.Why)
+			}
+			r = append(r, v)
 		}
-		r = append(r, v)
 	}
 	return r, nil
 }
@@ -75,57 +98,87 @@ func (a *applier) bits(t *target) int {
 	return b
 }
 
-func (a *applier) weight(t *target) (Verdict, error) {
-	r := Verdict{Name: t.name(), Bits: a.bits(t)}
+// plan is what is to become of a target.
+type plan struct {
+	t    *target
+	job  *job
+	bits int
+	why  string // why it stays float
+	// stats of its inputs, where the algorithm wants them.
+	stats *Stats
+	done  bool // the rewrite is made
+}
+
+// plan decides on a target.
+func (a *applier) plan(t *target) (*plan, error) {
+	p := &plan{t: t, bits: a.bits(t), why: t.why}
 	if len(t.uses) == 0 {
-		r.Why = t.why
-		return r, nil
+		return p, nil
 	}
-	r.Node = t.uses[0].node
-	if r.Why = a.refuses(t, r.Bits); r.Why != "" {
-		return r, nil
+	if p.why = a.refuses(t, p.bits); p.why != "" {
+		return p, nil
 	}
 	spec := a.o.Spec
-	spec.Bits = r.Bits
-	shape := t.w.Const().Shape()
-	if n := int(shape[t.inputs]); !a.o.NBits {
+	spec.Bits = p.bits
+	if n := int(t.w.Const().Shape()[t.inputs]); !a.o.NBits {
 		spec.Block = min(spec.Block, n)
 	} else if t.embedding() {
 		for spec.Block > 16 && n%spec.Block != 0 {
 			spec.Block /= 2
 		}
 		if n%spec.Block != 0 {
-			r.Why = fmt.Sprintf("GatherBlockQuantized needs rows of whole blocks, and %d elements are none of 16", n)
-			return r, nil
+			p.why = fmt.Sprintf("GatherBlockQuantized needs rows of whole blocks, and %d elements are none of 16", n)
+			return p, nil
 		}
 	}
 	w := newMatrix(t.w.Const(), t.inputs)
 	v, err := w.open()
 	if err != nil {
-		return r, err
+		return p, fmt.Errorf("weight %s: %w", t.name(), err)
 	}
 	if !v.finite() {
-		r.Why = "it has elements that are infinite or not a number"
+		p.why = "it has elements that are infinite or not a number"
+		return p, nil
+	}
+	p.job = &job{m: w, spec: spec, signed: spec.Symmetric && !a.o.NBits}
+	if a.o.NBits {
+		p.job.layout = padded
+	}
+	return p, nil
+}
+
+// weight carries out a plan.
+func (a *applier) weight(p *plan) (Verdict, error) {
+	r := Verdict{Name: p.t.name(), Bits: p.bits, Why: p.why}
+	if p.job == nil {
 		return r, nil
 	}
-	j := &job{m: w, spec: spec, signed: spec.Symmetric && !a.o.NBits}
-	if a.o.Solve != nil && a.c.Enabled(a.o.Rule, r.Node) {
-		if j.solved, err = a.o.Solve(Target{t}, spec); err != nil {
+	r.Node = p.t.uses[0].node
+	if p.done {
+		return r, nil
+	}
+	if p.stats != nil && a.o.Algorithm == GPTQ && a.c.Enabled(a.o.Rule, r.Node) {
+		var err error
+		if p.job.solved, err = gptq(p.job.m, p.job.spec, p.stats, a.o.Pool); err != nil {
 			return r, err
 		}
+		if p.job.fixed, err = p.job.run(); err != nil {
+			return r, err
+		}
+		p.job.solved = nil
 	}
 	var nodes []*ir.Node
-	for _, u := range t.uses[1:] {
+	for _, u := range p.t.uses[1:] {
 		nodes = append(nodes, u.node)
 	}
 	a.c.Rewrite(a.o.Rule, r.Node, nodes, func() {
 		if a.o.NBits {
-			j.layout = padded
-			a.packed(t, j)
+			a.packed(p.t, p.job)
 		} else {
-			a.standard(t, j)
+			a.standard(p.t, p.job)
 		}
 	})
+	p.stats = nil
 	return r, nil
 }
 

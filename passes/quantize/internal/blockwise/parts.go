@@ -31,12 +31,7 @@ type job struct {
 	signed bool // standard: steps are signed integers
 	// solved are the steps and grids of a weight that needed more than itself to be quantized; nil: each block by itself.
 	solved *solution
-}
-
-// solution is a quantized weight in the order of outputs.
-type solution struct {
-	steps []uint8 // [n, k]
-	grids []grid  // [n, blocks]
+	fixed  *parts // of solved ones, which are not computed again
 }
 
 func (j *job) blocks() int { return (j.m.k + j.spec.Block - 1) / j.spec.Block }
@@ -220,6 +215,9 @@ type cache struct {
 }
 
 func (c *cache) get(j *job) (*parts, error) {
+	if j.fixed != nil {
+		return j.fixed, nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.job == j {
