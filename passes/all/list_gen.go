@@ -30,6 +30,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/opset"
 	"github.com/onnxopt/onnxopt/passes/precision"
 	"github.com/onnxopt/onnxopt/passes/quantize"
+	"github.com/onnxopt/onnxopt/passes/requantize"
 	"github.com/onnxopt/onnxopt/passes/shapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/clips"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
@@ -93,6 +94,7 @@ func list() []*passes.Pass {
 		opset.Pass,
 		precision.Pass,
 		quantize.Pass,
+		requantize.Pass,
 		shapes.Pass,
 		clips.Pass,
 		constfold.Pass,

@@ -50,7 +50,9 @@ func weightsOnly(c *passes.Context, m *ir.Model, o Options) error {
 			return fmt.Errorf("algorithm=%s looks at the inputs of products: %w", o.Algorithm, err)
 		}
 		p.Pool = par.New(cal.Threads())
-		p.Stats = func(inputs []*ir.Value) (map[*ir.Value]*blockwise.Stats, error) { return inputStats(c, m, cal, p.Pool, inputs) }
+		p.Stats = func(inputs []*ir.Value) (map[*ir.Value]*blockwise.Stats, error) {
+			return inputStats(c, m, cal, p.Pool, inputs)
+		}
 	}
 	_, err := blockwise.Apply(c, m, p)
 	return err
