@@ -22,6 +22,7 @@ type Options struct {
 	Equalize    bool        `opt:"equalize" doc:"evens out the ranges of channels across layers before they are quantized"`
 	Round       bool        `opt:"round" doc:"rounds weights so that the outputs of their layer come out right, not each weight"`
 	Correct     bool        `opt:"correct" doc:"corrects biases by the mean error of the quantized layers"`
+	Protect     float64     `opt:"protect" doc:"keeps the operators in float that hurt the outputs most, until these have that ratio of signal to error, in dB; 0: none. A budget around the pass says it otherwise"`
 	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`
 	Calib       passes.Data `opt:"calib" doc:"data set to calibrate on; otherwise that of --calib"`
 	Cache       passes.File `opt:"cache" doc:"ranges that an earlier run left by --calib-out, in place of data"`
@@ -89,7 +90,7 @@ var Pass = passes.Define(passes.Info{
 
 var defaults = Options{
 	Mode: "auto", Profile: "auto", Activations: "profile", PerChannel: true, Bias: "int32", Calibrate: "auto", Percentile: 99.99,
-	Round: true, Correct: true, Prepared: true,
+	Protect: 26, Round: true, Correct: true, Prepared: true,
 }
 
 const long = `Static quantization looks at calibration data (--calib), finds the range of every tensor that is to be stored in integers, and puts

@@ -39,11 +39,15 @@ func static(c *passes.Context, m *ir.Model, o Options, prof Profile) error {
 			return err
 		}
 	}
+	p, outcome, err := p.protect(data)
+	if err != nil {
+		return err
+	}
 	before := p.counts()
 	if err := p.apply(); err != nil {
 		return err
 	}
-	c.Note(p.report(before, data))
+	c.Note(p.report(before, data) + outcome)
 	return nil
 }
 
