@@ -2,7 +2,6 @@
 package quantize
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -112,10 +111,34 @@ func run(c *passes.Context, m *ir.Model, o Options) error {
 	if err != nil {
 		return err
 	}
-	switch o.Mode {
-	case "dynamic":
-		return errors.New("dynamic is not there yet")
-	default:
-		return static(c, m, o, prof)
+	mode := o.Mode
+	if mode == "auto" {
+		if mode = "static"; !convolutional(m) {
+			mode = "dynamic"
+		}
 	}
+	if mode == "dynamic" {
+		return runDynamic(c, m, prof)
+	}
+	return static(c, m, o, prof)
+}
+
+// convolutional reports whether a good part of the weights are those of convolutions. Convolutions are fast in integers only with scales
+// that are known beforehand; products gain either way, and transformers lose less with scales found at run time.
+func convolutional(m *ir.Model) bool {
+	convs, all := int64(0), int64(0)
+	for n := range m.Nodes() {
+		if !n.Is("Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN") {
+			continue
+		}
+		for i := 1; i < min(n.NumOperands(), 3); i++ {
+			if t := n.Operand(i).Const(); t != nil && t.DType() == ir.Float32 {
+				all += t.Len()
+				if n.Is("Conv", "ConvTranspose") {
+					convs += t.Len()
+				}
+			}
+		}
+	}
+	return convs > 0 && 5*convs >= all
 }
