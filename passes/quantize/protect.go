@@ -1,8 +1,10 @@
 package quantize
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/ir"
@@ -50,18 +52,22 @@ func (p *plan) protect(data *measured.Calibration) (*plan, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	first, err := p.divergence(whole)
+	m, err := p.copied()
+	if err != nil {
+		return nil, "", err
+	}
+	first, err := whole.Divergence(p.c.Context(), m)
 	if err != nil {
 		return nil, "", err
 	}
 	if reached(g, first) {
 		return p, "\n  outputs: " + first.String(), nil
 	}
-	few, err := data.Limit(rankedOn).Reference(p.c.Context(), p.m)
+	each, err := whole.Samples(p.c.Context(), m)
 	if err != nil {
 		return nil, "", err
 	}
-	ranked, err := p.sensitivity(few)
+	ranked, err := p.sensitivity(whole.Pick(worst(each, rankedOn)))
 	if err != nil {
 		return nil, "", err
 	}
@@ -74,6 +80,18 @@ func (p *plan) protect(data *measured.Calibration) (*plan, string, error) {
 		s += "\n  warning: " + missed(g) + " is not reached"
 	}
 	return best, s, nil
+}
+
+// worst are the places of the n samples that suffer most: an operator that fails on few inputs shows there.
+func worst(each []measured.Divergence, n int) []int {
+	at := make([]int, len(each))
+	for i := range at {
+		at[i] = i
+	}
+	slices.SortStableFunc(at, func(a, b int) int { return cmp.Compare(each[a].SQNR, each[b].SQNR) })
+	at = at[:min(n, len(at))]
+	slices.Sort(at)
+	return at
 }
 
 func missed(g passes.Goal) string {
