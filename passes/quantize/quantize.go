@@ -11,7 +11,7 @@ import (
 
 // Options of the pass.
 type Options struct {
-	Mode        string      `opt:"mode" enum:"auto|static|dynamic" doc:"static measures ranges on data, dynamic finds them at run time; auto: static for convolutional models, dynamic for those of products and recurrent layers"`
+	Mode        string      `opt:"mode" enum:"auto|static|dynamic|weights" doc:"static measures ranges on data, dynamic finds them at run time, weights stores weights in 4 or 8 bits and computes in float; auto: static for convolutional models, dynamic for those of products and recurrent layers"`
 	Profile     string      `opt:"profile" enum:"auto|ort-cpu|ort-cpu-vnni|tensorrt|openvino|tflite" doc:"the runtime that the model is for: its types, operators and places of quantizers; auto: ONNX Runtime on a processor like this one"`
 	Activations string      `opt:"activations" enum:"profile|u8|s8|u16|s16" doc:"type of activations"`
 	PerChannel  bool        `opt:"per-channel" doc:"a scale for each output channel of weights; otherwise one for each tensor"`
@@ -25,6 +25,14 @@ type Options struct {
 	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`
 	Calib       passes.Data `opt:"calib" doc:"data set to calibrate on; otherwise that of --calib"`
 	Cache       passes.File `opt:"cache" doc:"ranges that an earlier run left by --calib-out, in place of data"`
+	Bits        int         `opt:"bits" doc:"mode=weights: bits of a weight, 4 or 8"`
+	Block       int         `opt:"block" doc:"mode=weights: weights that share a scale, a power of 2 from 16 on"`
+	Algorithm   string      `opt:"algorithm" enum:"rtn|gptq|awq" doc:"mode=weights: rtn rounds each weight to the nearest step of a range searched for its block; gptq and awq look at calibration data"`
+	Symmetric   bool        `opt:"symmetric" doc:"mode=weights: no zero points"`
+	Form        string      `opt:"form" enum:"auto|qdq|nbits" doc:"mode=weights: DequantizeLinear with blocks, of opset 21, or MatMulNBits and GatherBlockQuantized of ONNX Runtime; auto: what the profile's runtime is fastest with"`
+	Accuracy    int64       `opt:"accuracy-level" doc:"mode=weights form=nbits: 4 lets ONNX Runtime multiply in int8, 0 leaves it the choice"`
+	Head        int         `opt:"head-bits" doc:"mode=weights: bits of the matrix that scores a vocabulary; 32: float, 0: like the others"`
+	Embeddings  int         `opt:"embedding-bits" doc:"mode=weights: bits of tables that are looked up; 32: float, 0: like the others"`
 	Prepared    bool        `opt:"prepare" doc:"runs O2 first, which folds normalizations into convolutions, raises the opset to 13 where it is older, and makes weights constant that callers could override"`
 }
 
@@ -44,6 +52,12 @@ const (
 
 // opset is the version that the options need.
 func (o Options) opset() int64 {
+	if o.Mode == "weights" {
+		if o.nbits() {
+			return 0
+		}
+		return opset21
+	}
 	if strings.HasSuffix(o.Activations, "16") {
 		return opset21
 	}
@@ -65,6 +79,9 @@ func (o Options) Prepare(m *ir.Model) []int {
 			break
 		}
 	}
+	if o.Mode == "weights" { // which folding would untie and copy
+		return r
+	}
 	return append(r, prepareO2)
 }
 
@@ -81,6 +98,7 @@ var Pass = passes.Define(passes.Info{
 		{Name: "weight", Doc: "stores weights in integers", Promise: passes.Promise{Lossy: true}},
 		{Name: "bias", Doc: "stores a bias in int32 with the scale of the products", Promise: passes.Promise{Lossy: true}},
 		{Name: "clamp", Doc: "leaves a Relu or Clip to the quantizer behind it, whose range it is", Promise: passes.Promise{Lossy: true}},
+		{Name: "blocks", Doc: "stores weights in 4 or 8 bits with a scale for each block", Promise: passes.Promise{Lossy: true}},
 		{Name: "dynamic", Doc: "multiplies in integers with a scale found at run time", Promise: passes.Promise{Lossy: true}},
 	},
 	Prepares: []string{prepareOpset: "opset{to=13}", prepareOpset21: "opset{to=21}", prepareFreeze: "freeze-defaults{all=true}", prepareO2: "O2"},
@@ -89,7 +107,8 @@ var Pass = passes.Define(passes.Info{
 
 var defaults = Options{
 	Mode: "auto", Profile: "auto", Activations: "profile", PerChannel: true, Bias: "int32", Calibrate: "auto", Percentile: 99.99,
-	Protect: 26, Round: true, Correct: true, Prepared: true,
+	Protect: 26,
+	Round:   true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
 }
 
 const long = `Static quantization looks at calibration data (--calib), finds the range of every tensor that is to be stored in integers, and puts
@@ -100,12 +119,19 @@ what only moves elements shares the scale of its operand; what feeds nothing but
 Dynamic quantization needs no data: weights of MatMul, Gemm and LSTM are stored in integers, and scales of activations are found at run
 time. It suits transformers and recurrent models.
 
+mode=weights is for large models, whose speed is that of reading their weights: products compute in float on weights of 4 or 8 bits, with a
+scale for each block of them. Embeddings are quantized, too, and a table that is also the head stays one. Weights are quantized while the
+model is written, one at a time.
+
 Models that were quantized in part keep what they have; only float operators are looked at.`
 
 // run dispatches on the mode.
 func run(c *passes.Context, m *ir.Model, o Options) error {
 	if v := m.Opset(""); v < o.opset() {
 		return fmt.Errorf("the model's opset %d is too old for what is asked for; opset{to=%d} before quantize raises it", v, o.opset())
+	}
+	if o.Mode == "weights" {
+		return weightsOnly(c, m, o)
 	}
 	prof, err := profileOf(o)
 	if err != nil {
