@@ -54,6 +54,10 @@ func (d *dynamic) node(n *ir.Node) error {
 	case n.Is("LSTM"):
 		why, err = d.lstm(n)
 	case n.Is("Conv", "ConvTranspose"):
+		if w := n.Operand(1); w.Const() == nil && w.Node() != nil && w.Node().Is("DequantizeLinear") {
+			why = "it is quantized already"
+			break
+		}
 		why = "convolutions are faster in float than with scales found at run time; mode=static quantizes them"
 	case n.Is("GRU", "RNN"):
 		why = "no runtime has an integer kernel with scales found at run time for it"
