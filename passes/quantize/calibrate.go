@@ -145,7 +145,16 @@ func (p *plan) choose(hists []*hist.Histogram, method string) error {
 		}
 		g.q = p.params(h, r)
 	}
+	p.remember()
 	return nil
+}
+
+// remember notes the parameters by tensor, for plans that quantize less.
+func (p *plan) remember() {
+	p.known = map[*ir.Value]qparams{}
+	for _, s := range p.sites {
+		p.known[s.value] = s.group.q
+	}
 }
 
 // spec says how activations are quantized.

@@ -2,7 +2,6 @@
 package quantize
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -22,6 +21,7 @@ type Options struct {
 	Equalize    bool        `opt:"equalize" doc:"evens out the ranges of channels across layers before they are quantized"`
 	Round       bool        `opt:"round" doc:"rounds weights so that the outputs of their layer come out right, not each weight"`
 	Correct     bool        `opt:"correct" doc:"corrects biases by the mean error of the quantized layers"`
+	Protect     float64     `opt:"protect" doc:"keeps the operators in float that hurt the outputs most, until these have that ratio of signal to error, in dB; 0: none. A budget around the pass says it otherwise"`
 	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`
 	Calib       passes.Data `opt:"calib" doc:"data set to calibrate on; otherwise that of --calib"`
 	Cache       passes.File `opt:"cache" doc:"ranges that an earlier run left by --calib-out, in place of data"`
@@ -33,7 +33,7 @@ type Options struct {
 	Accuracy    int64       `opt:"accuracy-level" doc:"mode=weights form=nbits: 4 lets ONNX Runtime multiply in int8, 0 leaves it the choice"`
 	Head        int         `opt:"head-bits" doc:"mode=weights: bits of the matrix that scores a vocabulary; 32: float, 0: like the others"`
 	Embeddings  int         `opt:"embedding-bits" doc:"mode=weights: bits of tables that are looked up; 32: float, 0: like the others"`
-	Prepared    bool        `opt:"prepare" doc:"runs O2 first, which folds normalizations into convolutions, raises the opset to 13 where it is older, and makes weights constant that callers could override"`
+	Prepared    bool        `opt:"prepare" doc:"runs O2 first, which folds normalizations into convolutions, raises the opset to 13 where it is older, makes floats of 16 bits wide, and makes weights constant that callers could override"`
 }
 
 // Preparations of the pass, in the order of Info.Prepares.
@@ -41,6 +41,7 @@ const (
 	prepareOpset = iota
 	prepareOpset21
 	prepareFreeze
+	prepareFloat
 	prepareO2
 )
 
@@ -70,19 +71,50 @@ func (o Options) Prepare(m *ir.Model) []int {
 		return nil
 	}
 	var r []int
+	wide, narrow, bound := weightsOf(m)
+	if o.Mode != "weights" && wide+narrow+bound == 0 {
+		return nil // there is nothing to quantize, and the model stays as it is
+	}
 	if v := m.Opset(""); v > 0 && v < o.opset() {
 		r = append(r, map[int64]int{opset13: prepareOpset, opset21: prepareOpset21}[o.opset()])
 	}
-	for n := range m.Main.Nodes() {
-		if w := n.Operand(1); n.Is("Conv", "ConvTranspose", "MatMul", "Gemm") && w != nil && w.Default() != nil {
-			r = append(r, prepareFreeze)
-			break
-		}
+	if bound > 0 {
+		r = append(r, prepareFreeze)
 	}
 	if o.Mode == "weights" { // which folding would untie and copy
 		return r
 	}
+	if narrow > 0 {
+		r = append(r, prepareFloat)
+	}
 	return append(r, prepareO2)
+}
+
+// weightsOf counts the weights of operators that may be quantized: of 32 bits, of 16 bits, and those that callers may override.
+func weightsOf(m *ir.Model) (wide, narrow, bound int) {
+	for n := range m.Nodes() {
+		if !n.Is("Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "Gather") {
+			continue
+		}
+		w := n.Operand(1)
+		if n.Is("Gather") {
+			w = n.Operand(0)
+		}
+		t := w.Const()
+		if t == nil && w != nil && w.Default() != nil {
+			t = w.Default()
+			bound++
+		}
+		switch {
+		case t == nil:
+		case n.Is("Gather") && t.Len() < smallTable:
+		case t.DType() == ir.Float32:
+			wide++
+		case t.DType() == ir.Float16 || t.DType() == ir.BFloat16:
+			narrow++
+		}
+	}
+	return wide, narrow, bound
 }
 
 // Pass quantizes a model.
@@ -101,13 +133,13 @@ var Pass = passes.Define(passes.Info{
 		{Name: "blocks", Doc: "stores weights in 4 or 8 bits with a scale for each block", Promise: passes.Promise{Lossy: true}},
 		{Name: "dynamic", Doc: "multiplies in integers with a scale found at run time", Promise: passes.Promise{Lossy: true}},
 	},
-	Prepares: []string{prepareOpset: "opset{to=13}", prepareOpset21: "opset{to=21}", prepareFreeze: "freeze-defaults{all=true}", prepareO2: "O2"},
+	Prepares: []string{prepareOpset: "opset{to=13}", prepareOpset21: "opset{to=21}", prepareFreeze: "freeze-defaults{all=true}", prepareFloat: "precision{to=float32}", prepareO2: "O2"},
 	Example:  "quantize{mode=static calibrate=percentile}",
 }, defaults, run)
 
 var defaults = Options{
 	Mode: "auto", Profile: "auto", Activations: "profile", PerChannel: true, Bias: "int32", Calibrate: "auto", Percentile: 99.99,
-	Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
+	Protect: 26, Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
 }
 
 const long = `Static quantization looks at calibration data (--calib), finds the range of every tensor that is to be stored in integers, and puts
@@ -136,10 +168,34 @@ func run(c *passes.Context, m *ir.Model, o Options) error {
 	if err != nil {
 		return err
 	}
-	switch o.Mode {
-	case "dynamic":
-		return errors.New("dynamic is not there yet")
-	default:
-		return static(c, m, o, prof)
+	mode := o.Mode
+	if mode == "auto" {
+		if mode = "static"; !convolutional(m) {
+			mode = "dynamic"
+		}
 	}
+	if mode == "dynamic" {
+		return runDynamic(c, m, prof)
+	}
+	return static(c, m, o, prof)
+}
+
+// convolutional reports whether a good part of the weights are those of convolutions. Convolutions are fast in integers only with scales
+// that are known beforehand; products gain either way, and transformers lose less with scales found at run time.
+func convolutional(m *ir.Model) bool {
+	convs, all := int64(0), int64(0)
+	for n := range m.Nodes() {
+		if !n.Is("Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN") {
+			continue
+		}
+		for i := 1; i < min(n.NumOperands(), 3); i++ {
+			if t := n.Operand(i).Const(); t != nil && t.DType() == ir.Float32 {
+				all += t.Len()
+				if n.Is("Conv", "ConvTranspose") {
+					convs += t.Len()
+				}
+			}
+		}
+	}
+	return convs > 0 && 5*convs >= all
 }

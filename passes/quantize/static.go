@@ -39,11 +39,15 @@ func static(c *passes.Context, m *ir.Model, o Options, prof Profile) error {
 			return err
 		}
 	}
+	p, outcome, err := p.protect(data)
+	if err != nil {
+		return err
+	}
 	before := p.counts()
 	if err := p.apply(); err != nil {
 		return err
 	}
-	c.Note(p.report(before, data))
+	c.Note(p.report(before, data) + outcome)
 	return nil
 }
 
@@ -78,9 +82,48 @@ func (p *plan) report(counts map[string][2]int, data *measured.Calibration) stri
 	s := fmt.Sprintf("in integers for %s, on %d samples of %s: %s", p.p.Name, data.Len(), data.Name(), strings.Join(parts, ", "))
 	for _, v := range p.kept {
 		p.c.Remark(v.node, "activation", v.why)
-		s += fmt.Sprintf("\n  float: %s, because %s", v.node, v.why)
+	}
+	return s + keptText(p.kept)
+}
+
+// keptText lists operators that stay float, those with one reason together.
+func keptText(kept []verdict) string {
+	type line struct {
+		op, why string
+		names   []string
+	}
+	var lines []*line
+	for _, v := range kept {
+		op := v.node.Op().Type
+		i := slices.IndexFunc(lines, func(l *line) bool { return l.op == op && l.why == v.why })
+		if i < 0 {
+			i = len(lines)
+			lines = append(lines, &line{op: op, why: v.why})
+		}
+		lines[i].names = append(lines[i].names, nameOf(v.node))
+	}
+	s := ""
+	for _, l := range lines {
+		names := l.names
+		if len(names) > 4 {
+			names = append(slices.Clone(names[:3]), fmt.Sprintf("%d more", len(l.names)-3))
+		}
+		s += fmt.Sprintf("\n  float: %d %s, because %s: %s", len(l.names), l.op, l.why, strings.Join(names, ", "))
 	}
 	return s
+}
+
+// nameOf is the node's name or that of its result.
+func nameOf(n *ir.Node) string {
+	if n.Name() != "" {
+		return n.Name()
+	}
+	for _, v := range n.Results() {
+		if v != nil && v.Name() != "" {
+			return v.Name()
+		}
+	}
+	return n.String()
 }
 
 // overrides are the settings of single tensors.
