@@ -139,7 +139,13 @@ func (p *plan) choose(hists []*hist.Histogram, method string) error {
 		if h.N == 0 {
 			return fmt.Errorf("no sample gave a number at %s", p.place0(g))
 		}
-		r, err := h.Find(method, p.spec())
+		spec := p.spec()
+		spec.F = p.activationOf(g)
+		how := method
+		if spec.F != nil && method != "minmax" {
+			how = "mse" // the only method that knows what becomes of the values
+		}
+		r, err := h.Find(how, spec)
 		if err != nil {
 			return err
 		}
