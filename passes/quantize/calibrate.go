@@ -158,6 +158,9 @@ func (p *plan) choose(hists []*hist.Histogram, method string) error {
 // remember notes the parameters by tensor, for plans that quantize less.
 func (p *plan) remember() {
 	p.known = map[*ir.Value]qparams{}
+	for _, g := range p.groups {
+		p.override(g)
+	}
 	for _, s := range p.sites {
 		p.known[s.value] = s.group.q
 	}
