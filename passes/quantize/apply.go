@@ -60,7 +60,13 @@ func (e *editor) absorbClamp(u *unit) {
 	e.rewrite("clamp", clamp, nil, func() {
 		name := u.out.Name()
 		u.out.ReplaceUses(from)
+		bounds := clamp.Operands()[1:]
 		e.m.Main.Erase(clamp)
+		for _, b := range bounds {
+			if b != nil {
+				e.drop(b)
+			}
+		}
 		if name != "" {
 			from.SetName(name)
 		}

@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -82,7 +83,9 @@ func newPlan(c *passes.Context, m *ir.Model, o Options, p Profile, over override
 	if err != nil {
 		return nil, err
 	}
-	pl := &plan{c: c, m: m, facts: f, o: o, p: p, over: over, exempt: exempt}
+	all := over.exempt(m)
+	maps.Copy(all, exempt)
+	pl := &plan{c: c, m: m, facts: f, o: o, p: p, over: over, exempt: all}
 	pl.collect()
 	pl.settle()
 	pl.place()

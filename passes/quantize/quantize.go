@@ -139,7 +139,7 @@ var Pass = passes.Define(passes.Info{
 
 var defaults = Options{
 	Mode: "auto", Profile: "auto", Activations: "profile", PerChannel: true, Bias: "int32", Calibrate: "auto", Percentile: 99.99,
-	Protect: 26, Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
+	Protect: 30, Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
 }
 
 const long = `Static quantization looks at calibration data (--calib), finds the range of every tensor that is to be stored in integers, and puts
@@ -158,6 +158,10 @@ Models that were quantized in part keep what they have; only float operators are
 
 // run dispatches on the mode.
 func run(c *passes.Context, m *ir.Model, o Options) error {
+	if wide, narrow, bound := weightsOf(m); o.Mode != "weights" && wide+narrow+bound == 0 {
+		c.Note(errNothing.Error())
+		return nil
+	}
 	if v := m.Opset(""); v < o.opset() {
 		return fmt.Errorf("the model's opset %d is too old for what is asked for; opset{to=%d} before quantize raises it", v, o.opset())
 	}
