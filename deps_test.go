@@ -46,6 +46,7 @@ var policy = []struct {
 	{"passes/passtest", "passes passes/facts passes/rewrite ops engine/native compare onnxio onnxio/text"},
 	{"passes/all", "passes/..."},
 	{"passes/budget", "passes analysis/measured"},
+	{"passes/precision", "passes passes/facts passes/rewrite ops ops/kernel analysis/measured"},
 	{"passes/quantize", "passes passes/facts passes/rewrite ops ops/kernel analysis/cost analysis/liveness analysis/ranges analysis/measured"},
 	{"passes/quantize/...", "passes/quantize"},
 	{"passes/precision", "passes/quantize"},
@@ -75,6 +76,7 @@ var external = map[string]string{
 	"internal/linalg": "gonum.org/v1/gonum",
 	"passes/passtest": "github.com/rogpeppe/go-internal",
 	"internal/check":  "github.com/rogpeppe/go-internal",
+	"passes/quantize": "go.yaml.in/yaml/v3",
 	"ops/kernel":      "golang.org/x/image", // BMP, TIFF and WebP of ImageDecoder
 	"engine/ort":      "github.com/ebitengine/purego",
 	"targets/tflite":  "github.com/google/flatbuffers",

@@ -42,6 +42,11 @@ func (c *Calibration) Divergence(ctx context.Context, a, b *ir.Model) (Divergenc
 }
 
 func (c *Calibration) divergence(ctx context.Context, a, b *ir.Model, keep *Reference) (Divergence, error) {
+	return c.divergenceEach(ctx, a, b, keep, func(tally) {})
+}
+
+// divergenceEach calls each for every sample, in order.
+func (c *Calibration) divergenceEach(ctx context.Context, a, b *ir.Model, keep *Reference, each func(tally)) (Divergence, error) {
 	var sa engine.Session
 	var err error
 	if keep == nil {
@@ -92,6 +97,7 @@ func (c *Calibration) divergence(ctx context.Context, a, b *ir.Model, keep *Refe
 		return t, nil
 	}, func(_ int, t tally) error {
 		total.sum(t)
+		each(t)
 		return nil
 	})
 	return total.divergence(), err
@@ -139,6 +145,28 @@ func (r *Reference) Divergence(ctx context.Context, b *ir.Model) (Divergence, er
 		return r.c.divergence(ctx, r.m, b, nil)
 	}
 	return r.c.divergence(ctx, nil, b, r)
+}
+
+// Pick is the reference on the samples at the given places, which ascend.
+func (r *Reference) Pick(at []int) *Reference {
+	k := &Reference{c: r.c.Pick(at), m: r.m}
+	for _, i := range at {
+		if r.outputs != nil {
+			k.outputs = append(k.outputs, r.outputs[i])
+		}
+	}
+	return k
+}
+
+// Samples is the divergence of b on each sample.
+func (r *Reference) Samples(ctx context.Context, b *ir.Model) ([]Divergence, error) {
+	var all []Divergence
+	keep := r
+	if r.outputs == nil {
+		keep = nil
+	}
+	_, err := r.c.divergenceEach(ctx, r.m, b, keep, func(t tally) { all = append(all, t.divergence()) })
+	return all, err
 }
 
 // tally sums what a Divergence is made of.

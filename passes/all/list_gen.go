@@ -4,6 +4,7 @@ package all
 
 import (
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/dequantize"
 	"github.com/onnxopt/onnxopt/passes/fuse/activation"
 	"github.com/onnxopt/onnxopt/passes/fuse/attention"
 	"github.com/onnxopt/onnxopt/passes/fuse/bnaffine"
@@ -28,7 +29,9 @@ import (
 	fuse_rotary "github.com/onnxopt/onnxopt/passes/fuse/rotary"
 	"github.com/onnxopt/onnxopt/passes/fuse/toweights"
 	"github.com/onnxopt/onnxopt/passes/opset"
+	"github.com/onnxopt/onnxopt/passes/precision"
 	"github.com/onnxopt/onnxopt/passes/quantize"
+	"github.com/onnxopt/onnxopt/passes/requantize"
 	"github.com/onnxopt/onnxopt/passes/shapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/clips"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
@@ -66,6 +69,7 @@ import (
 // list holds the passes in the order of their directories.
 func list() []*passes.Pass {
 	return []*passes.Pass{
+		dequantize.Pass,
 		activation.Pass,
 		attention.Pass,
 		bnaffine.Pass,
@@ -90,7 +94,9 @@ func list() []*passes.Pass {
 		fuse_rotary.Pass,
 		toweights.Pass,
 		opset.Pass,
+		precision.Pass,
 		quantize.Pass,
+		requantize.Pass,
 		shapes.Pass,
 		clips.Pass,
 		constfold.Pass,

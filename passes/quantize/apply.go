@@ -57,10 +57,16 @@ func (e *editor) absorbClamp(u *unit) {
 		return
 	}
 	from, clamp := u.node.Result(0), u.clamp
-	e.c.Rewrite("clamp", clamp, nil, func() {
+	e.rewrite("clamp", clamp, nil, func() {
 		name := u.out.Name()
 		u.out.ReplaceUses(from)
+		bounds := clamp.Operands()[1:]
 		e.m.Main.Erase(clamp)
+		for _, b := range bounds {
+			if b != nil {
+				e.drop(b)
+			}
+		}
 		if name != "" {
 			from.SetName(name)
 		}
@@ -91,7 +97,7 @@ func (e *editor) activation(s *site) {
 	if len(readers) == 0 {
 		return
 	}
-	e.c.Rewrite("activation", at, nil, func() {
+	e.rewrite("activation", at, nil, func() {
 		q := s.group.q
 		scale, zero := e.constant(ir.ScalarOf(q.scale)), e.constant(q.zeroTensor())
 		g := e.m.Main
@@ -119,9 +125,8 @@ func (e *editor) weights(u *unit) error {
 	}
 	scales := m.scales(e.p.WeightBits)
 	var bias []float32
-	b := n.Operand(u.bias)
 	if u.bias >= 0 {
-		if bias, err = ir.Elements[float32](b.Const()); err != nil {
+		if bias, err = ir.Elements[float32](n.Operand(u.bias).Const()); err != nil {
 			return err
 		}
 	}
@@ -133,10 +138,10 @@ func (e *editor) weights(u *unit) error {
 		guardBias(scales, input.group.q.scale, bias)
 	}
 	q := m.round(scales, e.p.WeightBits)
-	if t := e.tuned[u]; t != nil {
+	if t := e.tuned[u.source]; t != nil {
 		scales = t.scales
 		q = quantized{t.q, scales}
-		if bias == nil && e.o.Correct {
+		if bias == nil && e.o.Correct && n.Is("Conv", "Gemm") && e.roomForBias(u) {
 			bias = make([]float32, len(t.shift))
 		}
 		if bias != nil && len(bias) == len(t.shift) && e.o.Correct {
@@ -146,12 +151,19 @@ func (e *editor) weights(u *unit) error {
 			}
 		}
 	}
-	e.c.Rewrite("weight", n, nil, func() {
+	if u.bias < 0 && bias != nil {
+		u.bias = 2
+	}
+	e.rewrite("weight", n, nil, func() {
 		dq := e.dequantizer(n, ir.TensorOf(q.q, t.Shape()...), scales, axis)
 		n.SetOperand(u.weight, dq)
 		e.drop(w)
 	})
-	if e.o.Bias != "int32" || bias == nil {
+	if bias == nil {
+		return nil
+	}
+	if e.o.Bias != "int32" {
+		e.rewrite("bias", n, nil, func() { e.setBias(u, e.m.Main.Const(ir.TensorOf(bias, int64(len(bias))))) })
 		return nil
 	}
 	integers := make([]int32, len(bias))
@@ -168,15 +180,29 @@ func (e *editor) weights(u *unit) error {
 	if axis < 0 {
 		products = products[:1]
 	}
-	e.c.Rewrite("bias", n, nil, func() {
+	e.rewrite("bias", n, nil, func() {
 		at := -1
 		if axis >= 0 {
 			at = 0
 		}
-		n.SetOperand(u.bias, e.dequantizer(n, ir.TensorOf(integers, int64(len(integers))), products, at))
-		e.drop(b)
+		e.setBias(u, e.dequantizer(n, ir.TensorOf(integers, int64(len(integers))), products, at))
 	})
 	return nil
+}
+
+// roomForBias reports whether a bias may be added to a unit that has none.
+func (e *editor) roomForBias(u *unit) bool { return u.bias < 0 && u.node.Operand(2) == nil }
+
+// setBias makes v the bias of a unit, and drops the one that it had.
+func (e *editor) setBias(u *unit, v *ir.Value) {
+	n, old := u.node, u.node.Operand(u.bias)
+	for n.NumOperands() <= u.bias {
+		n.AddOperand(nil)
+	}
+	n.SetOperand(u.bias, v)
+	if old != nil {
+		e.drop(old)
+	}
 }
 
 // drop erases a constant that nothing uses any more.

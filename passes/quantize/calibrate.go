@@ -139,13 +139,31 @@ func (p *plan) choose(hists []*hist.Histogram, method string) error {
 		if h.N == 0 {
 			return fmt.Errorf("no sample gave a number at %s", p.place0(g))
 		}
-		r, err := h.Find(method, p.spec())
+		spec := p.spec()
+		spec.F = p.activationOf(g)
+		how := method
+		if spec.F != nil && method != "minmax" {
+			how = "mse" // the only method that knows what becomes of the values
+		}
+		r, err := h.Find(how, spec)
 		if err != nil {
 			return err
 		}
 		g.q = p.params(h, r)
 	}
+	p.remember()
 	return nil
+}
+
+// remember notes the parameters by tensor, for plans that quantize less.
+func (p *plan) remember() {
+	p.known = map[*ir.Value]qparams{}
+	for _, g := range p.groups {
+		p.override(g)
+	}
+	for _, s := range p.sites {
+		p.known[s.value] = s.group.q
+	}
 }
 
 // spec says how activations are quantized.

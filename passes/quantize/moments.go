@@ -200,7 +200,7 @@ func (p *plan) learn(data *measured.Calibration, layers []layer, use func(l laye
 	samples := max(data.Len(), 1)
 	for from := 0; from < len(layers); {
 		to, bytes := from, 0
-		for ; to < len(layers) && (to == from || bytes < momentBytes) && to-from < 12; to++ {
+		for ; to < len(layers) && (to == from || bytes < momentBytes); to++ {
 			bytes += 8 * layers[to].groups * layers[to].k * layers[to].k
 		}
 		chunk := layers[from:to]
@@ -223,7 +223,7 @@ func (p *plan) learn(data *measured.Calibration, layers []layer, use func(l laye
 				if len(v) == 0 {
 					continue
 				}
-				n := (min(max(8*l.k, 2048), 8192) + samples - 1) / samples
+				n := (min(max(6*l.k, 1024), 4096) + samples - 1) / samples
 				y := make([]float32, n*l.groups*l.k)
 				n = l.patchesOf(v, t[i].Shape(), n, uint64(sample), y)
 				y = y[:n*l.groups*l.k]

@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -21,6 +22,7 @@ const (
 // unit is an operator that is to compute in integers, with the Relu or Clip behind it that the quantizer of its result stands for.
 type unit struct {
 	node   *ir.Node
+	source *ir.Node // the node of the model, of which node is one of a copy
 	kind   kind
 	acts   []int // operands that are activations
 	weight int   // operand of the weights, -1 if there are none
@@ -68,7 +70,11 @@ type plan struct {
 	groups []*group
 	kept   []verdict
 	exempt map[*ir.Node]string // nodes that are to stay float, and why
-	tuned  map[*unit]*tuned    // weights that were learned
+	tuned  map[*ir.Node]*tuned // weights that were learned, by node of the model
+	// known are the parameters of tensors by value of the model, once they are chosen.
+	known map[*ir.Value]qparams
+	// trial marks a plan on a copy, whose edits are nobody's business.
+	trial bool
 }
 
 // newPlan finds the operators and tensors.
@@ -77,7 +83,9 @@ func newPlan(c *passes.Context, m *ir.Model, o Options, p Profile, over override
 	if err != nil {
 		return nil, err
 	}
-	pl := &plan{c: c, m: m, facts: f, o: o, p: p, over: over, exempt: exempt}
+	all := over.exempt(m)
+	maps.Copy(all, exempt)
+	pl := &plan{c: c, m: m, facts: f, o: o, p: p, over: over, exempt: all}
 	pl.collect()
 	pl.settle()
 	pl.place()
@@ -125,7 +133,7 @@ func (p *plan) candidate(n *ir.Node) (*unit, string) {
 	if !p.floatResult(n) {
 		return nil, ""
 	}
-	u := &unit{node: n, weight: -1, bias: -1, out: n.Result(0)}
+	u := &unit{node: n, source: n, weight: -1, bias: -1, out: n.Result(0)}
 	switch {
 	case isWeighted:
 		u.kind = weighted

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/onnxopt/onnxopt/analysis/measured"
+	"github.com/onnxopt/onnxopt/internal/gemm"
 	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -26,12 +27,13 @@ type tuned struct {
 func (l layer) tune(m *moments, scales []float32, bits, sweeps int, pool *par.Pool) tuned {
 	r := tuned{make([]int8, len(l.w)), scales, make([]float64, l.rows)}
 	perGroup := l.rows / l.groups
+	start := l.gradients(m, r.q, scales, bits, pool)
 	pool.For(l.rows, 1, func(_, lo, hi int) {
 		for row := lo; row < hi; row++ {
 			g := row / perGroup
 			w, q := l.w[row*l.k:(row+1)*l.k], r.q[row*l.k:(row+1)*l.k]
 			s := scales[min(row, len(scales)-1)]
-			descend(w, q, s, bits, sweeps, m.xx[g], m.xy[g])
+			descend(w, q, start[row*l.k:(row+1)*l.k], s, bits, sweeps, m.xx[g])
 			mx, my := m.meanX[g*l.k:], m.meanY[g*l.k:]
 			for i := range w {
 				r.shift[row] += float64(w[i])*my[i] - float64(float32(q[i])*s)*mx[i]
@@ -44,25 +46,36 @@ func (l layer) tune(m *moments, scales []float32, bits, sweeps int, pool *par.Po
 // maxSweeps bounds the rounds of the descent over a row.
 const maxSweeps = 12
 
-// descend rounds one row.
-func descend(w []float32, q []int8, s float32, bits, sweeps int, xx, xy []float32) {
-	k, t := len(w), top(bits)
-	v := make([]float64, k)
-	for i, x := range w {
-		n := math.Min(math.Max(math.RoundToEven(float64(x/s)), -t), t)
-		q[i] = int8(n)
-		v[i] = n * float64(s)
-	}
-	// grad is half the gradient: XX v - XY w.
-	grad := make([]float64, k)
-	for i := range k {
-		a, b := xx[i*k:(i+1)*k], xy[i*k:(i+1)*k]
-		sum := 0.0
-		for j := range k {
-			sum += float64(a[j])*v[j] - float64(b[j])*float64(w[j])
+// gradients rounds to the nearest integers, and gives half the gradient there: v XX - w XY', a row for each row.
+func (l layer) gradients(m *moments, q []int8, scales []float32, bits int, pool *par.Pool) []float32 {
+	t := top(bits)
+	v := make([]float32, len(l.w))
+	for row := range l.rows {
+		s := scales[min(row, len(scales)-1)]
+		for i := row * l.k; i < (row+1)*l.k; i++ {
+			n := math.Min(math.Max(math.RoundToEven(float64(l.w[i])/float64(s)), -t), t)
+			q[i] = int8(n)
+			v[i] = float32(n) * s
 		}
-		grad[i] = sum
 	}
+	r := make([]float32, len(l.w))
+	n := l.rows / l.groups * l.k
+	for g := range l.groups {
+		part := func(x []float32) gemm.View[float32] { return gemm.RowMajor(x[g*n:(g+1)*n], n/l.k, l.k) }
+		xx, xy := gemm.RowMajor(m.xx[g], l.k, l.k), gemm.RowMajor(m.xy[g], l.k, l.k)
+		negative := make([]float32, n)
+		for i, x := range l.w[g*n : (g+1)*n] {
+			negative[i] = -x
+		}
+		gemm.Gemm(part(r), part(v), xx, gemm.Options[float32]{Pool: pool})
+		gemm.Gemm(part(r), gemm.RowMajor(negative, n/l.k, l.k), xy.T(), gemm.Options[float32]{Accumulate: true, Pool: pool})
+	}
+	return r
+}
+
+// descend moves the integers of one row from where the gradient is the given one.
+func descend(w []float32, q []int8, grad []float32, s float32, bits, sweeps int, xx []float32) {
+	k, t := len(w), top(bits)
 	for range sweeps {
 		moved := false
 		for i := range k {
@@ -70,8 +83,8 @@ func descend(w []float32, q []int8, s float32, bits, sweeps int, xx, xy []float3
 			if h <= 0 {
 				continue
 			}
-			step := -math.Copysign(float64(s), grad[i])
-			if 2*step*grad[i]+step*step*h >= 0 {
+			step := -math.Copysign(float64(s), float64(grad[i]))
+			if 2*step*float64(grad[i])+step*step*h >= 0 {
 				continue
 			}
 			n := float64(q[i]) + math.Copysign(1, step)
@@ -81,8 +94,9 @@ func descend(w []float32, q []int8, s float32, bits, sweeps int, xx, xy []float3
 			q[i] = int8(n)
 			moved = true
 			row := xx[i*k : (i+1)*k]
+			f := float32(step)
 			for j, x := range row {
-				grad[j] += step * float64(x)
+				grad[j] += f * x
 			}
 		}
 		if !moved {
@@ -107,7 +121,7 @@ func (l layer) scatter(rows []int8) []int8 {
 
 // learnWeights tunes the weights of all units whose patches are known, on a part of the data.
 func (p *plan) learnWeights(data *measured.Calibration) error {
-	p.tuned = map[*unit]*tuned{}
+	p.tuned = map[*ir.Node]*tuned{}
 	pool := par.New(data.Threads())
 	var layers []layer
 	for _, u := range p.units {
@@ -143,7 +157,7 @@ func (p *plan) learnWeights(data *measured.Calibration) error {
 		}
 		t := l.tune(m, scales, p.p.WeightBits, sweeps, pool)
 		t.q = l.scatter(t.q)
-		p.tuned[l.u] = &t
+		p.tuned[l.u.node] = &t
 	})
 }
 

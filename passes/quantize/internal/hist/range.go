@@ -20,6 +20,8 @@ type Spec struct {
 	Levels     int     // 255 steps for 8 bits
 	Symmetric  bool    // zero is in the middle
 	Percentile float64 // 0: 99.99
+	// F is what is computed of each value, if it is nothing but that: errors then count by what they make of it. nil: the value itself.
+	F func(x float64) float64
 }
 
 // Find is the range by a method. The histogram must not be empty.
@@ -89,9 +91,15 @@ func (h *Histogram) magnitude(cut float64) float64 {
 
 // MSE is the range with the least mean of |error|^power.
 func (h *Histogram) MSE(s Spec, power float64) Range {
-	var xs, ns []float64
+	var xs, ns, fs, slopes []float64
+	w := math.Ldexp(1, h.Exp)
+	f := s.F
+	if f == nil {
+		f = func(x float64) float64 { return x }
+	}
 	h.each(func(x float64, n int64) {
-		xs, ns = append(xs, x), append(ns, float64(n))
+		xs, ns, fs = append(xs, x), append(ns, float64(n)), append(fs, f(x))
+		slopes = append(slopes, math.Abs(f(x+w)-f(x-w))/(2*w))
 	})
 	return h.search(s, func(r Range) float64 {
 		sum := 0.0
@@ -101,9 +109,11 @@ func (h *Histogram) MSE(s Spec, power float64) Range {
 			q := math.Min(math.Max(math.RoundToEven(x/scale)+zero, 0), float64(s.Levels))
 			// Values are spread over a bin, and rounded within a step: with bins narrower than steps the error of the middle alone would be
 			// that of a lattice.
-			e := math.Abs((q-zero)*scale - x)
+			var e float64
 			if q > 0 && q < float64(s.Levels) && x != 0 {
-				e = scale / math.Sqrt(12)
+				e = scale / math.Sqrt(12) * slopes[i]
+			} else {
+				e = math.Abs(f((q-zero)*scale) - fs[i])
 			}
 			if power == 2 {
 				sum += ns[i] * e * e
