@@ -73,6 +73,14 @@ func (c *Context) Remark(n *ir.Node, rule, why string) {
 	}
 }
 
+// Note tells the user of the run something about the whole step: what was decided, measured, or could not be done. A text of several
+// lines is a table.
+func (c *Context) Note(text string) {
+	if c.cfg.Notes != nil {
+		c.cfg.Notes(c.path, text)
+	}
+}
+
 func (c *Context) remark(n *ir.Node, rule string, applied bool, why string) Remark {
 	r := Remark{Path: c.path, Rule: rule, Applied: applied, Why: why}
 	if n != nil {

@@ -60,6 +60,9 @@ type Info struct {
 	Rules   []RuleDoc // empty: one rule with the pass's name
 	Example string    // pipeline text that runs as it stands, or with names of a model in place of its own; empty: the name
 	Nests   bool      // the pass runs a nested pipeline: name(a,b)
+	// Prepares are pipelines that the pass may want to have run before it; its options say which (see Preparer). Their steps have their own
+	// names in reports, and only= and except= of the pass do not concern them.
+	Prepares []string
 }
 
 // Pass is a descriptor. Define makes it; it never changes.
@@ -68,7 +71,11 @@ type Pass struct {
 	options *optionSet
 	run     func(c *Context, m *ir.Model, options any) error
 	promise func(options any) Promise
+	prepare func(m *ir.Model, options any) []int
 }
+
+// Preparer is implemented by the options of a pass with Prepares: which of them run, in order, for this model.
+type Preparer interface{ Prepare(m *ir.Model) []int }
 
 // Promiser may be implemented by an options struct whose values change what the pass promises.
 type Promiser interface{ Promise() Promise }
@@ -86,6 +93,12 @@ func Define[O any](info Info, defaults O, run func(c *Context, m *ir.Model, o O)
 			return q.Promise()
 		}
 		return info.Promise
+	}
+	p.prepare = func(m *ir.Model, o any) []int {
+		if q, ok := o.(Preparer); ok {
+			return q.Prepare(m)
+		}
+		return nil
 	}
 	if len(p.Rules) == 0 {
 		p.Rules = []RuleDoc{{info.Name, info.Doc, info.Promise}}

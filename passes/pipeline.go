@@ -24,8 +24,9 @@ type Step struct {
 	only   []string
 	except []string
 
-	options any
-	nested  *Pipeline
+	options  any
+	nested   *Pipeline
+	prepares []*Pipeline
 }
 
 // Name is the pass's or alias's name.
@@ -113,6 +114,8 @@ type Config struct {
 	Files   map[File][]byte
 	Data    map[Data]any
 	Remarks func(Remark) // nil: remarks are counted, not kept
+	// Notes is told what passes have to say to their user, step by step; may be nil.
+	Notes func(path, text string)
 }
 
 // Skip takes a pass, or one of its rules, out of a run.
@@ -253,6 +256,14 @@ func (r *runner) step(s *Step, path string, outer []selection) error {
 	}
 	if s.Pass == nil {
 		return r.pipeline(s.nested, path, sel)
+	}
+	for _, i := range s.Pass.prepare(r.m, s.options) {
+		if s.prepares[i] == nil {
+			return fmt.Errorf("pass %s: its preparation %s names what is not known here", path, s.Pass.Prepares[i])
+		}
+		if err := r.pipeline(s.prepares[i], path, outer); err != nil {
+			return err
+		}
 	}
 	c := &Context{runner: r, step: s, path: path, selections: sel}
 	if s.Pass.Nests {

@@ -75,8 +75,10 @@ func checkInfo(p *Pass) error {
 func (r *Registry) Check() error {
 	var errs []error
 	for _, p := range r.passes {
-		if _, err := r.Parse(p.Example); err != nil {
-			errs = append(errs, fmt.Errorf("example of pass %s: %w", p.Name, err))
+		for _, text := range append([]string{p.Example}, p.Prepares...) {
+			if _, err := r.Parse(text); err != nil {
+				errs = append(errs, fmt.Errorf("example or preparation of pass %s: %w", p.Name, err))
+			}
 		}
 		for _, o := range p.After {
 			if _, ok := r.byName[o.Pass].(*Pass); !ok {
@@ -161,6 +163,19 @@ func (r *Registry) build(text string, calls []call, depth int) (*Pipeline, error
 	return p, p.checkOrder(text, calls)
 }
 
+// preparation is a pipeline of Info.Prepares, nil if it names what this registry does not have.
+func (r *Registry) preparation(text string, depth int) *Pipeline {
+	calls, err := parseCalls(text)
+	if err != nil {
+		return nil
+	}
+	p, err := r.build(text, calls, depth+1)
+	if err != nil {
+		return nil
+	}
+	return p
+}
+
 func (r *Registry) step(text string, c call, depth int) (*Step, error) {
 	s := &Step{given: c.given}
 	var err error
@@ -178,6 +193,9 @@ func (r *Registry) step(text string, c call, depth int) (*Step, error) {
 				return nil, fmt.Errorf("%s takes a pipeline: %s(...)", e.Name, e.Name)
 			}
 			return nil, fmt.Errorf("%s takes no pipeline in parentheses", e.Name)
+		}
+		for _, text := range e.Prepares {
+			s.prepares = append(s.prepares, r.preparation(text, depth))
 		}
 		if e.Nests {
 			s.nested, err = r.build(text, c.nested, depth+1)

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/internal/optimize"
 	"github.com/onnxopt/onnxopt/ir"
@@ -26,7 +27,8 @@ type job struct {
 	plan    *plan
 	in      *input
 	show    *progress
-	opened  []*input // more copies of the input, for reproducers
+	opened  []*input  // more copies of the input, for reproducers
+	found   []finding // what passes want to be kept
 	outcome outcome
 }
 
@@ -37,6 +39,9 @@ func (e *env) optimize(ctx context.Context, f *optimizeFlags, name string, given
 		return err
 	}
 	if err := e.checkOutputs(f); err != nil {
+		return err
+	}
+	if err := f.checkCalibration(); err != nil {
 		return err
 	}
 	if f.resources.maxMemory > 0 {
@@ -128,8 +133,18 @@ func (j *job) run(ctx context.Context) error {
 		return err
 	}
 	defer done()
+	runner, closeRunner, err := j.runner()
+	if err != nil {
+		return err
+	}
+	defer closeRunner()
+	data, closeData, err := j.calibration(runner)
+	if err != nil {
+		return err
+	}
+	defer closeData()
 	res, err := optimize.Run(ctx, optimize.Request{
-		Model: j.in.model, Pipeline: j.plan.parsed, Skip: j.plan.skip, Files: files, Remarks: watch.remarks, Hooks: watch.hooks,
+		Model: j.in.model, Pipeline: j.plan.parsed, Skip: j.plan.skip, Files: files, Data: data, Notes: j.note, Remarks: watch.remarks, Hooks: watch.hooks,
 		Verify: j.mode(), VerifyEach: j.f.verifyEach, Budget: j.budget(), Threads: j.f.resources.threads, Seed: j.f.seed,
 		Inputs: inputs,
 		Undo:   j.f.onMismatch.value == "undo", Limit: j.limit(), Original: j.reopen, Progress: j.show.doing,
@@ -139,6 +154,13 @@ func (j *job) run(ctx context.Context) error {
 		return j.explainFailure(ctx, err)
 	}
 	o.took(res, j.plan.parsed)
+	calib, _ := data[""].(*measured.Calibration)
+	if err := j.checkFloor(ctx, runner, calib); err != nil {
+		return err
+	}
+	if err := j.writeFindings(); err != nil {
+		return err
+	}
 	if err := j.write(ctx, res); err != nil {
 		return err
 	}
@@ -168,24 +190,25 @@ func (j *job) limit() *int {
 	return &j.f.bisectLimit
 }
 
-// inputs opens --data; nil stands for generated inputs.
+// inputs opens --data, or else --calib; nil stands for generated inputs.
 func (j *job) inputs(ctx context.Context) (compare.Source, func(), error) {
-	if j.f.data.data == "" {
+	path, limit := j.f.data.data, 0
+	if path == "" {
+		path, limit = j.f.calib.path, j.f.calib.limit
+	}
+	if path == "" {
 		return nil, func() {}, nil
 	}
-	s, err := j.f.data.open(j.in.model, j.f.data.data, false)
+	s, err := j.f.data.open(j.in.model, path, false)
 	if err != nil {
 		return nil, nil, inFile(j.in.name, err)
 	}
-	return sets(ctx, s, 0), func() { s.Close() }, nil
+	return sets(ctx, s, limit), func() { s.Close() }, nil
 }
 
 // openFiles reads what options of passes name, before the first pass.
 func (j *job) openFiles() (map[passes.File][]byte, error) {
-	files, data := j.plan.parsed.Files()
-	if len(data) > 0 {
-		return nil, fmt.Errorf("%s: data sets cannot be read yet", data[0])
-	}
+	files, _ := j.plan.parsed.Files()
 	r := map[passes.File][]byte{}
 	for _, f := range files {
 		b, err := os.ReadFile(string(f))
@@ -285,6 +308,9 @@ func (f *optimizeFlags) layout(ctx context.Context, untouched bool) onnxio.Write
 func (j *job) explainFailure(ctx context.Context, err error) error {
 	var f *optimize.FailedError
 	if !errors.As(err, &f) {
+		if errors.Is(err, measured.ErrNoData) {
+			return j.noData(err)
+		}
 		if ctx.Err() != nil {
 			return err
 		}

@@ -36,6 +36,8 @@ type outcome struct {
 	Planned     []optimize.Planned `json:"planned,omitempty"`
 	Warnings    []string           `json:"warnings,omitempty"`
 	Remarks     []string           `json:"remarks,omitempty"`
+	Notes       []said             `json:"notes,omitempty"` // what passes found out
+	Floor       string             `json:"floor,omitempty"` // the measurement that holds --floor
 }
 
 // The parts of an outcome.
@@ -66,6 +68,17 @@ type (
 		Node   string `json:"node,omitempty"`
 	}
 )
+
+// said is what a pass has to say.
+type said struct {
+	Path string `json:"path"`
+	Text string `json:"text"`
+}
+
+// note takes what a pass has to say.
+func (j *job) note(path, text string) {
+	j.outcome.Notes = append(j.outcome.Notes, said{path, text})
+}
 
 // took records what a run reports.
 func (o *outcome) took(r *optimize.Result, p *passes.Pipeline) {
@@ -130,7 +143,13 @@ func (j *job) tell(w *watch, res *optimize.Result) error {
 	if f.dryRun && v.State == optimize.Skipped && j.f.verify.value != "off" {
 		v.Why = "a dry run compares only with --verify=strict"
 	}
+	for _, n := range o.Notes {
+		fmt.Fprintf(j.stderr, "%s: %s\n", n.Path, n.Text)
+	}
 	fmt.Fprintln(j.stderr, v)
+	if o.Floor != "" {
+		fmt.Fprintf(j.stderr, "above the floor %s: %s\n", j.f.floor.text, o.Floor)
+	}
 	switch {
 	case f.dryRun:
 		fmt.Fprintln(j.stderr, "dry run: nothing was written")

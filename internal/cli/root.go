@@ -21,6 +21,8 @@ type optimizeFlags struct {
 	seed                    uint64
 	verify                  enum
 	data                    dataFlags
+	calib                   calibFlags
+	floor                   floor
 	budget                  budget
 	verifyEach              bool
 	onMismatch              enum
@@ -110,7 +112,7 @@ func (f *optimizeFlags) groups() []group {
 	f.bisectLimit = -1
 	check.Var(count{&f.bisectLimit}, "bisect-limit", "apply the first N rewrites only")
 
-	return []group{out, check, f.observe.group(), f.fileGroup()}
+	return []group{out, check, f.calibGroup(), f.observe.group(), f.fileGroup()}
 }
 
 func (o *observeFlags) group() group {

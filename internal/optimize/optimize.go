@@ -34,6 +34,7 @@ type Request struct {
 	Files    map[passes.File][]byte
 	Data     map[passes.Data]any
 	Remarks  func(passes.Remark)
+	Notes    func(path, text string)
 	Hooks    []passes.Hook
 
 	Verify     Mode
@@ -206,7 +207,9 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 	}
 	before := edits(r.q.Model)
 	at := &position{}
-	report, err := r.q.Pipeline.Run(ctx, r.q.Model, r.config(r.q.Remarks, r.hooks(at)))
+	cfg := r.config(r.q.Remarks, r.hooks(at))
+	cfg.Notes = r.q.Notes
+	report, err := r.q.Pipeline.Run(ctx, r.q.Model, cfg)
 	r.res.Report = report
 	if err != nil {
 		return &r.res, r.failed(ctx, err, at)
