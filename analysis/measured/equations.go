@@ -137,7 +137,7 @@ func (r *refit) sample(ctx context.Context, j *refitJob, pa, pb *piece, sample, 
 	places := pick(rows.count, most, r.o.Seed, sample)
 	s := &sampleRows{count: len(places), x: make([]float64, l.Groups*len(places)*(l.In+1)), t: make([]float64, len(places)*l.Groups*l.Out)}
 	bias := 0.0
-	if l.HasBias() {
+	if j.bias {
 		bias = 1
 	}
 	for i, p := range places {
@@ -219,4 +219,3 @@ func add(s *linalg.LeastSquares, parts []*sampleRows, g int, l *Linear, use func
 		s.Add(linalg.Of(rows, l.In+1, x).View(), linalg.Of(rows, s.G.Cols, t).View())
 	}
 }
-

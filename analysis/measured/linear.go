@@ -221,12 +221,6 @@ func (l *Linear) biasOperand() (*ir.Value, *ir.Node) {
 	return v, use.Node
 }
 
-// HasBias reports whether the node can carry a bias: a MatMul does only where an Add of a constant follows.
-func (l *Linear) HasBias() bool {
-	v, _ := l.biasOperand()
-	return l.kind != matMul || v != nil
-}
-
 // SetWeights gives the node other matrices of the same sizes. Constants that others share stay as they are for those.
 func (l *Linear) SetWeights(m []linalg.Matrix[float64]) error {
 	v := make([]float64, ir.NumElements(l.shape))

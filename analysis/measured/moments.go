@@ -3,6 +3,7 @@ package measured
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/internal/linalg"
 	"github.com/onnxopt/onnxopt/internal/par"
@@ -14,8 +15,9 @@ type Moments struct {
 	// H holds XᵀX for each group, In+1 by In+1: the last column of X is one, so that the last row holds the sums.
 	H    []linalg.Matrix[float64]
 	Rows int64
-	// Positions is the number of rows that one sample has.
+	// Positions is the number of rows that the last sample has, X and Y are the shapes of the layer's input and result on it.
 	Positions int
+	X, Y      []int64
 	// Refused says why there are none; empty otherwise.
 	Refused string
 }
@@ -57,12 +59,18 @@ func (c *Calibration) momentsOf(ctx context.Context, m *ir.Model, layers []*Line
 	type part struct {
 		rows []*sampleRows
 		size []int
+		x, y [][]int64
 		why  []error
 	}
 	work := func(sample int, taps []*ir.Tensor) (p part, err error) {
 		for i, l := range layers {
 			s, size, err := l.inputRows(taps[2*i], taps[2*i+1], per, sample)
 			p.rows, p.size, p.why = append(p.rows, s), append(p.size, size), append(p.why, err)
+			var x, y []int64
+			if err == nil {
+				x, y = slices.Clone(taps[2*i].Shape()), slices.Clone(taps[2*i+1].Shape())
+			}
+			p.x, p.y = append(p.x, x), append(p.y, y)
 		}
 		return p, nil
 	}
@@ -76,7 +84,7 @@ func (c *Calibration) momentsOf(ctx context.Context, m *ir.Model, layers []*Line
 					continue
 				}
 				parts = append(parts, p.rows[i])
-				r[i].Positions = p.size[i]
+				r[i].Positions, r[i].X, r[i].Y = p.size[i], p.x[i], p.y[i]
 			}
 			for g := range eq[i] {
 				add(eq[i][g], parts, g, l, func(int) bool { return true })

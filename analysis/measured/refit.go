@@ -145,6 +145,7 @@ type refitJob struct {
 	layer  RefitLayer
 	linear *Linear
 	why    error
+	bias   bool // the layer can carry one
 	// other is the value that the layer's result is added to, otherTarget that of the original; nil where there is no such Add.
 	other, otherTarget *ir.Value
 }
@@ -158,14 +159,9 @@ func (r *refit) plan(l RefitLayer) {
 	}
 	j.linear, j.why = LinearOf(form)
 	result := l.Node.Result(0)
-	if j.why == nil && l.Chain == nil {
-		if _, add := j.linear.biasOperand(); add != nil && add != l.Node { // the bias of a MatMul stands in an Add
-			if t := biasAdd(l.Target); t != nil {
-				result, j.layer.Target = add.Result(0), t
-			} else {
-				j.why = errors.New("the original adds no constant to it")
-			}
-		}
+	j.bias = !l.Node.Is("MatMul")
+	if sum, target := biasAdd(result), biasAdd(l.Target); !j.bias && sum != nil && target != nil { // the bias of a MatMul stands in an Add
+		result, j.layer.Target, j.bias = sum, target, true
 	}
 	j.other, j.otherTarget = addedTo(result), addedTo(j.layer.Target)
 	if j.other == nil || j.otherTarget == nil {
@@ -298,4 +294,3 @@ func (r *refit) compensate(i int) {
 		}
 	}
 }
-
