@@ -10,7 +10,6 @@ import (
 	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/internal/weights"
 	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/passes/facts"
 )
 
 // layer is a node that may be decomposed.
@@ -52,7 +51,7 @@ func (l *layer) problems() []*problem {
 }
 
 // newLayer looks at a node; the error completes "because".
-func newLayer(n, form *ir.Node, f *facts.Facts, pool *par.Pool) (*layer, error) {
+func newLayer(n, form *ir.Node, types func(*ir.Value) *ir.Type, pool *par.Pool) (*layer, error) {
 	l := &layer{node: n, form: form, groups: 1, perError: 1}
 	lin, err := measured.LinearOf(form)
 	switch {
@@ -70,7 +69,7 @@ func newLayer(n, form *ir.Node, f *facts.Facts, pool *par.Pool) (*layer, error) 
 		return nil, err
 	}
 	l.shape = form.Operand(1).Const().Shape()
-	l.x, l.y = sizes(f.Shape(n.Operand(0))), sizes(f.Shape(n.Result(0)))
+	l.x, l.y = sizes(types(n.Operand(0)).TensorShape()), sizes(types(n.Result(0)).TensorShape())
 	l.size = size{c: l.weight[0].Rows - 1, h: 1, w: 1, o: l.weight[0].Cols}
 	if n.Is("Conv") {
 		l.size.c = int(l.shape[1])

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/onnxopt/onnxopt/analysis/cost"
 	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/internal/linalg"
 	"github.com/onnxopt/onnxopt/internal/par"
@@ -70,7 +69,10 @@ func (w *work) find() error {
 		return err
 	}
 	w.dequantize(f)
-	r := cost.Model(w.m, cost.Options{Types: f.Type})
+	types, r, err := fixedTypes(w.c.Context(), w.m, w.data)
+	if err != nil {
+		return err
+	}
 	w.macs, w.bytes = r.MACs, r.Constants.Bytes
 	w.original = w.m.Clone()
 	forms := w.original.Main.NodeList()
@@ -87,7 +89,7 @@ func (w *work) find() error {
 		if !w.c.Enabled("decompose", n) {
 			continue
 		}
-		l, err := newLayer(n, form, f, w.pool)
+		l, err := newLayer(n, form, types, w.pool)
 		if err != nil {
 			w.c.Remark(n, "decompose", err.Error())
 			continue
@@ -281,7 +283,7 @@ func (w *work) choose() bool {
 	return true
 }
 
-// total is the MACs of the model, those of layers as the data have their sizes.
+// total is the MACs of the model; where sizes are not known, of what is known of it.
 func (w *work) total() int64 {
 	known := int64(0)
 	for _, l := range w.layers {
