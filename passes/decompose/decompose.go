@@ -116,7 +116,7 @@ func (o *Options) kinds() []kind {
 			return []kind{k}
 		}
 	}
-	return []kind{svd, spatialSVD, tucker}
+	return []kind{svd, spatialSVD, tucker, cp}
 }
 
 func run(c *passes.Context, m *ir.Model, o Options) error {

@@ -39,7 +39,8 @@ type level struct {
 	macs    int64
 	params  int64
 	seconds float64
-	err     float64 // relative: ‖(W − W̃) H^½‖² / ‖W H^½‖²
+	err     float64    // relative: ‖(W − W̃) H^½‖² / ‖W H^½‖²
+	start   []*factors // what fits begin with; nil: not made yet
 }
 
 // problems are those that the layer is fit to.
@@ -242,22 +243,50 @@ func (l *layer) level(k kind, r rank) level {
 // asIs is the layer without change.
 func (l *layer) asIs() level { return l.level(svd, rank{}) }
 
-// factor makes the factors of a level, fit to the problems with some sweeps.
-func (l *layer) factor(v level, p []*problem, sweeps int) ([]*factors, error) {
-	r := make([]*factors, l.groups)
-	for g := range r {
-		f, err := begin(v.kind, l.size, v.rank, p[g], 1)
-		if err != nil {
-			return nil, err
-		}
-		if sweeps > 0 {
-			if err := p[g].fit(f, sweeps, conjugateSteps); err != nil {
+// factor makes the factors of a level, fit to what the original reads.
+func (l *layer) factor(v *level) ([]*factors, error) {
+	fs, err := l.begin(v)
+	if err != nil {
+		return nil, err
+	}
+	return fs, improve(fs, l.problems(), 1)
+}
+
+// begin is a copy of the factors that a level begins with.
+func (l *layer) begin(v *level) ([]*factors, error) {
+	if v.start == nil {
+		for g, p := range l.problems() {
+			f, err := begin(v.kind, l.size, v.rank, p, uint64(g))
+			if err != nil {
 				return nil, err
 			}
+			v.start = append(v.start, f)
 		}
-		r[g] = f
 	}
-	return r, nil
+	return clone(v.start), nil
+}
+
+func clone(fs []*factors) []*factors {
+	r := make([]*factors, len(fs))
+	for i, f := range fs {
+		c := *f
+		c.f = nil
+		for _, m := range f.f {
+			c.f = append(c.f, m.Clone())
+		}
+		r[i] = &c
+	}
+	return r
+}
+
+// improve fits the factors of all groups.
+func improve(fs []*factors, p []*problem, sweeps int) error {
+	for g, f := range fs {
+		if err := p[g].fit(f, sweeps, conjugateSteps); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // conjugateSteps is the number of steps for each factor and sweep.

@@ -99,7 +99,7 @@ func (l *layer) ranks(k kind, o Options) ([]rank, error) {
 	count := most / step
 	limit := maxLevels
 	if k == cp {
-		limit = 3 // each is an iteration of its own
+		limit = 6 // each is an iteration of its own
 	}
 	for i := 1; i <= min(count, limit); i++ {
 		n := (i*count + min(count, limit) - 1) / min(count, limit) * step
@@ -157,7 +157,7 @@ const exactWork = 4e8
 // measure fills in the error of a level.
 func (l *layer) measure(v *level) error {
 	p := l.problems()
-	fs, err := l.factor(*v, p, 0)
+	fs, err := l.begin(v)
 	if err != nil {
 		return err
 	}

@@ -205,7 +205,7 @@ func (w *work) probe() error {
 			return err
 		}
 		v := l.middle()
-		fs, err := l.factor(*v, l.problems(), 1)
+		fs, err := l.factor(v)
 		if err != nil {
 			return err
 		}
@@ -298,7 +298,7 @@ func (w *work) replace() error {
 		if l.best == nil {
 			continue
 		}
-		fs, err := l.factor(*l.best, l.problems(), 1)
+		fs, err := l.factor(l.best)
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.node.Name(), err)
 		}
@@ -369,8 +369,8 @@ func (w *work) chain(l *layer) *measured.Chain {
 				}
 				ps[g] = p
 			}
-			fs, err := l.factor(*l.best, ps, sweeps)
-			if err != nil {
+			fs := clone(l.now)
+			if err := improve(fs, ps, sweeps); err != nil {
 				return nil, nil, err
 			}
 			now := l.biases(fs, ps)
