@@ -32,31 +32,40 @@ func (l *layer) damage(v *level) float64 {
 // allocate chooses levels until the budget is met: each time the step, of whatever layer, that does the least damage for what it saves.
 // Levels that would do more than worst on their own are left out. It reports whether the budget is met.
 func allocate(ls []*layer, b budget, worst float64) bool {
+	time := 0.0
+	for _, l := range ls {
+		time += l.asIs().seconds
+	}
 	for b.rest(ls) > int64(b.share*float64(b.whole)) {
 		var to *level
-		var at *layer
+		var where *layer
 		least := 0.0
 		for _, l := range ls {
-			now, cost := l.damage(l.best), b.cost(l.asIs())
+			at := l.asIs()
 			if l.best != nil {
-				cost = b.cost(*l.best)
+				at = *l.best
 			}
+			now, cost, seconds := l.damage(l.best), b.cost(at), at.seconds
 			for i := range l.levels {
 				v := &l.levels[i]
-				saves := cost - b.cost(*v)
-				if saves <= 0 || l.damage(v) > worst {
+				if b.cost(*v) >= cost || l.damage(v) > worst {
 					continue
 				}
-				price := (l.damage(v) - now + 1e-9) / float64(saves)
+				// Half of what counts is the budget, the other half the time that is the reason for it.
+				saves := float64(cost-b.cost(*v))/float64(b.whole) + (seconds-v.seconds)/time
+				if saves <= 0 {
+					continue
+				}
+				price := (l.damage(v) - now + 1e-9) / saves
 				if to == nil || price < least {
-					to, at, least = v, l, price
+					to, where, least = v, l, price
 				}
 			}
 		}
 		if to == nil {
 			return false
 		}
-		at.best = to
+		where.best = to
 	}
 	return true
 }

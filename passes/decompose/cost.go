@@ -29,31 +29,35 @@ func (o op) params() int64 {
 	return o.cin / o.groups * o.cout * o.taps
 }
 
-// Rates of one core with vectors of 8 floats, as measured for ONNX Runtime and the embedded engine: they set operators in
-// proportion to each other; nothing depends on their absolute size.
+// Rates of one core, as measured for ONNX Runtime on chains of convolutions that fit its caches: they set operators in proportion to
+// each other; nothing depends on their absolute size.
 const (
-	macsPerSecond  = 30e9
-	bytesPerSecond = 12e9
-	secondsPerNode = 3e-6
-	lanes          = 8 // channels are computed in blocks of so many
+	macsPerSecond  = 50e9
+	bytesPerSecond = 50e9
+	secondsPerNode = 1e-6
 )
 
-// seconds models the time of an operator: channels rounded up to whole vectors, values moved, and a constant for the call.
+// seconds models the time of an operator: the larger of its arithmetic and of the values it moves, and a constant for the call. Channels
+// are computed in blocks of whole vectors, of 8 or of 16 floats; the model is the mean of the two.
 func (o op) seconds() float64 {
-	padded := o
+	moved := 4 * (float64(o.in*o.cin) + float64(o.out*o.cout) + float64(o.params()))
+	t := 0.0
+	for _, lanes := range []int64{8, 16} {
+		t += math.Max(float64(o.padded(lanes).macs())/macsPerSecond, moved/bytesPerSecond) / 2
+	}
+	return t + secondsPerNode
+}
+
+// padded is the operator with channels rounded up to blocks.
+func (o op) padded(lanes int64) op {
 	up := func(n int64) int64 { return (n + lanes - 1) / lanes * lanes }
 	if o.depthwise {
-		padded.cout = up(o.cout)
-	} else {
-		padded.cin, padded.cout = up(o.cin/o.groups)*o.groups, up(o.cout/o.groups)*o.groups
-		if o.cin/o.groups < lanes { // image channels: kernels for few channels do not pad
-			padded.cin = o.cin
-		}
+		o.cout = up(o.cout)
+		return o
 	}
-	moved := 4 * (float64(o.in*o.cin) + float64(o.out*o.cout) + float64(o.params()))
-	rate := macsPerSecond
-	if o.depthwise {
-		rate /= 2
+	if o.cin/o.groups > 4 { // kernels for images do not pad their channels
+		o.cin = up(o.cin/o.groups) * o.groups
 	}
-	return math.Max(float64(padded.macs())/rate, moved/bytesPerSecond) + secondsPerNode
+	o.cout = up(o.cout/o.groups) * o.groups
+	return o
 }
