@@ -56,7 +56,27 @@ type Options struct {
 	MaxDrift float64     `opt:"max-drift" doc:"layers that alone move the outputs further are left as they are: mean KL divergence in nats of classes, relative squared error of other outputs; 0: no bound"`
 	RoundTo  int         `opt:"round-to" doc:"ranks are multiples of it; others run slower"`
 	Refit    bool        `opt:"refit" doc:"repair all layers by least squares on the calibration data"`
+	Prepared bool        `opt:"prepare" doc:"runs O2 first, which folds normalizations into layers and computes weights that are made of constants, and makes weights constant that callers could override"`
 	Calib    passes.Data `opt:"calib" doc:"calibration data; none: those of --calib"`
+}
+
+// Preparations of the pass, in the order of Info.Prepares.
+const (
+	prepareFreeze = iota
+	prepareO2
+)
+
+// Prepare implements passes.Preparer.
+func (o Options) Prepare(m *ir.Model) []int {
+	if !o.Prepared {
+		return nil
+	}
+	for n := range m.Main.Nodes() {
+		if n.Is("Conv", "ConvTranspose", "MatMul", "Gemm") && n.NumOperands() > 1 && n.Operand(1) != nil && n.Operand(1).Default() != nil {
+			return []int{prepareFreeze, prepareO2}
+		}
+	}
+	return []int{prepareO2}
 }
 
 // Pass decomposes layers.
@@ -71,14 +91,15 @@ moves the outputs of the model, until macs= (or bytes=) is met. Then every layer
 gives there; a part of the data is kept back to choose the ridge. Without data the weights alone decide and nothing is repaired.
 
 A layer is left as it is if the modelled time would not fall, or if it alone moves the outputs by more than max-drift.`,
-	Promise: passes.Promise{Lossy: true},
-	Example: "decompose{method=auto macs=0.5}",
+	Promise:  passes.Promise{Lossy: true},
+	Prepares: []string{prepareFreeze: "freeze-defaults{all=true}", prepareO2: "O2"},
+	Example:  "decompose{method=auto macs=0.5}",
 	Rules: []passes.RuleDoc{
 		{Name: "decompose", Doc: "writes a layer as several", Promise: passes.Promise{Lossy: true}},
 		{Name: "dequantize", Doc: "makes quantized weights of a layer floats", Promise: passes.Promise{RelTol: 1e-6}},
 		{Name: "refit", Doc: "gives a layer new weights by least squares", Promise: passes.Promise{Lossy: true}},
 	},
-}, Options{Method: "auto", RoundTo: 8, Refit: true, MaxDrift: 0.5}, run)
+}, Options{Method: "auto", RoundTo: 8, Refit: true, MaxDrift: 0.5, Prepared: true}, run)
 
 func (o *Options) check() error {
 	for _, v := range []struct {

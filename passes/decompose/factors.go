@@ -143,23 +143,21 @@ func khatriRao(a, b matrix) matrix {
 	return r
 }
 
-// closed sets the factors to the optimum where there is a formula: reduced-rank regression (Izenman, 1975) for svd.
+// closed sets the factors to the optimum where there is a formula: reduced-rank regression (Izenman, 1975) for svd. The full solution is
+// projected on the leading right singular vectors of L⁻¹G, H = L Lᵀ.
 func (f *factors) closed(p *problem) bool {
 	if f.kind != svd || p.identity {
 		return false
 	}
-	e := mulT(p.g, p.full, p.pool)
-	for i := range e.Rows {
-		for j := range i {
-			v := (e.Data[i*e.Cols+j] + e.Data[j*e.Cols+i]) / 2
-			e.Data[i*e.Cols+j], e.Data[j*e.Cols+i] = v, v
-		}
-	}
-	_, v, err := linalg.SymEigen(e)
+	d, err := p.leading(svd, f.rank.r, 1, func() matrix {
+		b := p.g.Clone()
+		p.chol.SolveLower(b)
+		return b
+	})
 	if err != nil {
 		return false
 	}
-	v = v.Head(f.rank.r)
+	v := d.V.Head(f.rank.r)
 	f.f = []matrix{mul(p.full, v, p.pool), v.T()}
 	return true
 }
@@ -172,7 +170,6 @@ func begin(k kind, s size, r rank, p *problem, seed uint64) (*factors, error) {
 		return f, nil
 	}
 	root := p.channelRoot()
-	w := p.scaled(root)
 	var err error
 	switch k {
 	case svd, spatialSVD:
@@ -180,32 +177,36 @@ func begin(k kind, s size, r rank, p *problem, seed uint64) (*factors, error) {
 		if k == spatialSVD {
 			rows = s.c * s.h
 		}
-		d, e := linalg.TruncatedSVD(reshape(w, rows), r.r, linalg.SVDOptions{Seed: seed, Pool: p.pool})
+		d, e := p.leading(k, r.r, seed, func() matrix { return reshape(p.scaled(root), rows) })
 		if e != nil {
 			return nil, e
 		}
-		f.f = []matrix{d.U, d.V.T()}
-		for i := range d.U.Rows {
-			for j := range d.U.Row(i) {
-				d.U.Row(i)[j] *= math.Sqrt(d.S[j])
-			}
+		scale := make([]float64, r.r)
+		for j := range scale {
+			scale[j] = math.Sqrt(d.S[j])
 		}
-		for j, v := range d.S {
-			row := f.f[1].Row(j)
-			for i := range row {
-				row[i] *= math.Sqrt(v)
-			}
-		}
+		f.f = []matrix{times(d.U.Head(r.r), scale), times(d.V.Head(r.r), scale).T()}
 	case tucker:
-		err = f.beginTucker(w, seed)
+		err = f.beginTucker(p.scaled(root), seed)
 	case cp:
-		err = f.beginCP(w, seed)
+		err = f.beginCP(p.scaled(root), seed)
 	}
 	if err != nil {
 		return nil, err
 	}
 	p.unscale(root, f.f[0])
 	return f, nil
+}
+
+// times multiplies the columns of m.
+func times(m matrix, f []float64) matrix {
+	for i := range m.Rows {
+		row := m.Row(i)
+		for j := range row {
+			row[j] *= f[j]
+		}
+	}
+	return m
 }
 
 // beginTucker: the tensor [c, o, (y,x)] by higher-order orthogonal iteration.

@@ -30,6 +30,14 @@ func (l *layer) makeLevels(kinds []kind, o Options) error {
 			why = err
 			continue
 		}
+		for _, p := range l.problems() {
+			if p.most == nil {
+				p.most = map[kind]int{}
+			}
+			for _, r := range ranks {
+				p.most[k] = max(p.most[k], r.r)
+			}
+		}
 		for _, r := range ranks {
 			v := l.level(k, r)
 			if float64(v.macs) > cheaper*float64(was.macs) {
@@ -151,19 +159,23 @@ func (l *layer) vbmf(k kind, step int) ([]rank, error) {
 	return []rank{{up(max(in, out), top.r), 0}}, err
 }
 
-// exactWork bounds the product of squared columns and outputs up to which an error is measured with the whole of H.
-const exactWork = 4e8
+// exactWork bounds the product of squared columns and outputs up to which errors are measured with the whole of H.
+const exactWork = 1e9
+
+// judge is the problems that errors are measured with: those of the data, or of the weights alone where these are large.
+func (l *layer) judge() []*problem {
+	if float64(l.size.columns())*float64(l.size.columns())*float64(l.size.o) > exactWork {
+		return l.plain
+	}
+	return l.problems()
+}
 
 // measure fills in the error of a level.
 func (l *layer) measure(v *level) error {
-	p := l.problems()
 	fs, err := l.begin(v)
 	if err != nil {
 		return err
 	}
-	if work := float64(l.size.columns()) * float64(l.size.columns()) * float64(l.size.o); work > exactWork {
-		p = l.plain // of the weights alone
-	}
-	v.err = l.errorOf(fs, p)
+	v.err = l.errorOf(fs, l.judge())
 	return nil
 }

@@ -21,6 +21,26 @@ type problem struct {
 	pool         *par.Pool
 	chol         *linalg.Cholesky
 	identity     bool
+	// cache holds the leading triplets of the matrix that a kind begins with, and most how many of them will be asked for.
+	cache map[kind]*linalg.SVD[float64]
+	most  map[kind]int
+}
+
+// leading is at least the first r singular triplets of a matrix, computed once for all ranks.
+func (p *problem) leading(k kind, r int, seed uint64, of func() matrix) (*linalg.SVD[float64], error) {
+	if d := p.cache[k]; d != nil && len(d.S) >= r {
+		return d, nil
+	}
+	m := of()
+	d, err := linalg.TruncatedSVD(m, min(max(r, p.most[k]), m.Rows, m.Cols), linalg.SVDOptions{Seed: seed, Pool: p.pool})
+	if err != nil {
+		return nil, err
+	}
+	if p.cache == nil {
+		p.cache = map[kind]*linalg.SVD[float64]{}
+	}
+	p.cache[k] = d
+	return d, nil
 }
 
 // newProblem centres normal equations, in which the last column of X is one, and adds lambda (in units of the mean of the diagonal)

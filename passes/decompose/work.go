@@ -209,7 +209,7 @@ func (w *work) probe() error {
 		if err != nil {
 			return err
 		}
-		e := l.errorOf(fs, l.problems())
+		e := l.errorOf(fs, l.judge())
 		ts, err := l.tensors(l.parts(fs))
 		if err != nil {
 			l.perError = math.Inf(1)
@@ -355,7 +355,7 @@ func (w *work) refit() ([]measured.RefitResult, error) {
 // chain says how a decomposed layer is fit.
 func (w *work) chain(l *layer) *measured.Chain {
 	sweeps := 3
-	if work := float64(l.size.columns()) * float64(l.size.columns()) * float64(l.size.o); work > exactWork {
+	if float64(l.size.columns())*float64(l.size.columns())*float64(l.size.o) > exactWork {
 		sweeps = 1
 	}
 	return &measured.Chain{
