@@ -55,6 +55,7 @@ type Options struct {
 	Bytes    float64     `opt:"bytes" doc:"share of the bytes of the model's constants that may remain"`
 	MaxDrift float64     `opt:"max-drift" doc:"layers that alone move the outputs further are left as they are: mean KL divergence in nats of classes, relative squared error of other outputs; 0: no bound"`
 	RoundTo  int         `opt:"round-to" doc:"ranks are multiples of it; others run slower"`
+	Cost     string      `opt:"cost" enum:"time|macs" doc:"what has to fall for a layer to be replaced: the time as modelled for the target and the multiply-accumulates, or these alone"`
 	Refit    bool        `opt:"refit" doc:"repair all layers by least squares on the calibration data"`
 	Prepared bool        `opt:"prepare" doc:"runs O2 first, which folds normalizations into layers and computes weights that are made of constants, and makes weights constant that callers could override"`
 	Calib    passes.Data `opt:"calib" doc:"calibration data; none: those of --calib"`
@@ -99,7 +100,7 @@ A layer is left as it is if the modelled time would not fall, or if it alone mov
 		{Name: "dequantize", Doc: "makes quantized weights of a layer floats", Promise: passes.Promise{RelTol: 1e-6}},
 		{Name: "refit", Doc: "gives a layer new weights by least squares", Promise: passes.Promise{Lossy: true}},
 	},
-}, Options{Method: "auto", RoundTo: 8, Refit: true, MaxDrift: 0.5, Prepared: true}, run)
+}, Options{Method: "auto", Cost: "time", RoundTo: 8, Refit: true, MaxDrift: 0.5, Prepared: true}, run)
 
 func (o *Options) check() error {
 	for _, v := range []struct {

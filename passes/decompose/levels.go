@@ -43,7 +43,7 @@ func (l *layer) makeLevels(kinds []kind, o Options) error {
 			if float64(v.macs) > cheaper*float64(was.macs) {
 				continue
 			}
-			if v.seconds > cheaper*was.seconds {
+			if o.Cost == "time" && v.seconds > cheaper*was.seconds {
 				slower = true
 				continue
 			}
