@@ -285,6 +285,7 @@ func improve(fs []*factors, p []*problem, sweeps int) error {
 		if err := p[g].fit(f, sweeps, conjugateSteps); err != nil {
 			return err
 		}
+		f.normalize(p[g])
 	}
 	return nil
 }

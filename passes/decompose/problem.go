@@ -21,6 +21,7 @@ type problem struct {
 	pool         *par.Pool
 	chol         *linalg.Cholesky
 	identity     bool
+	rows         int64
 	// cache holds the leading triplets of the matrix that a kind begins with, and most how many of them will be asked for.
 	cache map[kind]*linalg.SVD[float64]
 	most  map[kind]int
@@ -47,7 +48,7 @@ func (p *problem) leading(k kind, r int, seed uint64, of func() matrix) (*linalg
 // times the distance from the weights prior. The last row of prior is the bias.
 func newProblem(h, g matrix, rows int64, prior matrix, lambda float64, channels int, pool *par.Pool) (*problem, error) {
 	n, m := h.Rows-1, prior.Cols
-	p := &problem{h: linalg.New[float64](n, n), g: linalg.New[float64](n, m), channels: channels, pool: pool}
+	p := &problem{h: linalg.New[float64](n, n), g: linalg.New[float64](n, m), channels: channels, pool: pool, rows: rows}
 	p.meanX, p.meanT = make([]float64, n), make([]float64, m)
 	count := math.Max(float64(rows), 1)
 	for i := range n {
