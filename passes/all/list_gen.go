@@ -28,6 +28,7 @@ import (
 	fuse_rotary "github.com/onnxopt/onnxopt/passes/fuse/rotary"
 	"github.com/onnxopt/onnxopt/passes/fuse/toweights"
 	"github.com/onnxopt/onnxopt/passes/opset"
+	"github.com/onnxopt/onnxopt/passes/prune"
 	"github.com/onnxopt/onnxopt/passes/shapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/clips"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
@@ -89,6 +90,7 @@ func list() []*passes.Pass {
 		fuse_rotary.Pass,
 		toweights.Pass,
 		opset.Pass,
+		prune.Pass,
 		shapes.Pass,
 		clips.Pass,
 		constfold.Pass,

@@ -247,3 +247,20 @@ func Take(t *ir.Tensor, keep [][]int) (*ir.Tensor, error) {
 	}
 	return ir.NewTensor(t.DType(), now, b), nil
 }
+
+// Dims are the sizes of v before the removal; -1 where one is not known.
+func (s *Selection) Dims(v *ir.Value) []int {
+	a := s.ofValue(v)
+	r := make([]int, len(a))
+	for d, x := range a {
+		switch {
+		case x == unit:
+			r[d] = 1
+		case x == unknown:
+			r[d] = -1
+		default:
+			r[d] = s.axes[x].Size
+		}
+	}
+	return r
+}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/onnxopt/onnxopt/ir"
 )
 
 // spread makes classes stay that products tie to others that stay: with an element of a product all parts that it is made of, and an element
@@ -250,3 +252,27 @@ func (g *Graph) OperandAxis(c *Contraction, dim int) *Axis {
 	}
 	return g.axes[a[dim]]
 }
+
+// Axes are the axes of operand i of n by dimension, nil where one is of one element or unknown.
+func (g *Graph) Axes(n *ir.Node, i int) []*Axis { return g.list(g.operand(n, i)) }
+
+// ResultAxes are those of result j.
+func (g *Graph) ResultAxes(n *ir.Node, j int) []*Axis { return g.list(g.ofValue(n.Result(j))) }
+
+func (g *Graph) list(ids []int32) []*Axis {
+	r := make([]*Axis, len(ids))
+	for d, a := range ids {
+		if a >= 0 {
+			r[d] = g.axes[a]
+		}
+	}
+	return r
+}
+
+// Overlap reports whether two units have elements in common.
+func (u *Unit) Overlap(w *Unit) bool {
+	return slices.ContainsFunc(u.classes, func(c int32) bool { return slices.Contains(w.classes, c) })
+}
+
+// Classes are the classes of the unit.
+func (u *Unit) Classes() []int32 { return u.classes }
