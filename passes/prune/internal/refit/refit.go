@@ -48,7 +48,16 @@ type Outcome struct {
 const heldOut = 5
 
 // lambdas are the ridges that are tried, in units of the mean square of the inputs.
-var lambdas = []float64{1e-5, 1e-4, 1e-3, 1e-2, 1e-1}
+var lambdas = []float64{1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1}
+
+// fewLambdas is for problems that are dear to solve.
+var fewLambdas = []float64{1e-4, 1e-2, 1e-1}
+
+// Rounds of targets behind a rectifier, and behind a Softmax.
+const (
+	rounds      = 8
+	classRounds = 50
+)
 
 // Layers lists the layers of a model in the order of the graph, and those nodes that multiply and are none, with the reason.
 func Layers(m *ir.Model) (layers []*Layer, others map[*ir.Node]string) {
@@ -114,6 +123,7 @@ type runner struct {
 	now, was *track
 	list     []*problem
 	open     map[*ir.Node]bool // layers that are still to be fitted
+	sheets   []*sheet          // rows of the layer at hand by group, if they are needed again
 }
 
 // problem is a layer with what it is fitted to.
@@ -183,19 +193,39 @@ func (r *runner) layer(ctx context.Context, index int, p *problem) (Outcome, err
 	if err := r.was.advance(ctx, wass...); err != nil {
 		return o, err
 	}
+	sum := l.Y
+	if beside {
+		u, _ := l.Y.OnlyUse()
+		sum = u.Node.Result(0)
+	}
+	r.sheets = nil
+	var lo, hi float64
+	if a, b, ok := rectifier(sum); ok && (beside || p.other == nil) && r.perSample(l)*len(r.now.values)*(l.N()+2*l.Outputs) <= maxSheet {
+		lo, hi = a, b
+		r.sheets = make([]*sheet, l.Groups)
+		for g := range r.sheets {
+			r.sheets[g] = &sheet{n: l.N(), m: l.Outputs}
+		}
+	}
+	if !beside && classes(l.Y) && l.Groups == 1 {
+		r.sheets = []*sheet{{n: l.N(), m: l.Outputs, classes: true}}
+	}
 	fit, held, why := r.equations(index, p, beside)
 	if why != "" {
 		o.Why = why
 		return o, nil
 	}
-	return o, r.solve(l, fit, held, &o)
+	return o, r.solve(l, fit, held, &o, lo, hi)
 }
+
+// maxSheet bounds the numbers of rows that are held for a layer.
+const maxSheet = 1 << 25
 
 // perSample is how many rows each sample gives.
 func (r *runner) perSample(l *Layer) int {
 	want := r.Rows
 	if want == 0 {
-		want = max(8000, 12*l.N())
+		want = max(16000, 12*l.N())
 	}
 	return max(1, (want+len(r.now.values)-1)/len(r.now.values))
 }
@@ -253,8 +283,19 @@ func (r *runner) equations(index int, p *problem, beside bool) (fit, held []*lin
 			targets[set][g] = append(targets[set][g], make([]float64, len(places)*m)...)
 			l.Rows(xf, x.Shape(), y.Shape(), places, g, rows[set][g][at:])
 			l.Targets(yf, y.Shape(), places, g, keep, targets[set][g][to:])
+			var sh *sheet
+			if r.sheets != nil {
+				sh = r.sheets[g]
+				sh.x = append(sh.x, rows[set][g][at:]...)
+			}
 			if a != nil {
-				compensate(l, a, b, y.Shape(), places, g, keep, targets[set][g][to:])
+				d := compensate(l, a, b, y.Shape(), places, g, keep, targets[set][g][to:], sh)
+				if sh != nil {
+					sh.o = append(sh.o, d...)
+				}
+			}
+			if sh != nil && a == nil {
+				sh.s = append(sh.s, targets[set][g][to:]...)
 			}
 			if len(rows[set][g]) >= batch*n {
 				flush(set, g)
@@ -286,12 +327,15 @@ func (r *runner) difference(i int, p *problem, y *ir.Tensor) (was, now []float32
 	return was, now
 }
 
-// compensate adds to targets what the other operand lacks.
-func compensate(l *Layer, was, now []float32, shape []int64, places []int, g int, keep []int, out []float64) {
+// compensate adds to targets what the other operand lacks. It returns what that is.
+func compensate(l *Layer, was, now []float32, shape []int64, places []int, g int, keep []int, out []float64, sh *sheet) []float64 {
 	d := make([]float64, len(out))
 	l.Targets(was, shape, places, g, keep, d)
 	for i, v := range d {
 		out[i] += v
+	}
+	if sh != nil {
+		sh.s = append(sh.s, out...)
 	}
 	if keep != nil { // the operand of the smaller model has the channels that are left, in order
 		shape = append([]int64{}, shape...)
@@ -305,6 +349,7 @@ func compensate(l *Layer, was, now []float32, shape []int64, places []int, g int
 	for i, v := range d {
 		out[i] -= v
 	}
+	return d
 }
 
 func floats(t *ir.Tensor) ([]float32, error) {
@@ -315,7 +360,7 @@ func floats(t *ir.Tensor) ([]float32, error) {
 }
 
 // solve chooses the ridge on what is held back, and sets the weights that it gives on all rows, if they are better than those there were.
-func (r *runner) solve(l *Layer, fit, held []*linalg.LeastSquares, o *Outcome) error {
+func (r *runner) solve(l *Layer, fit, held []*linalg.LeastSquares, o *Outcome, lo, hi float64) error {
 	w, err := l.Weights()
 	if err != nil {
 		return err
@@ -329,10 +374,6 @@ func (r *runner) solve(l *Layer, fit, held []*linalg.LeastSquares, o *Outcome) e
 	all := make([]*linalg.LeastSquares, len(fit))
 	for g := range fit {
 		all[g] = fit[g].Plus(held[g])
-	}
-	start := make([]linalg.Matrix[float64], len(w))
-	for g := range w {
-		start[g] = w[g].Clone()
 	}
 	var masks [][]bool
 	if r.Choose != nil {
@@ -367,8 +408,12 @@ func (r *runner) solve(l *Layer, fit, held []*linalg.LeastSquares, o *Outcome) e
 	o.Before = errorOf(w)
 	o.After = o.Before
 	best := -1.0
-	for _, lambda := range lambdas {
-		x, err := solveAll(fit, w, masks, lambda, free)
+	try := lambdas
+	if r.Choose != nil {
+		try = fewLambdas
+	}
+	for _, lambda := range try {
+		x, err := solveAll(fit, w, masks, lambda, free, r.Pool)
 		if err != nil {
 			continue
 		}
@@ -384,10 +429,19 @@ func (r *runner) solve(l *Layer, fit, held []*linalg.LeastSquares, o *Outcome) e
 		return r.set(l, w)
 	}
 	o.Lambda = best
-	x, err := solveAll(all, w, masks, best, free)
+	x, err := solveAll(all, w, masks, best, free, r.Pool)
 	if err != nil {
 		o.Why = err.Error()
 		return nil
+	}
+	if r.sheets != nil {
+		for g := range x {
+			var mask []bool
+			if masks != nil {
+				mask = masks[g]
+			}
+			x[g] = r.rectify(r.sheets[g], all[g], x[g], w[g], mask, best, free, lo, hi, map[bool]int{false: rounds, true: classRounds}[r.sheets[g].classes])
+		}
 	}
 	return r.set(l, x)
 }
@@ -409,13 +463,13 @@ func noBias(mask []bool, l *Layer) []bool {
 	return r
 }
 
-func solveAll(eq []*linalg.LeastSquares, prior []linalg.Matrix[float64], masks [][]bool, lambda float64, free int) ([]linalg.Matrix[float64], error) {
+func solveAll(eq []*linalg.LeastSquares, prior []linalg.Matrix[float64], masks [][]bool, lambda float64, free int, pool *par.Pool) ([]linalg.Matrix[float64], error) {
 	out := make([]linalg.Matrix[float64], len(eq))
 	for g, e := range eq {
 		ridge := linalg.Ridge{Lambda: lambda, Prior: prior[g], Free: free}
 		var err error
 		if masks != nil {
-			out[g], err = e.SolveMasked(ridge, masks[g])
+			out[g], err = SolveMasked(e, ridge, masks[g], pool)
 		} else {
 			out[g], err = e.Solve(ridge)
 		}

@@ -1,0 +1,190 @@
+package prune
+
+import (
+	"math"
+	"slices"
+
+	"github.com/onnxopt/onnxopt/internal/linalg"
+	"github.com/onnxopt/onnxopt/internal/par"
+	"github.com/onnxopt/onnxopt/passes/prune/internal/refit"
+)
+
+// share is how many weights of a group become zero.
+func (p *plan) share(l *refit.Layer) int { return p.zeros / l.Groups }
+
+// magnitude chooses by the size of weights: masks by group, the bias always kept.
+func (p *plan) magnitude(o Options, l *refit.Layer, w []linalg.Matrix[float64]) [][]bool {
+	r := make([][]bool, len(w))
+	for g := range w {
+		score := make([]float64, len(w[g].Data))
+		for k, x := range w[g].Data {
+			score[k] = x * x
+		}
+		if o.Pattern != "none" {
+			r[g] = twoOfFour(l, w[g].Rows, w[g].Cols, score)
+		} else {
+			r[g] = lowest(score[:(w[g].Rows-1)*w[g].Cols], p.share(l), len(score))
+		}
+	}
+	return r
+}
+
+// lowest clears the places of the cut lowest scores in a mask of n.
+func lowest(score []float64, cut, n int) []bool {
+	r := make([]bool, n)
+	for i := range r {
+		r[i] = true
+	}
+	at := make([]int, len(score))
+	for i := range at {
+		at[i] = i
+	}
+	slices.SortStableFunc(at, func(a, b int) int {
+		switch {
+		case score[a] < score[b]:
+			return -1
+		case score[a] > score[b]:
+			return 1
+		}
+		return 0
+	})
+	for _, i := range at[:min(cut, len(at))] {
+		r[i] = false
+	}
+	return r
+}
+
+// twoOfFour keeps the two best of four: neighbours along the input channels, at the same place of the kernel, of the same output, as sparse
+// tensor cores multiply (Mishra et al., "Accelerating sparse deep neural networks", 2021; TensorRT takes weights K,C,R,S in fours along C).
+func twoOfFour(l *refit.Layer, n, m int, score []float64) []bool {
+	r := make([]bool, n*m)
+	for o := range m {
+		r[(n-1)*m+o] = true
+		for c := 0; c+4 <= l.Inputs; c += 4 {
+			for k := range l.Kernel {
+				var at [4]int
+				for i := range at {
+					at[i] = ((c+i)*l.Kernel+k)*m + o
+				}
+				slices.SortStableFunc(at[:], func(a, b int) int {
+					switch {
+					case score[a] > score[b]:
+						return -1
+					case score[a] < score[b]:
+						return 1
+					}
+					return a - b
+				})
+				r[at[0]], r[at[1]] = true, true
+			}
+		}
+	}
+	return r
+}
+
+// choose chooses which weights stay, and changes w to what those make up for. Weights go in steps, the fewest losses first: what a weight is worth
+// is its square over the diagonal of the inverse normal matrix (the optimal brain surgeon, Hassibi and Stork 1993; in steps over whole layers as in
+// SparseGPT, Frantar and Alistarh, ICML 2023), and after each step the others are fitted again.
+func (p *plan) choose(o Options, l *refit.Layer, eq []*linalg.LeastSquares, w []linalg.Matrix[float64], pool *par.Pool) [][]bool {
+	if o.Importance == "magnitude" || o.Importance == "lamp" {
+		masks := p.magnitude(o, l, w)
+		for g := range w {
+			cut(w[g], masks[g])
+		}
+		return masks
+	}
+	masks := make([][]bool, len(w))
+	for g := range w {
+		masks[g] = p.chooseGroup(o, l, eq[g], w[g], pool)
+		cut(w[g], masks[g])
+	}
+	return masks
+}
+
+func cut(w linalg.Matrix[float64], mask []bool) {
+	for k := range w.Data {
+		if !mask[k] {
+			w.Data[k] = 0
+		}
+	}
+}
+
+const steps = 4
+
+func (p *plan) chooseGroup(o Options, l *refit.Layer, eq *linalg.LeastSquares, w linalg.Matrix[float64], pool *par.Pool) []bool {
+	n, m := w.Rows, w.Cols
+	inverse, err := diagonal(eq, pool)
+	if err != nil {
+		return p.magnitude(o, l, []linalg.Matrix[float64]{w})[0]
+	}
+	x := w.Clone()
+	score := make([]float64, n*m)
+	total := p.share(l)
+	mask := make([]bool, n*m)
+	for i := range mask {
+		mask[i] = true
+	}
+	rounds := steps
+	if o.Pattern != "none" {
+		rounds = 1
+	}
+	for k := range rounds {
+		for i, v := range x.Data {
+			score[i] = v * v / inverse[i/m]
+			if !mask[i] {
+				score[i] = -1
+			}
+		}
+		if o.Pattern != "none" {
+			mask = twoOfFour(l, n, m, score)
+		} else {
+			// As many go in each step as leave the same share of the rest.
+			keep := math.Pow(1-float64(total)/float64((n-1)*m), float64(k+1)/float64(rounds))
+			gone := total
+			if k+1 < rounds {
+				gone = int(math.Round((1 - keep) * float64((n-1)*m)))
+			}
+			mask = lowest(score[:(n-1)*m], gone, n*m)
+		}
+		if k+1 == rounds {
+			break
+		}
+		prior := w.Clone()
+		cut(prior, mask)
+		y, err := refit.SolveMasked(eq, linalg.Ridge{Lambda: 1e-3, Prior: prior, Free: 1}, mask, pool)
+		if err != nil {
+			break
+		}
+		x = y
+	}
+	return mask
+}
+
+// diagonal is that of the inverse of the damped normal matrix.
+func diagonal(eq *linalg.LeastSquares, pool *par.Pool) ([]float64, error) {
+	h := eq.Normal().Clone()
+	n := h.Rows
+	mean := 0.0
+	for i := range n - 1 {
+		mean += h.Data[i*n+i] / float64(max(1, n-1))
+	}
+	for i := range n {
+		h.Data[i*n+i] += 1e-2*mean + 1e-30
+	}
+	c, err := linalg.NewCholesky(h, pool)
+	if err != nil {
+		return nil, err
+	}
+	inv := linalg.New[float64](n, n)
+	for i := range n {
+		inv.Data[i*n+i] = 1
+	}
+	c.SolveLower(inv)
+	r := make([]float64, n)
+	for i := range n {
+		for j, v := range inv.Row(i) {
+			r[j] += v * v
+		}
+	}
+	return r, nil
+}
