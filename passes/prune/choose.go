@@ -21,7 +21,7 @@ func (p *plan) magnitude(o Options, l *refit.Layer, w []linalg.Matrix[float64]) 
 			score[k] = x * x
 		}
 		if o.Pattern != "none" {
-			r[g] = twoOfFour(l, w[g].Rows, w[g].Cols, score)
+			r[g] = someOfFour(l, w[g].Rows, w[g].Cols, 2, score)
 		} else {
 			r[g] = lowest(score[:(w[g].Rows-1)*w[g].Cols], p.share(l), len(score))
 		}
@@ -54,9 +54,9 @@ func lowest(score []float64, cut, n int) []bool {
 	return r
 }
 
-// twoOfFour keeps the two best of four: neighbours along the input channels, at the same place of the kernel, of the same output, as sparse
+// someOfFour keeps so many, the best, of four: neighbours along the input channels, at the same place of the kernel, of the same output, as sparse
 // tensor cores multiply (Mishra et al., "Accelerating sparse deep neural networks", 2021; TensorRT takes weights K,C,R,S in fours along C).
-func twoOfFour(l *refit.Layer, n, m int, score []float64) []bool {
+func someOfFour(l *refit.Layer, n, m, keep int, score []float64) []bool {
 	r := make([]bool, n*m)
 	for o := range m {
 		r[(n-1)*m+o] = true
@@ -75,7 +75,9 @@ func twoOfFour(l *refit.Layer, n, m int, score []float64) []bool {
 					}
 					return a - b
 				})
-				r[at[0]], r[at[1]] = true, true
+				for _, i := range at[:keep] {
+					r[i] = true
+				}
 			}
 		}
 	}
@@ -109,7 +111,7 @@ func cut(w linalg.Matrix[float64], mask []bool) {
 	}
 }
 
-const steps = 4
+const steps = 8
 
 func (p *plan) chooseGroup(o Options, l *refit.Layer, eq *linalg.LeastSquares, w linalg.Matrix[float64], pool *par.Pool) []bool {
 	n, m := w.Rows, w.Cols
@@ -117,7 +119,10 @@ func (p *plan) chooseGroup(o Options, l *refit.Layer, eq *linalg.LeastSquares, w
 	if err != nil {
 		return p.magnitude(o, l, []linalg.Matrix[float64]{w})[0]
 	}
-	x := w.Clone()
+	x, err := eq.Solve(linalg.Ridge{Lambda: ridge, Prior: w, Free: 1}) // what is chosen from is what the layer would be, on what it is handed now
+	if err != nil {
+		x = w.Clone()
+	}
 	score := make([]float64, n*m)
 	total := p.share(l)
 	mask := make([]bool, n*m)
@@ -126,7 +131,7 @@ func (p *plan) chooseGroup(o Options, l *refit.Layer, eq *linalg.LeastSquares, w
 	}
 	rounds := steps
 	if o.Pattern != "none" {
-		rounds = 1
+		rounds = 2
 	}
 	for k := range rounds {
 		for i, v := range x.Data {
@@ -136,7 +141,7 @@ func (p *plan) chooseGroup(o Options, l *refit.Layer, eq *linalg.LeastSquares, w
 			}
 		}
 		if o.Pattern != "none" {
-			mask = twoOfFour(l, n, m, score)
+			mask = someOfFour(l, n, m, 3-k, score)
 		} else {
 			// As many go in each step as leave the same share of the rest.
 			keep := math.Pow(1-float64(total)/float64((n-1)*m), float64(k+1)/float64(rounds))
@@ -146,16 +151,63 @@ func (p *plan) chooseGroup(o Options, l *refit.Layer, eq *linalg.LeastSquares, w
 			}
 			mask = lowest(score[:(n-1)*m], gone, n*m)
 		}
-		if k+1 == rounds {
-			break
-		}
 		prior := w.Clone()
 		cut(prior, mask)
-		y, err := refit.SolveMasked(eq, linalg.Ridge{Lambda: 1e-3, Prior: prior, Free: 1}, mask, pool)
+		y, err := refit.SolveMasked(eq, linalg.Ridge{Lambda: ridge, Prior: prior, Free: 1}, mask, pool)
 		if err != nil {
-			break
+			return mask
 		}
 		x = y
+	}
+	return exchange(o, l, eq, w, x, mask, inverse, pool)
+}
+
+// ridge is what layers are fitted with while weights are chosen.
+const ridge = 1e-3
+
+// exchanges bounds the rounds of exchange.
+const exchanges = 4
+
+// exchange lets weights that went come back for others, as long as the error falls: what one would gain is the square of its residual over the
+// diagonal of the normal matrix (the step of CoSaMP, Needell and Tropp 2009), what one is worth as above.
+func exchange(o Options, l *refit.Layer, eq *linalg.LeastSquares, w, x linalg.Matrix[float64], mask []bool, inverse []float64, pool *par.Pool) []bool {
+	n, m := w.Rows, w.Cols
+	h := eq.Normal()
+	least := eq.Error(x)
+	count := 0
+	for _, kept := range mask[:(n-1)*m] {
+		if !kept {
+			count++
+		}
+	}
+	for range exchanges {
+		r := linalg.Mul(h.View(), x.View(), pool)
+		score := make([]float64, n*m)
+		for k, v := range x.Data {
+			if i := k / m; mask[k] {
+				score[k] = v * v / inverse[i]
+			} else {
+				d := eq.G.Data[k] - r.Data[k]
+				score[k] = d * d / (h.Data[i*n+i] + 1e-30)
+			}
+		}
+		var next []bool
+		if o.Pattern != "none" {
+			next = someOfFour(l, n, m, 2, score)
+		} else {
+			next = lowest(score[:(n-1)*m], count, n*m)
+		}
+		prior := w.Clone()
+		cut(prior, next)
+		y, err := refit.SolveMasked(eq, linalg.Ridge{Lambda: ridge, Prior: prior, Free: 1}, next, pool)
+		if err != nil {
+			return mask
+		}
+		e := eq.Error(y)
+		if e >= least {
+			return mask
+		}
+		x, mask, least = y, next, e
 	}
 	return mask
 }
