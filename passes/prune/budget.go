@@ -12,9 +12,9 @@ import (
 
 // factor is a dimension that the cost of a node grows with.
 type factor struct {
-	axis  *coupling.Axis
-	size  int
-	whole bool // its blocks are filled up
+	axis *coupling.Axis
+	size int
+	out  bool // the channels that a convolution makes, in blocks that are filled up
 }
 
 // term is a cost that is the product of a base and of what is left of dimensions.
@@ -72,9 +72,9 @@ func (b *budget) node(g *coupling.Graph, n *ir.Node, c *coupling.Contraction, ma
 	image := n.Is("Conv", "ConvTranspose")
 	add := func(macs float64, axes ...*coupling.Axis) {
 		t := term{macs: macs, image: image}
-		for _, a := range axes {
+		for d, a := range axes {
 			if a != nil {
-				t.factors = append(t.factors, factor{axis: a, size: a.Size})
+				t.factors = append(t.factors, factor{axis: a, size: a.Size, out: image && d == 1})
 			}
 		}
 		b.terms = append(b.terms, t)
@@ -159,8 +159,9 @@ func (b *budget) macs(k counts) float64 {
 const (
 	macsPerNano  = 25
 	bytesPerNano = 8
-	block        = 8    // channels that convolution kernels work on at once
-	ragged       = 1.65 // what a convolution costs whose channels are no multiple of a block, as measured in ONNX Runtime
+	wide         = 16   // channels that convolutions make at once on processors with AVX-512, 8 on others
+	block        = 8    // channels below whose multiples ONNX Runtime takes another kernel
+	ragged       = 1.65 // which was measured to cost so much more
 )
 
 // latency models the time of one run in nanoseconds. Only ratios mean anything.
@@ -176,7 +177,9 @@ func (b *budget) latency(k counts) float64 {
 			}
 			if t.image && n%block != 0 && f.size%block == 0 {
 				rough = true
-				n = (n + block - 1) / block * block
+			}
+			if f.out && f.size%wide == 0 {
+				n = (n + wide - 1) / wide * wide
 			}
 			x *= float64(n) / float64(f.size)
 		}
@@ -188,7 +191,7 @@ func (b *budget) latency(k counts) float64 {
 	return s
 }
 
-// sizes completes what inference knows: named dimensions get a size, and what is left counts as assumed.
+// assume completes what inference knows: dimensions without a size get one.
 func assume(t *ir.Type) *ir.Type {
 	if t.TensorShape() == nil {
 		return t

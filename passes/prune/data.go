@@ -20,13 +20,16 @@ type data struct {
 	samples []map[string]ir.Datum  // as many as memory has room for
 	types   map[*ir.Value]*ir.Type // of the values of the first sample
 	few     []map[string]ir.Datum  // for trials
+	was     *refit.Reference       // values of the original on those; nil: too many to hold
+	bytes   int64                  // of all values of a sample
 	ref     *measured.Reference    // the original on samples for trials
 }
 
 const (
 	maxSamples = 1000
 	maxHeld    = 3 << 29 // bytes of activations that may be held at once
-	trials     = 96      // samples that decisions are tried on
+	fits       = 160     // samples that layers are fitted on in trials
+	judges     = 128     // others, on which trials are judged
 )
 
 // newData reads the samples, and what values the model takes on the first.
@@ -53,6 +56,7 @@ func newData(c *passes.Context, m *ir.Model, cal *measured.Calibration) (*data, 
 	if err != nil {
 		return nil, err
 	}
+	d.bytes = bytes
 	// Of all values that a sample takes, about a third are held at once, of the original and of the smaller model.
 	n := min(maxSamples, max(8, int(maxHeld/max(1, bytes*2/3))))
 	if all := cal.Len(); all > 0 {
@@ -67,8 +71,19 @@ func newData(c *passes.Context, m *ir.Model, cal *measured.Calibration) (*data, 
 	if len(d.samples) == 0 {
 		return nil, fmt.Errorf("%s: there are no samples", cal.Name())
 	}
-	d.few = spread(d.samples, trials)
-	if d.ref, err = measured.New(measured.Fixed(d.few...), cal.Engine(), cal.Threads(), measured.Named(cal.Name())).Reference(c.Context(), m); err != nil {
+	judge := d.samples
+	if d.few = d.samples; len(d.samples) >= 16 {
+		var a, b []map[string]ir.Datum
+		for i, s := range d.samples {
+			if i%2 == 0 {
+				a = append(a, s)
+			} else {
+				b = append(b, s)
+			}
+		}
+		d.few, judge = spread(a, fits), spread(b, judges)
+	}
+	if d.ref, err = measured.New(measured.Fixed(judge...), cal.Engine(), cal.Threads(), measured.Named(cal.Name())).Reference(c.Context(), m); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -106,4 +121,12 @@ func (d *data) loss(m *ir.Model) (float64, error) {
 // task is a refit of m, which was made of original.
 func (d *data) task(original, m *ir.Model, of func(*ir.Value) *ir.Value, samples []map[string]ir.Datum) refit.Task {
 	return refit.Task{Original: original, Model: m, Of: of, Samples: samples, Engine: d.cal.Engine(), Pool: d.pool}
+}
+
+// reference is m, unchanged, with its values on the samples of trials, if there is room for them.
+func (d *data) reference(m *ir.Model) (*refit.Reference, error) {
+	if d.bytes*int64(len(d.few)) > maxHeld/3 {
+		return nil, nil
+	}
+	return refit.NewReference(d.task(m, m, nil, d.few))
 }

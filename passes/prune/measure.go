@@ -1,8 +1,10 @@
 package prune
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
+	"math"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops/infer"
@@ -51,6 +53,9 @@ func (j *job) measure(how string) error {
 	}
 	if j.fs = kept; len(kept) == 0 {
 		return fmt.Errorf("no weights are left that could be weighed: they are not finite")
+	}
+	if j.data.was, err = j.data.reference(j.m); err != nil {
+		return err
 	}
 	return j.sensitivity()
 }
@@ -109,7 +114,7 @@ func (j *job) try(fs []*family, skip func(*refit.Layer) bool) (float64, error) {
 	if j.o.Repair {
 		t := j.data.task(j.m, clone, func(v *ir.Value) *ir.Value { return back[v] }, j.data.few)
 		t.Keep = keepOf(sel, func(v *ir.Value) *ir.Value { return v })
-		t.Rows = 2000
+		t.Rows, t.Rounds, t.Reference = 6000, 2, j.data.was
 		if skip != nil {
 			t.Skip = func(l *refit.Layer) bool {
 				return skip(&refit.Layer{Node: originalNode(back, l.Node)})
@@ -129,7 +134,141 @@ func originalNode(back map[*ir.Value]*ir.Value, n *ir.Node) *ir.Node {
 	return n
 }
 
-// refine tries allotments near the one that was found, and takes the best.
-func (j *job) refine() error { return nil }
+// allotment is how many units each family loses.
+type allotment struct {
+	gone  []int
+	guess float64 // what the families' costs add up to, times the modelled time
+	loss  float64 // the outputs' divergence in a trial, times the modelled time
+}
 
-var _ = maps.Clone[map[int]int]
+// search looks for the allotment that loses least.
+type search struct {
+	*job
+	macs  float64
+	seen  []allotment
+	tried map[string]bool
+}
+
+// refine tries allotments within the budget: those found if modelled time counts more or less and if a family is left alone; then neighbours of
+// the best, in which a family gets a step back that others give. What is compared is the divergence of the outputs on samples that trials were not
+// fitted on, times the modelled time.
+func (j *job) refine() error {
+	s := &search{job: j, macs: j.o.MACs * j.cost.total, tried: map[string]bool{}}
+	s.take()
+	for _, weight := range []float64{0, 1, 4} {
+		for skip := -1; skip < len(j.fs) && (skip < 0 || len(j.fs) <= 24); skip++ {
+			open := j.fs
+			if skip >= 0 {
+				open = slices.Delete(slices.Clone(j.fs), skip, skip+1)
+			}
+			for _, f := range j.fs {
+				f.gone = 0
+			}
+			if j.greedy(open, s.macs, weight) {
+				s.take()
+			}
+		}
+	}
+	trials := j.trials()
+	best, err := s.try(nil, (trials+1)/2)
+	for left := trials / 2; left > 0 && err == nil; left -= 3 {
+		s.seen = append([]allotment{}, *best)
+		s.neighbours(best)
+		var next *allotment
+		if next, err = s.try(best, min(3, left)); next == best {
+			break
+		}
+		best = next
+	}
+	if err != nil {
+		return err
+	}
+	s.set(best)
+	return nil
+}
+
+func (s *search) set(a *allotment) {
+	for k, f := range s.fs {
+		f.gone = a.gone[k]
+	}
+}
+
+// take notes the allotment at hand, if it is new.
+func (s *search) take() {
+	var a allotment
+	for _, f := range s.fs {
+		a.gone = append(a.gone, f.gone)
+		a.guess += f.cost[f.gone]
+	}
+	if slices.ContainsFunc(s.seen, func(b allotment) bool { return slices.Equal(a.gone, b.gone) }) {
+		return
+	}
+	a.guess *= s.cost.latency(removed(s.fs)) / s.cost.latency(nil)
+	a.loss = math.Inf(1)
+	s.seen = append(s.seen, a)
+}
+
+// neighbours notes allotments in which a family has a step more, and another, if need be, one or two steps less.
+func (s *search) neighbours(of *allotment) {
+	for i, f := range s.fs {
+		s.set(of)
+		if f.gone < f.step {
+			continue
+		}
+		f.gone -= f.step
+		if s.cost.macs(removed(s.fs)) <= s.macs {
+			s.take()
+			continue
+		}
+		base := f.gone
+		for k, g := range s.fs {
+			for times := 1; k != i && times <= 2; times++ {
+				s.set(of)
+				f.gone = base
+				if !g.room(removed(s.fs), g.step*times) {
+					break
+				}
+				if g.gone += g.step * times; s.cost.macs(removed(s.fs)) <= s.macs {
+					s.take()
+					break
+				}
+			}
+		}
+	}
+}
+
+// try tries the n most promising of those noted, and returns the best of them and of best.
+func (s *search) try(best *allotment, n int) (*allotment, error) {
+	slices.SortStableFunc(s.seen, func(a, b allotment) int { return cmp.Compare(a.guess, b.guess) })
+	for i := range s.seen {
+		a := &s.seen[i]
+		if n == 0 {
+			break
+		}
+		if key := fmt.Sprint(a.gone); s.tried[key] {
+			continue
+		} else {
+			s.tried[key] = true
+		}
+		n--
+		s.set(a)
+		loss, err := s.job.try(s.fs, nil)
+		if err != nil {
+			return nil, err
+		}
+		a.loss = loss * s.cost.latency(removed(s.fs)) / s.cost.latency(nil)
+		if best == nil || a.loss < best.loss {
+			c := *a
+			best = &c
+		}
+	}
+	return best, nil
+}
+
+// trials is how many allotments are tried: what some seconds have room for.
+func (j *job) trials() int {
+	return int(min(12, max(1, maxTrial/(j.cost.total*float64(len(j.data.few))))))
+}
+
+// maxTrial is the number of multiply-accumulates that all trials may take.
+const maxTrial = 3e10

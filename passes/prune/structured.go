@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strings"
 
@@ -117,12 +116,6 @@ func (j *job) score() error {
 
 // allot decides how many units each family loses.
 func (j *job) allot() error {
-	if e := os.Getenv("PRUNE_FORCE"); e != "" { // XXX
-		for i, x := range strings.Split(e, ",") {
-			fmt.Sscan(x, &j.fs[i].gone)
-		}
-		return nil
-	}
 	switch {
 	case j.o.Ratio > 0:
 		j.allotRatio(j.o.Ratio)
@@ -131,7 +124,7 @@ func (j *job) allot() error {
 			return j.unreachable()
 		}
 	default:
-		if !j.greedy(j.fs, j.o.MACs*j.cost.total) {
+		if !j.greedy(j.fs, j.o.MACs*j.cost.total, 1) {
 			return j.unreachable()
 		}
 		if j.data != nil {
@@ -201,7 +194,8 @@ func (j *job) layerwise(share float64) bool {
 }
 
 // greedy removes, until at most so many multiply-accumulates remain, what loses least for what it saves of those and of modelled time.
-func (j *job) greedy(fs []*family, macs float64) bool {
+func (j *job) greedy(fs []*family, macs, weight float64) bool {
+	whole := j.cost.latency(nil)
 	for {
 		k := removed(fs)
 		now, time := j.cost.macs(k), j.cost.latency(k)
@@ -218,7 +212,7 @@ func (j *job) greedy(fs []*family, macs float64) bool {
 				}
 				f.gone += step
 				after := removed(fs)
-				saved := (now-j.cost.macs(after))/j.cost.total + (time-j.cost.latency(after))/j.cost.latency(nil)
+				saved := (now-j.cost.macs(after))/j.cost.total + weight*(time-j.cost.latency(after))/whole
 				f.gone -= step
 				if p := (f.marginal(step) + 1e-9) / saved; saved > 0 && p < price {
 					best, bestStep, price = f, step, p

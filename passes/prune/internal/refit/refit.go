@@ -27,10 +27,14 @@ type Task struct {
 	// Skip reports whether a layer keeps its weights. May be nil.
 	Skip func(l *Layer) bool
 
+	// Reference, if not nil, has the values of Original on Samples from refits before.
+	Reference *Reference
+
 	Samples []map[string]ir.Datum
 	Engine  engine.Engine
 	Pool    *par.Pool
 	Rows    int // that a layer is fitted on, at least if there are so many; 0: what the size of the problem asks for
+	Rounds  int // of targets behind a rectifier; 0: 8
 	Seed    uint64
 	Edit    func(l *Layer, set func() error) error // wraps each change; nil: none
 }
@@ -81,8 +85,10 @@ func Run(ctx context.Context, t Task) ([]Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	was, err := newTrack(t.Original, t.Engine, t.Pool, t.Samples)
-	if err != nil {
+	var was *track
+	if t.Reference != nil {
+		was = t.Reference.track
+	} else if was, err = newTrack(t.Original, t.Engine, t.Pool, t.Samples); err != nil {
 		return nil, err
 	}
 	r := &runner{Task: t, now: now, was: was, open: map[*ir.Node]bool{}}
@@ -228,6 +234,16 @@ func (r *runner) perSample(l *Layer) int {
 		want = max(16000, 12*l.N())
 	}
 	return max(1, (want+len(r.now.values)-1)/len(r.now.values))
+}
+
+func (r *runner) rounds(h *sheet) int {
+	switch {
+	case h.classes:
+		return classRounds
+	case r.Rounds > 0:
+		return r.Rounds
+	}
+	return rounds
 }
 
 // equations gathers the normal equations by group: of samples to fit, and of those held back.
@@ -440,7 +456,7 @@ func (r *runner) solve(l *Layer, fit, held []*linalg.LeastSquares, o *Outcome, l
 			if masks != nil {
 				mask = masks[g]
 			}
-			x[g] = r.rectify(r.sheets[g], all[g], x[g], w[g], mask, best, free, lo, hi, map[bool]int{false: rounds, true: classRounds}[r.sheets[g].classes])
+			x[g] = r.rectify(r.sheets[g], all[g], x[g], w[g], mask, best, free, lo, hi, r.rounds(r.sheets[g]))
 		}
 	}
 	return r.set(l, x)

@@ -18,6 +18,20 @@ type track struct {
 	done   map[*ir.Node]bool
 	values []map[*ir.Value]ir.Datum // by sample
 	wanted map[*ir.Value]int        // values that somebody will ask for, and how often
+	keep   bool                     // nothing is forgotten
+}
+
+// A Reference is the original model with the values it has taken, for refits that are tried one after another on the same samples.
+type Reference struct{ track *track }
+
+// NewReference begins one. It holds every value that was asked for.
+func NewReference(t Task) (*Reference, error) {
+	r, err := newTrack(t.Original, t.Engine, t.Pool, t.Samples)
+	if err != nil {
+		return nil, err
+	}
+	r.keep = true
+	return &Reference{r}, nil
 }
 
 var errControl = errors.New("the model has control flow or functions, through which layers are not fitted")
@@ -56,7 +70,7 @@ func (t *track) release(vs ...*ir.Value) {
 	for _, v := range vs {
 		if t.wanted[v]--; t.wanted[v] <= 0 {
 			delete(t.wanted, v)
-			if !t.needed(v) {
+			if !t.keep && !t.needed(v) {
 				for _, s := range t.values {
 					delete(s, v)
 				}
@@ -115,7 +129,7 @@ func (t *track) advance(ctx context.Context, vs ...*ir.Value) error {
 		t.done[n] = true
 	}
 	for _, v := range ins {
-		if t.wanted[v] == 0 && !t.needed(v) {
+		if !t.keep && t.wanted[v] == 0 && !t.needed(v) {
 			for _, s := range t.values {
 				delete(s, v)
 			}
@@ -160,7 +174,7 @@ func (t *track) cut(nodes []*ir.Node, piece map[*ir.Node]bool) (ins, outs []*ir.
 			if v == nil {
 				continue
 			}
-			need := t.wanted[v] > 0
+			need := t.keep || t.wanted[v] > 0
 			for u := range v.Uses() {
 				need = need || !piece[u.Node] && !u.Node.IsReturn()
 			}
