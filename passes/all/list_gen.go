@@ -35,6 +35,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/containers"
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
 	"github.com/onnxopt/onnxopt/passes/simplify/dce"
+	"github.com/onnxopt/onnxopt/passes/simplify/deadchannels"
 	"github.com/onnxopt/onnxopt/passes/simplify/dedup"
 	"github.com/onnxopt/onnxopt/passes/simplify/defaults"
 	"github.com/onnxopt/onnxopt/passes/simplify/expands"
@@ -97,6 +98,7 @@ func list() []*passes.Pass {
 		containers.Pass,
 		cse.Pass,
 		dce.Pass,
+		deadchannels.Pass,
 		dedup.Pass,
 		defaults.Pass,
 		expands.Pass,

@@ -7,7 +7,7 @@ import (
 	"github.com/onnxopt/onnxopt/analysis"
 	"github.com/onnxopt/onnxopt/analysis/cost"
 	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/passes/prune/internal/coupling"
+	"github.com/onnxopt/onnxopt/passes/internal/coupling"
 )
 
 // factor is a dimension that the cost of a node grows with.
@@ -162,6 +162,7 @@ const (
 	wide         = 16   // channels that convolutions make at once on processors with AVX-512, 8 on others
 	block        = 8    // channels below whose multiples ONNX Runtime takes another kernel
 	ragged       = 1.65 // which was measured to cost so much more
+	reordered    = 1.25 // what it costs to read channels that do not fill a wide block
 )
 
 // latency models the time of one run in nanoseconds. Only ratios mean anything.
@@ -178,8 +179,12 @@ func (b *budget) latency(k counts) float64 {
 			if t.image && n%block != 0 && f.size%block == 0 {
 				rough = true
 			}
-			if f.out && f.size%wide == 0 {
+			switch {
+			case !t.image || f.size%wide != 0:
+			case f.out:
 				n = (n + wide - 1) / wide * wide
+			case n%wide != 0:
+				x *= reordered
 			}
 			x *= float64(n) / float64(f.size)
 		}

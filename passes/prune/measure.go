@@ -8,7 +8,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops/infer"
-	"github.com/onnxopt/onnxopt/passes/prune/internal/coupling"
+	"github.com/onnxopt/onnxopt/passes/internal/coupling"
 	"github.com/onnxopt/onnxopt/passes/prune/internal/refit"
 )
 
@@ -78,7 +78,11 @@ func (j *job) sensitivity() error {
 			half = f.step
 		}
 		f.gone = half
-		loss, err := j.try([]*family{f}, func(l *refit.Layer) bool { return !f.reads(l.Node) })
+		skip := func(l *refit.Layer) bool { return !f.reads(l.Node) }
+		if len(j.fs) <= 12 {
+			skip = nil
+		}
+		loss, err := j.try([]*family{f}, skip)
 		f.gone = 0
 		if err != nil {
 			return err
@@ -154,6 +158,10 @@ type search struct {
 // fitted on, times the modelled time.
 func (j *job) refine() error {
 	s := &search{job: j, macs: j.o.MACs * j.cost.total, tried: map[string]bool{}}
+	first := allotment{loss: math.Inf(1)}
+	for _, f := range j.fs {
+		first.gone = append(first.gone, f.gone)
+	}
 	s.take()
 	for _, weight := range []float64{0, 1, 4} {
 		for skip := -1; skip < len(j.fs) && (skip < 0 || len(j.fs) <= 24); skip++ {
@@ -170,12 +178,12 @@ func (j *job) refine() error {
 		}
 	}
 	trials := j.trials()
-	best, err := s.try(nil, (trials+1)/2)
-	for left := trials / 2; left > 0 && err == nil; left -= 3 {
+	best, err := s.try(&first, (trials+1)/2)
+	for left := trials / 2; left > 0 && err == nil; left -= perRound {
 		s.seen = append([]allotment{}, *best)
 		s.neighbours(best)
 		var next *allotment
-		if next, err = s.try(best, min(3, left)); next == best {
+		if next, err = s.try(best, min(perRound, left)); next == best {
 			break
 		}
 		best = next
@@ -203,15 +211,35 @@ func (s *search) take() {
 	if slices.ContainsFunc(s.seen, func(b allotment) bool { return slices.Equal(a.gone, b.gone) }) {
 		return
 	}
-	a.guess *= s.cost.latency(removed(s.fs)) / s.cost.latency(nil)
+	if s.cost.macs(removed(s.fs)) < slack*s.macs {
+		return // more than was asked for
+	}
+	a.guess *= s.time()
 	a.loss = math.Inf(1)
 	s.seen = append(s.seen, a)
 }
 
-// neighbours notes allotments in which a family has a step more, and another, if need be, one or two steps less.
+// perRound is how many neighbours are tried before the best moves on.
+const perRound = 4
+
+// slack is how much below the budget an allotment may be, as a share of it, to be faster.
+const slack = 0.8
+
+// time weighs the divergence with the modelled time, squared: half of the time is worth four times the divergence.
+func (s *search) time() float64 {
+	t := s.cost.latency(removed(s.fs)) / s.cost.latency(nil)
+	return t * t
+}
+
+// neighbours notes allotments in which a family has a step less, or a step more and another, if need be, one or two less.
 func (s *search) neighbours(of *allotment) {
 	for i, f := range s.fs {
 		s.set(of)
+		for times := 1; times <= 2 && f.room(removed(s.fs), f.step*times); times++ {
+			f.gone += f.step * times
+			s.take()
+			s.set(of)
+		}
 		if f.gone < f.step {
 			continue
 		}
@@ -256,7 +284,7 @@ func (s *search) try(best *allotment, n int) (*allotment, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.loss = loss * s.cost.latency(removed(s.fs)) / s.cost.latency(nil)
+		a.loss = loss * s.time()
 		if best == nil || a.loss < best.loss {
 			c := *a
 			best = &c
@@ -267,7 +295,7 @@ func (s *search) try(best *allotment, n int) (*allotment, error) {
 
 // trials is how many allotments are tried: what some seconds have room for.
 func (j *job) trials() int {
-	return int(min(12, max(1, maxTrial/(j.cost.total*float64(len(j.data.few))))))
+	return int(min(8, max(1, maxTrial/(j.cost.total*float64(len(j.data.few))))))
 }
 
 // maxTrial is the number of multiply-accumulates that all trials may take.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
-	"github.com/onnxopt/onnxopt/passes/prune/internal/coupling"
+	"github.com/onnxopt/onnxopt/passes/internal/coupling"
 )
 
 // family is a coupled dimension that may shrink.
@@ -153,10 +153,15 @@ func (f *family) inner() bool {
 	})
 }
 
-// block is how many units go at once so that the dimensions of weights stay multiples of n where they are.
-func (f *family) block(n int) int {
+// block is how many units go at once so that the dimensions of weights stay multiples of n where they are, or of half of n where that is too much
+// to lose.
+func (f *family) block(most int) int {
 	step := 1
 	for a, k := range f.slab {
+		n := most
+		for n > 1 && n%2 == 0 && (a.Size < 2*n || a.Size%n != 0) {
+			n /= 2
+		}
 		if a.Size < 2*n || a.Size%n != 0 || a.Const() == nil && a.Value == nil {
 			continue
 		}

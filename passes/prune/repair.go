@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/passes/prune/internal/coupling"
+	"github.com/onnxopt/onnxopt/passes/internal/coupling"
 	"github.com/onnxopt/onnxopt/passes/prune/internal/refit"
 )
 

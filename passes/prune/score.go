@@ -7,7 +7,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/internal/weights"
 	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/passes/prune/internal/coupling"
+	"github.com/onnxopt/onnxopt/passes/internal/coupling"
 )
 
 // norms scores the units of a family by the norms of what goes with them: for each weight the share of its norm that is in the slice of the

@@ -20,7 +20,7 @@ import (
 	"github.com/onnxopt/onnxopt/onnxio/text"
 	"github.com/onnxopt/onnxopt/ops"
 	"github.com/onnxopt/onnxopt/ops/infer"
-	"github.com/onnxopt/onnxopt/passes/prune/internal/coupling"
+	"github.com/onnxopt/onnxopt/passes/internal/coupling"
 )
 
 // model reads a text in which inputs whose names begin with w are weights: constants with random elements.
@@ -490,7 +490,7 @@ func TestFamilies(t *testing.T) {
 }
 
 func TestSharedModels(t *testing.T) {
-	files, err := filepath.Glob("../../../../../shared/models/*.onnx")
+	files, err := filepath.Glob("../../../../shared/models/*.onnx")
 	require.NoError(t, err)
 	if len(files) == 0 {
 		t.Skip("left out: removing units of the real models, which are in ../shared/models")
