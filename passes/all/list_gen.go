@@ -31,6 +31,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/fuse/toweights"
 	"github.com/onnxopt/onnxopt/passes/opset"
 	"github.com/onnxopt/onnxopt/passes/precision"
+	"github.com/onnxopt/onnxopt/passes/prune"
 	"github.com/onnxopt/onnxopt/passes/quantize"
 	"github.com/onnxopt/onnxopt/passes/requantize"
 	"github.com/onnxopt/onnxopt/passes/shapes"
@@ -39,6 +40,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/simplify/containers"
 	"github.com/onnxopt/onnxopt/passes/simplify/cse"
 	"github.com/onnxopt/onnxopt/passes/simplify/dce"
+	"github.com/onnxopt/onnxopt/passes/simplify/deadchannels"
 	"github.com/onnxopt/onnxopt/passes/simplify/dedup"
 	"github.com/onnxopt/onnxopt/passes/simplify/defaults"
 	"github.com/onnxopt/onnxopt/passes/simplify/expands"
@@ -97,6 +99,7 @@ func list() []*passes.Pass {
 		toweights.Pass,
 		opset.Pass,
 		precision.Pass,
+		prune.Pass,
 		quantize.Pass,
 		requantize.Pass,
 		shapes.Pass,
@@ -105,6 +108,7 @@ func list() []*passes.Pass {
 		containers.Pass,
 		cse.Pass,
 		dce.Pass,
+		deadchannels.Pass,
 		dedup.Pass,
 		defaults.Pass,
 		expands.Pass,

@@ -24,7 +24,7 @@ func presets() []passes.Alias {
 		},
 		{
 			Name: "O2", Doc: "what keeps within float tolerance, in the model's own opset and domains; the default",
-			Pipeline: "fold,fuse,fixpoint{max=4}(simplify,fuse),output-shapes",
+			Pipeline: "fold,fuse,fixpoint{max=4}(simplify,fuse),dead-channels,output-shapes",
 		},
 		{
 			Name: "ort-fuse", Doc: "writes the fused operators of ONNX Runtime, domain com.microsoft",

@@ -1,0 +1,248 @@
+package prune
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/onnxopt/onnxopt/analysis/measured"
+	"github.com/onnxopt/onnxopt/internal/linalg"
+	"github.com/onnxopt/onnxopt/internal/weights"
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/internal/coupling"
+	"github.com/onnxopt/onnxopt/passes/prune/internal/refit"
+)
+
+// plan is what a layer is to lose.
+type plan struct {
+	layer *refit.Layer
+	w     []float64 // as the tensor has them
+	zeros int       // weights that become zero
+	keep  []bool    // chosen by the weights alone; nil where data choose
+	done  bool
+}
+
+// sparse is one run of the pass on single weights.
+type sparse struct {
+	c     *passes.Context
+	m     *ir.Model
+	o     Options
+	plans []*plan
+	of    map[*ir.Node]*plan
+	data  *data
+	notes []string
+}
+
+func unstructured(c *passes.Context, m *ir.Model, o Options) error {
+	s := &sparse{c: c, m: m, o: o, of: map[*ir.Node]*plan{}}
+	if err := s.collect(); err != nil {
+		return err
+	}
+	cal, err := measured.For(c, o.Calib)
+	switch {
+	case errors.Is(err, measured.ErrNoData):
+		if o.Importance == "taylor" || o.Importance == "obs" {
+			return fmt.Errorf("importance=%s: %w", o.Importance, err)
+		}
+		s.notes = append(s.notes, "chosen by magnitude and not repaired, for want of calibration data (--calib)")
+	case err != nil:
+		return err
+	default:
+		if s.data, err = newData(c, m, cal); err != nil {
+			return err
+		}
+	}
+	s.allot()
+	if s.data != nil {
+		if err := s.fit(); err != nil {
+			return err
+		}
+	}
+	return s.rest()
+}
+
+// collect finds the layers whose weights may become zero. Depthwise convolutions keep theirs: they are few, and each matters.
+func (s *sparse) collect() error {
+	list, others := refit.Layers(s.m)
+	for _, n := range slices.SortedFunc(maps.Keys(others), func(a, b *ir.Node) int { return int(a.Pos() - b.Pos()) }) {
+		s.c.Remark(n, "weight", others[n])
+	}
+	for _, l := range list {
+		if why := s.unfit(l); why != "" {
+			s.c.Remark(l.Node, "weight", why)
+			continue
+		}
+		w, err := weights.Floats(l.Node.Operand(1).Const())
+		if err != nil {
+			return fmt.Errorf("weights of %s: %w", coupling.NodeLabel(l.Node), err)
+		}
+		if slices.ContainsFunc(w, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
+			s.c.Remark(l.Node, "weight", "its weights are not finite")
+			s.notes = append(s.notes, coupling.NodeLabel(l.Node)+" stays: its weights are not finite")
+			continue
+		}
+		p := &plan{layer: l, w: w}
+		s.plans, s.of[l.Node] = append(s.plans, p), p
+	}
+	if len(s.plans) == 0 {
+		return errors.New("there is no layer whose weights could become zero (--remarks says why)")
+	}
+	return nil
+}
+
+func (s *sparse) unfit(l *refit.Layer) string {
+	switch {
+	case !s.c.Enabled("weight", l.Node):
+		return "it is protected"
+	case l.Groups > 1 && l.Inputs == 1:
+		return "it is a depthwise convolution"
+	case s.o.Pattern != "none" && l.Inputs%4 != 0:
+		return fmt.Sprintf("its %d inputs are no multiple of 4", l.Inputs)
+	case s.o.Pattern != "none" && l.Groups > 1:
+		return "it has groups, for which there are no sparse kernels"
+	}
+	return ""
+}
+
+// allot decides how many weights of each layer become zero, and if no data will choose, which.
+func (s *sparse) allot() {
+	if s.o.Pattern != "none" {
+		for _, p := range s.plans {
+			p.zeros = len(p.w) / 2
+		}
+		return
+	}
+	total, cut := 0, 0
+	for _, p := range s.plans {
+		total += len(p.w)
+	}
+	cut = int(math.Round(s.o.Sparsity * float64(total)))
+	switch {
+	case s.o.Scope == "layer":
+		for _, p := range s.plans {
+			p.zeros = int(math.Round(s.o.Sparsity * float64(len(p.w))))
+		}
+	default:
+		s.threshold(cut, s.o.Scope != "global")
+	}
+	for _, p := range s.plans { // never a whole layer
+		p.zeros = min(p.zeros, len(p.w)-max(1, len(p.w)/100))
+	}
+}
+
+// threshold takes the cut smallest scores of all layers: magnitudes, or squares over the sum of those in the layer that are not smaller (LAMP:
+// Lee, Park, Mo, Ahn and Shin, ICLR 2021).
+func (s *sparse) threshold(cut int, lamp bool) {
+	type entry struct {
+		score float64
+		plan  *plan
+	}
+	var all []entry
+	for _, p := range s.plans {
+		v := make([]float64, len(p.w))
+		for i, x := range p.w {
+			v[i] = x * x
+		}
+		slices.Sort(v)
+		rest := 0.0
+		for i := len(v) - 1; i >= 0; i-- {
+			if rest += v[i]; lamp {
+				v[i] /= max(rest, 1e-300)
+			}
+		}
+		for _, x := range v {
+			all = append(all, entry{x, p})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b entry) int {
+		switch {
+		case a.score < b.score:
+			return -1
+		case a.score > b.score:
+			return 1
+		}
+		return 0
+	})
+	for _, e := range all[:min(cut, len(all))] {
+		e.plan.zeros++
+	}
+}
+
+// fit chooses and repairs layer by layer.
+func (s *sparse) fit() error {
+	original, of := s.m.CloneMap()
+	t := s.data.task(original, s.m, func(v *ir.Value) *ir.Value { return of[v] }, s.data.samples)
+	t.Skip = func(l *refit.Layer) bool { return s.of[l.Node] == nil }
+	t.Choose = func(l *refit.Layer, eq []*linalg.LeastSquares, w []linalg.Matrix[float64]) [][]bool {
+		return s.of[l.Node].choose(s.o, l, eq, w, s.data.pool)
+	}
+	t.Edit = func(l *refit.Layer, set func() error) (err error) {
+		s.c.Rewrite("weight", l.Node, nil, func() { err = set() })
+		s.of[l.Node].done = true
+		return err
+	}
+	out, err := refit.Run(s.c.Context(), t)
+	if err != nil {
+		if s.c.Err() != nil {
+			return err
+		}
+		s.notes = append(s.notes, fmt.Sprintf("not repaired: %v", err))
+		return nil
+	}
+	before, after, fitted := 0.0, 0.0, 0
+	for _, o := range out {
+		if o.Why != "" {
+			s.c.Remark(o.Layer.Node, "repair", o.Why)
+			continue
+		}
+		before, after, fitted = before+o.Before, after+o.After, fitted+1
+	}
+	s.notes = append(s.notes, fmt.Sprintf("%d of %d layers were fitted again on %d samples: the error of a layer's output fell from %.4f to %.4f of its energy, on data held back",
+		fitted, len(out), len(s.data.samples), before/float64(max(1, fitted)), after/float64(max(1, fitted))))
+	return nil
+}
+
+// rest makes the weights zero of layers that data did not reach, and reports.
+func (s *sparse) rest() error {
+	table := []string{fmt.Sprintf("%9s %9s  %s", "weights", "zeros", "layer")}
+	zeros, total := 0, 0
+	for _, p := range s.plans {
+		if !p.done {
+			w, err := p.layer.Weights()
+			if err != nil {
+				return err
+			}
+			masks := p.magnitude(s.o, p.layer, w)
+			for g := range w {
+				for k := range w[g].Data {
+					if !masks[g][k] {
+						w[g].Data[k] = 0
+					}
+				}
+			}
+			s.c.Rewrite("weight", p.layer.Node, nil, func() { err = p.layer.Set(w) })
+			if err != nil {
+				return err
+			}
+		}
+		w, err := weights.Floats(p.layer.Node.Operand(1).Const())
+		if err != nil {
+			return err
+		}
+		z := 0
+		for _, x := range w {
+			if x == 0 {
+				z++
+			}
+		}
+		zeros, total = zeros+z, total+len(w)
+		table = append(table, fmt.Sprintf("%9d %7.1f %%  %s", len(w), 100*float64(z)/float64(len(w)), coupling.NodeLabel(p.layer.Node)))
+	}
+	table = append(table, fmt.Sprintf("%.1f %% of %d weights are zero; runtimes for dense models are no faster for it", 100*float64(zeros)/float64(max(1, total)), total))
+	s.c.Note(strings.Join(append(table, s.notes...), "\n"))
+	return nil
+}
