@@ -1,6 +1,8 @@
 """Models made for measuring: a transformer, a CNN, a chain of ten-node blocks, and a large one with external data.
 
 Weights are few and small, except in the large one, so that what is measured is the work per node."""
+import os
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -102,8 +104,25 @@ def cnn(nodes, width=8):
 
 
 def chain(nodes, width=8):
-    """A chain of blocks of ten nodes, each with work for a simplifier: an Identity, a Reshape to a shape that is computed, a MatMul with
-    an Add, and an activation."""
+    """A chain of residual blocks of ten nodes, with work for a simplifier in each: Conv, BatchNormalization and Relu, twice, with an
+    Identity between, and Add, Dropout and Identity behind them. OnnxSlim and onnxsim take for it about what they took for the chain
+    on which the bounds were set."""
+    g, x = Graph(3), 'x'
+
+    def conv(v):
+        v = g.op('Conv', v, g.weight(width, width, 1, 1))
+        return g.op('BatchNormalization', v, g.weight(width), g.weight(width), g.weight(width), g.const(1 + g.random.random(width)))
+
+    for _ in range(nodes // 10):
+        h = g.op('Identity', g.op('Relu', conv(x)))
+        h = g.op('Relu', g.op('Add', conv(h), x))
+        x = g.op('Identity', g.op('Dropout', h))
+    return g.model('chain', {'x': [1, width, 8, 8]}, [1, width, 8, 8])
+
+
+def sizes(nodes, width=8):
+    """A chain of blocks of ten nodes in which a dynamic size is read, and a Reshape made of it: the simplifiers of others take far longer
+    for it than for chain."""
     g, x = Graph(3), 'x'
     for _ in range(nodes // 10):
         i = g.op('Identity', x)
@@ -111,12 +130,12 @@ def chain(nodes, width=8):
         n = g.op('Concat', g.op('Unsqueeze', n, g.same('axes', [0], np.int64)), g.same('width', [width], np.int64), axis=0)
         h = g.op('MatMul', g.op('Reshape', i, n), g.weight(width, width))
         x = g.op('Add', g.op('Relu', g.op('Add', h, g.weight(width))), x)
-    return g.model('chain', {'x': ['n', width]}, ['n', width])
+    return g.model('sizes', {'x': ['n', width]}, ['n', width])
 
 
-def large(path, layers=15, width=5800):
-    """15 products of 5800x5800 (2 GB) with external data, a BatchNormalization that computes one of the weights anew, and shapes to
-    fold. Returns the bytes of the largest tensor that a rule computes."""
+def large(path, layers=15, width=2900):
+    """15 products of 2900x2900 (505 MB) with external data, factors for a rule to put into one of the weights, and Identity nodes. Writes
+    PATH and PATH.data. Returns the bytes of the largest tensor that a rule computes."""
     g, x = Graph(4), 'x'
     names = []
     for k in range(layers):
@@ -128,11 +147,11 @@ def large(path, layers=15, width=5800):
     data = path + '.data'
     with open(data, 'wb') as f:
         for k, name in enumerate(names):
-            w = np.random.default_rng(k).standard_normal((width, width), dtype=np.float32)
-            w /= np.float32(width**.5)
+            w = np.random.default_rng(k).standard_normal((width, width), dtype=np.float32) / np.float32(width**.5)
             t = m.graph.initializer.add(name=name, data_type=TensorProto.FLOAT, dims=w.shape, data_location=TensorProto.EXTERNAL)
-            for key, value in {'location': data.rsplit('/', 1)[-1], 'offset': f.tell(), 'length': w.nbytes}.items():
+            for key, value in {'location': os.path.basename(data), 'offset': f.tell(), 'length': w.nbytes}.items():
                 t.external_data.add(key=key, value=str(value))
             f.write(w.tobytes())
-    onnx.save(m, path)
+    with open(path, 'wb') as f:
+        f.write(m.SerializeToString())
     return 4 * width * width
