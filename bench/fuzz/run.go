@@ -57,6 +57,9 @@ func run(ctx context.Context, o *options) (failed bool, err error) {
 			fmt.Printf("# case %d\n# pipeline: %s\n%s\n", seed, r.Case.Pipeline, fuzz.Text(r.Case.Model))
 		}
 		if r.Failure != nil && ctx.Err() == nil {
+			if o.trail != nil {
+				fmt.Fprintln(o.trail, failure)
+			}
 			if err := o.keep(ctx, f, r); err != nil {
 				return true, err
 			}

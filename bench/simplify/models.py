@@ -11,7 +11,7 @@ from common import PEERS, Run, count, custom, geo, session, stem
 def nodes(b):
     """-O2 against the peers that keep to the standard's operators, -O3 against ONNX Runtime's extended level."""
     names = list(PEERS)
-    print(f'{"model":26s}{"original":>9s}{"-O2":>7s}{"-O3":>7s}' + ''.join(f'{n:>13s}' for n in names) + '   (* invalid, wrong, or with operators of another domain)')
+    print(f'{"model":26s}{"original":>9s}{"-O2":>7s}{"-O3":>7s}' + ''.join(f'{n:>13s}' for n in names) + '   (* does not run, is wrong, or has operators of another domain)')
     worse, worse3, n = [], [], 0
     for path in b.paths:
         o2, o3 = b.ours(path), b.ours(path, '-O3')
