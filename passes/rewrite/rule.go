@@ -1,6 +1,8 @@
 package rewrite
 
 import (
+	"slices"
+
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 )
@@ -56,6 +58,11 @@ func New(rules ...*Rule) *Set {
 		}
 	}
 	return s
+}
+
+// Exact is the set of the rules that promise the same bits, for a pass with an option that asks for them. See passes.Promise.Unless.
+func (s *Set) Exact() *Set {
+	return New(slices.DeleteFunc(slices.Clone(s.rules), func(r *Rule) bool { return !r.Promise.Exact() })...)
 }
 
 // concerns reports whether m may have a node that is the root of a rule.
