@@ -1,6 +1,7 @@
 package ir
 
 import (
+	"maps"
 	"slices"
 )
 
@@ -14,7 +15,8 @@ func (m *Model) Clone() *Model {
 // CloneMap is Clone and also tells which value of the copy stands for which of m.
 func (m *Model) CloneMap() (*Model, map[*Value]*Value) {
 	c := *m
-	c.listeners, c.index = nil, functionIndex{}
+	c.listeners, c.index, c.graphs = nil, functionIndex{}, graphList{}
+	c.kinds, c.kindOf = slices.Clone(m.kinds), maps.Clone(m.kindOf)
 	c.opsets = slices.Clone(m.opsets)
 	c.Functions = nil
 	c.Training = nil
@@ -128,7 +130,7 @@ func (k *cloner) copyValue(v *Value, g *Graph, def *Node) *Value {
 // graph copies g. Nodes are copied before operands are linked, because the order of g.nodes is not topological.
 func (k *cloner) graph(g, outer *Graph) *Graph {
 	c := &Graph{Meta: g.Meta, Extra: g.Extra, model: k.m, name: g.name, outer: outer, fn: g.fn, epochs: g.epochs}
-	c.ret = &Node{graph: c, op: g.ret.op, in: make([]operand, len(g.ret.in))}
+	c.ret = &Node{graph: c, op: g.ret.op, kind: g.ret.kind, in: make([]operand, len(g.ret.in))}
 	for _, s := range g.ins {
 		t := *s
 		t.graph, t.value = c, k.copyValue(s.value, c, nil)
@@ -151,6 +153,9 @@ func (k *cloner) graph(g, outer *Graph) *Graph {
 			continue
 		}
 		d := *n
+		if kinds := k.m.kinds; int(n.kind) >= len(kinds) || kinds[n.kind] != n.op { // of another model
+			d.kind = k.m.kind(n.op)
+		}
 		d.graph, d.in, d.out = c, make([]operand, len(n.in)), make([]*Value, len(n.out))
 		for i, r := range n.out {
 			if r != nil {
@@ -205,7 +210,7 @@ func (m *Model) Assign(c *Model) {
 	listeners := m.listeners
 	epochs := m.epochs
 	*m = *c
-	m.listeners = listeners
+	m.listeners, m.graphs = listeners, graphList{}
 	for f := range epochs {
 		m.epochs[f] = max(epochs[f], c.epochs[f]) + 1
 	}

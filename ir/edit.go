@@ -88,7 +88,7 @@ func (g *Graph) New(near *Node, op OpID, in []*Value, attrs ...*Attr) *Node {
 func (g *Graph) NewN(near *Node, op OpID, in []*Value, results int, attrs ...*Attr) *Node {
 	m := g.model
 	op.Domain = Domain(op.Domain)
-	n := &Node{graph: g, op: op, in: make([]operand, len(in)), out: make([]*Value, results), attrs: attrs}
+	n := &Node{graph: g, op: op, kind: m.kind(op), in: make([]operand, len(in)), out: make([]*Value, results), attrs: attrs}
 	m.made++
 	n.seq = m.made
 	switch {
@@ -123,7 +123,7 @@ func (g *Graph) NewN(near *Node, op OpID, in []*Value, results int, attrs ...*At
 // is told.
 func (g *Graph) Append(op OpID, operands, results int) *Node {
 	op.Domain = Domain(op.Domain)
-	n := &Node{graph: g, op: op, in: make([]operand, operands), out: make([]*Value, results), pos: int64(len(g.nodes))}
+	n := &Node{graph: g, op: op, kind: g.model.kind(op), in: make([]operand, operands), out: make([]*Value, results), pos: int64(len(g.nodes))}
 	vs := make([]Value, results)
 	for i := range vs {
 		vs[i] = Value{graph: g, def: n, result: int32(i)}

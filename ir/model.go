@@ -90,6 +90,40 @@ type Model struct {
 	shuffle   uint64
 	listeners []*Listener
 	index     functionIndex
+	kinds     []OpID // operators that nodes have had, by kind
+	kindOf    map[OpID]int32
+	graphs    graphList
+}
+
+// graphList is the list behind Model.Graphs, and what it was made of.
+type graphList struct {
+	list  []*Graph
+	at    uint64
+	roots []*Graph
+}
+
+// kind numbers op among the operators of m's nodes.
+func (m *Model) kind(op OpID) int32 {
+	k, ok := m.kindOf[op]
+	if !ok {
+		if m.kindOf == nil {
+			m.kindOf = map[OpID]int32{}
+		}
+		k = int32(len(m.kinds))
+		m.kinds = append(m.kinds, op)
+		m.kindOf[op] = k
+	}
+	return k
+}
+
+// Kinds are the operators of m's nodes, and those that nodes of m had once: an operator that is not among them has no node. See
+// Node.Kind. The caller must not change the list.
+func (m *Model) Kinds() []OpID { return m.kinds }
+
+// MayHave reports whether a node of m may be of that operator, in constant time.
+func (m *Model) MayHave(op OpID) bool {
+	_, ok := m.kindOf[op]
+	return ok
 }
 
 // TrainingInfo is a TrainingInfoProto. Its graphs see the main graph's values; its bindings refer to values, so that they
@@ -117,7 +151,8 @@ func NewModel(irVersion, opset int64) *Model {
 // NewGraph returns an empty top-level graph of m, not yet part of it. Readers use it; passes use NewSubgraph.
 func (m *Model) NewGraph(name string) *Graph {
 	g := &Graph{model: m, name: name}
-	g.ret = &Node{graph: g, op: OpID{Domain: "ir", Type: "Return"}}
+	ret := OpID{Domain: "ir", Type: "Return"}
+	g.ret = &Node{graph: g, op: ret, kind: m.kind(ret)}
 	return g
 }
 
@@ -160,32 +195,40 @@ func setOpset(s []Opset, domain string, version int64) []Opset {
 
 // Graphs lists every graph, enclosing ones before those inside them: the main graph, functions, training graphs.
 func (m *Model) Graphs() []*Graph {
+	var roots []*Graph
+	if m.Main != nil {
+		roots = append(roots, m.Main)
+	}
+	for _, f := range m.Functions {
+		roots = append(roots, f.Graph)
+	}
+	for _, t := range m.Training {
+		for _, g := range []*Graph{t.Initialization, t.Algorithm} {
+			if g != nil {
+				roots = append(roots, g)
+			}
+		}
+	}
+	if l := &m.graphs; l.list != nil && l.at == m.epochs[Structure] && slices.Equal(l.roots, roots) {
+		return slices.Clone(l.list)
+	}
 	var r []*Graph
 	var walk func(g *Graph)
 	walk = func(g *Graph) {
 		r = append(r, g)
 		for _, n := range g.nodes {
-			if !n.dead {
+			if !n.dead && len(n.attrs) > 0 {
 				for _, s := range n.Subgraphs() {
 					walk(s)
 				}
 			}
 		}
 	}
-	if m.Main != nil {
-		walk(m.Main)
+	for _, g := range roots {
+		walk(g)
 	}
-	for _, f := range m.Functions {
-		walk(f.Graph)
-	}
-	for _, t := range m.Training {
-		for _, g := range []*Graph{t.Initialization, t.Algorithm} {
-			if g != nil {
-				walk(g)
-			}
-		}
-	}
-	return r
+	m.graphs = graphList{r, m.epochs[Structure], roots}
+	return slices.Clone(r)
 }
 
 // Nodes yields the nodes of every graph of Graphs, each graph in its derived order. It is a snapshot: nodes erased meanwhile

@@ -36,6 +36,7 @@ type Node struct {
 	seq    int64 // second key: nodes made later at the same place
 	idx    int32 // scratch of the sort
 	deg    int32
+	kind   int32
 	dead   bool
 }
 
@@ -48,10 +49,13 @@ type operand struct {
 // Op is the operator.
 func (n *Node) Op() OpID { return n.op }
 
+// Kind is the operator's index in the model's Kinds, for tables by operator: a comparison of numbers instead of strings.
+func (n *Node) Kind() int { return int(n.kind) }
+
 // SetOp changes the operator in place; operands, results and attributes stay.
 func (n *Node) SetOp(op OpID) {
 	op.Domain = Domain(op.Domain)
-	n.op = op
+	n.op, n.kind = op, n.graph.model.kind(op)
 	n.graph.touch(Structure)
 	n.graph.tell(func(l *Listener) {
 		if l.Attr != nil {

@@ -25,23 +25,35 @@ func (p *Problem) Error() string { return p.Place + ": " + p.Detail }
 // opaque, and accepted, but for those of com.microsoft that the table of schemas has.
 // Structure is ir.Verify's concern and is taken for granted.
 func Verify(m *ir.Model) error {
-	if p := Problems(m, nil, 1); len(p) > 0 {
-		return p[0]
+	_, err := Infer(m)
+	return err
+}
+
+// Infer is Verify and also returns the inference it made, nil if there is a problem.
+func Infer(m *ir.Model) (*infer.Result, error) {
+	r, p := problems(m, nil, 1)
+	if len(p) > 0 {
+		return nil, p[0]
 	}
-	return nil
+	return r, nil
 }
 
 // Problems lists what Verify checks, at most limit entries (0: all). r is the inference of m, nil if the caller has none.
 func Problems(m *ir.Model, r *infer.Result, limit int) []*Problem {
+	_, p := problems(m, r, limit)
+	return p
+}
+
+func problems(m *ir.Model, r *infer.Result, limit int) (*infer.Result, []*Problem) {
 	v := &verifier{m: m, functions: map[ir.OpID]bool{}, limit: limit}
 	for _, f := range m.Functions {
 		v.functions[f.ID()] = true
 	}
-	err := v.all(r)
+	r, err := v.all(r)
 	if err != nil && !errors.Is(err, errEnough) {
 		v.add("model", "%v", err)
 	}
-	return v.found
+	return r, v.found
 }
 
 // errEnough ends a verification that has found as many problems as are wanted.
@@ -67,25 +79,25 @@ func (v *verifier) at(n *ir.Node, format string, args ...any) error {
 }
 
 // all runs the checks that need no inference before those that do.
-func (v *verifier) all(r *infer.Result) error {
+func (v *verifier) all(r *infer.Result) (*infer.Result, error) {
 	if err := v.opsets("the model", v.m.Opsets()); err != nil {
-		return err
+		return r, err
 	}
 	for _, f := range v.m.Functions {
 		if err := v.opsets("function "+f.ID().String(), f.Opsets()); err != nil {
-			return err
+			return r, err
 		}
 	}
 	graphs := v.m.Graphs()
 	for _, g := range graphs {
 		for n := range g.Nodes() {
 			if err := v.node(n); err != nil {
-				return err
+				return r, err
 			}
 		}
 	}
 	if err := v.interfaces(); err != nil {
-		return err
+		return r, err
 	}
 	if r == nil {
 		r = infer.Model(v.m)
@@ -93,18 +105,18 @@ func (v *verifier) all(r *infer.Result) error {
 	for _, g := range graphs {
 		for n := range g.Nodes() {
 			if err := v.types(n, r); err != nil {
-				return err
+				return r, err
 			}
 		}
 	}
 	for _, x := range r.Remarks() {
 		if x.Severity == infer.Error {
 			if err := v.remark(x); err != nil {
-				return err
+				return r, err
 			}
 		}
 	}
-	return nil
+	return r, nil
 }
 
 func (v *verifier) remark(x infer.Remark) error {

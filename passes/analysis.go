@@ -37,6 +37,21 @@ func GetFacts[R any](c *Context, a *Analysis[R]) (R, error) {
 	return Get(c, a)
 }
 
+// Primed is a result that a run begins with, see Prime.
+type Primed func(*runner)
+
+// Prime hands the result of an analysis of a model to a run on that model, which then does not compute it. The model must not have
+// changed in between.
+func Prime[R any](a *Analysis[R], r R) Primed {
+	return func(run *runner) {
+		e := cached{types: run.m.Epoch(ir.Types), value: r}
+		for i, f := range a.Reads {
+			e.epochs[i] = run.m.Epoch(f)
+		}
+		run.cache[a] = e
+	}
+}
+
 func compute[R any](c *Context, a *Analysis[R], now [4]uint64) (R, error) {
 	r, err := a.Compute(c, c.m)
 	if err == nil {

@@ -78,7 +78,7 @@ func (c *Context) Border(b *ir.Border) {
 // Nested runs the pipeline in parentheses of a pass that nests, as iteration i. Analyses begin anew: the round before may have
 // made more of the model known.
 func (c *Context) Nested(i int) error {
-	clear(c.cache)
+	c.renew()
 	return c.pipeline(c.step.nested, fmt.Sprintf("%s#%d", c.path, i+1), c.selections)
 }
 

@@ -27,6 +27,14 @@ func (p Promise) Weakest(q Promise) Promise {
 	return Promise{RelTol: math.Max(p.RelTol, q.RelTol), Lossy: p.Lossy || q.Lossy}
 }
 
+// Unless is p, or that of the same bits where an option asks for them.
+func (p Promise) Unless(exact bool) Promise {
+	if exact {
+		return Promise{}
+	}
+	return p
+}
+
 // String is the promise in words.
 func (p Promise) String() string {
 	switch {

@@ -115,7 +115,8 @@ type Config struct {
 	Data    map[Data]any
 	Remarks func(Remark) // nil: remarks are counted, not kept
 	// Notes is told what passes have to say to their user, step by step; may be nil.
-	Notes func(path, text string)
+	Notes  func(path, text string)
+	Primed []Primed // results of analyses that the caller has already
 }
 
 // Skip takes a pass, or one of its rules, out of a run.
@@ -210,12 +211,25 @@ type runner struct {
 	tx       *transaction
 	stop     func()
 	cache    map[any]cached
-	absent   map[string]bool // selectors that have matched nothing yet
 	goal     *Goal
+	freshAt  uint64            // what changes was when the cache was last emptied
+	clean    map[string]uint64 // steps by text: what changes was when they changed nothing, all analyses being as new
+	absent   map[string]bool   // selectors that have matched nothing yet
+}
+
+// renew empties the cache of analyses unless nothing has changed since that was last done.
+func (r *runner) renew() {
+	if now := changes(r.m); now != r.freshAt {
+		clear(r.cache)
+		r.freshAt = now
+	}
 }
 
 func newRunner(ctx context.Context, m *ir.Model, cfg Config) *runner {
-	r := &runner{ctx: ctx, m: m, cfg: cfg, cache: map[any]cached{}, absent: map[string]bool{}}
+	r := &runner{ctx: ctx, m: m, cfg: cfg, cache: map[any]cached{}, clean: map[string]uint64{}, absent: map[string]bool{}, freshAt: changes(m)}
+	for _, p := range cfg.Primed {
+		p(r)
+	}
 	for _, h := range cfg.Hooks {
 		if w, ok := h.(RewriteHook); ok {
 			r.rewrites = append(r.rewrites, w)
@@ -273,8 +287,14 @@ func (r *runner) step(s *Step, path string, outer []selection) error {
 	return r.hooked(c)
 }
 
-// hooked runs a pass between its hooks.
+// hooked runs a pass between its hooks. A pass that changed nothing is not run again before something changes: rounds that confirm a
+// fixpoint cost nothing where another one has confirmed it.
 func (r *runner) hooked(c *Context) error {
+	before, vetoed := changes(r.m), r.report.Vetoed
+	what := c.step.String()
+	if at, ok := r.clean[what]; ok && at == before && len(c.selections) == 0 {
+		return nil
+	}
 	run := &StepRun{Step: c.step, Index: r.index, Path: c.path, Model: r.m, Context: r.ctx, Promise: c.step.Promise()}
 	r.index++
 	for _, h := range r.cfg.Hooks {
@@ -282,12 +302,14 @@ func (r *runner) hooked(c *Context) error {
 			return nil
 		}
 	}
-	before := changes(r.m)
 	start := time.Now()
 	err := r.call(c)
 	run.Duration = time.Since(start)
 	run.Changed = changes(r.m) != before
 	run.Rewrites, run.Border = c.counts, c.border
+	if err == nil && !run.Changed && r.freshAt == before && r.report.Vetoed == vetoed && len(c.selections) == 0 {
+		r.clean[what] = before
+	}
 	r.report.Border = r.report.Border.Then(c.border)
 	r.report.Steps = append(r.report.Steps, StepReport{c.path, c.step.Pass.Name, c.counts, run.Changed, run.Duration})
 	for _, h := range slices.Backward(r.cfg.Hooks) {

@@ -2,26 +2,39 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/onnxopt/onnxopt/internal/fuzz"
 )
 
 // ONNX Runtime may crash on a model, and takes the process with it. So with -ort the work is done in a process of its own, which
-// writes the number of each case to a pipe before it begins. After a crash another one goes on behind that case.
+// writes the number of each case to a pipe before it begins, and whether the original or the result is about to be loaded or run. After a
+// crash another one goes on behind that case. A crash of the original is ONNX Runtime's own; one of the result, where the original had
+// run, is a failure.
 
 // trailFile is the descriptor of the pipe in the child.
 const trailFile = 3
 
+// failure is what the child writes to the pipe of each.
+const failure = "failure"
+
 // supervise runs children until the work is done.
 func supervise(ctx context.Context, o *options) (failed bool, err error) {
 	begun := time.Now()
-	crashes := 0
+	crashes, own, failures, last := 0, 0, 0, o.seed
+	defer func() {
+		fmt.Printf("cases %d to %d: %d failures; ONNX Runtime crashed on %d unchanged models, which is no failure, and on %d results\n",
+			o.seed, last, failures, own, crashes)
+	}()
 	for next, end := o.seed, o.seed+o.n; o.n == 0 || next < end; {
 		rest := *o
 		rest.seed = next
@@ -33,59 +46,99 @@ func supervise(ctx context.Context, o *options) (failed bool, err error) {
 				break
 			}
 		}
-		last, code, err := child(ctx, &rest)
+		c, err := begin(ctx, &rest)
+		last, failures = max(last, c.last), failures+c.failures
 		if err != nil || ctx.Err() != nil {
-			return failed, err
+			return failures > 0, err
 		}
-		switch code {
+		switch c.code {
 		case 0:
-			return failed, nil
+			return failures+crashes > 0, nil
 		case 1:
 			return true, nil
 		case 2:
-			return failed, errors.New("the child could not begin")
+			return failures > 0, errors.New("the child could not begin")
+		}
+		if next = c.last + 1; c.stage == fuzz.Original {
+			own++
+			continue
 		}
 		if crashes++; crashes > o.failures {
 			return true, fmt.Errorf("%d crashes", crashes)
 		}
-		fmt.Printf("case %d: the process crashed; onnxopt's own passes do not, so ask ONNX Runtime: -seed %d -n 1 -v -child\n", last, last)
-		next = last + 1
+		fmt.Printf("case %d: the process crashed with the %s: -seed %d -n 1 -v -child\n", c.last, c.stage, c.last)
 	}
-	return failed, nil
+	return failures+crashes > 0, nil
 }
 
-// child runs the rest of the work in another process and says which case was the last to begin.
-func child(ctx context.Context, o *options) (last uint64, code int, err error) {
+// child is a process that has ended.
+type child struct {
+	last     uint64 // the last case that it began
+	stage    string // and with what
+	failures int
+	code     int // -1 for a crash
+}
+
+// begin runs the rest of the work in another process. Panics of passes are caught in it and have their trace; of a crash in ONNX Runtime
+// the trace says nothing.
+func begin(ctx context.Context, o *options) (r child, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return 0, 0, err
+		return r, err
 	}
-	r, w, err := os.Pipe()
+	in, out, err := os.Pipe()
 	if err != nil {
-		return 0, 0, err
+		return r, err
 	}
-	defer r.Close()
+	defer in.Close()
 	c := exec.CommandContext(ctx, self, "-child", "-n", strconv.FormatUint(o.n, 10), "-seed", strconv.FormatUint(o.seed, 10),
 		"-time", o.time.String(), "-fixtures", o.fixtures, "-ort", o.ort, "-out", o.out, "-failures", strconv.Itoa(o.failures),
 		"-v="+strconv.FormatBool(o.verbose), "-operators="+strconv.FormatBool(o.operators))
-	c.Stdout, c.Stderr, c.ExtraFiles = os.Stdout, os.Stderr, []*os.File{w}
+	c.Stdout, c.Stderr, c.ExtraFiles = os.Stdout, &quiet{w: os.Stderr}, []*os.File{out}
 	if err := c.Start(); err != nil {
-		w.Close()
-		return 0, 0, err
+		out.Close()
+		return r, err
 	}
-	w.Close()
-	for s := bufio.NewScanner(r); s.Scan(); {
-		if n, err := strconv.ParseUint(strings.TrimSpace(s.Text()), 10, 64); err == nil {
-			last = n
+	out.Close()
+	for s := bufio.NewScanner(in); s.Scan(); {
+		switch text := strings.TrimSpace(s.Text()); text {
+		case failure:
+			r.failures++
+		case fuzz.Original, fuzz.Optimized:
+			r.stage = text
+		default:
+			if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+				r.last, r.stage = n, "passes"
+			}
 		}
 	}
 	err = c.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		if exit.ExitCode() == 2 && last > 0 { // a Go program that crashes exits with 2, too
-			return last, -1, nil
+		if r.code = exit.ExitCode(); r.code == 2 && r.last > 0 { // a Go program that crashes exits with 2, too
+			r.code = -1
 		}
-		return last, exit.ExitCode(), nil
+		return r, nil
 	}
-	return last, 0, err
+	return r, err
+}
+
+// quiet passes on what is written until a signal is reported: the trace of a crash in a library says nothing.
+type quiet struct {
+	w       io.Writer
+	crashed bool
+}
+
+func (q *quiet) Write(b []byte) (int, error) {
+	if q.crashed {
+		return len(b), nil
+	}
+	pass := b
+	if i := bytes.Index(b, []byte("SIG")); i >= 0 && (i == 0 || b[i-1] == '\n') {
+		pass, q.crashed = b[:i], true
+	}
+	if _, err := q.w.Write(pass); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }

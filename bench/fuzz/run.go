@@ -35,6 +35,9 @@ func run(ctx context.Context, o *options) (failed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if o.trail != nil {
+		f.Mark = func(s string) { fmt.Fprintln(o.trail, s) }
+	}
 	t := &tally{begun: time.Now(), why: map[string]int{}, operators: map[ir.OpID]int{}}
 	last := time.Now()
 	for seed := o.seed; o.n == 0 || seed < o.seed+o.n; seed++ {
@@ -54,6 +57,9 @@ func run(ctx context.Context, o *options) (failed bool, err error) {
 			fmt.Printf("# case %d\n# pipeline: %s\n%s\n", seed, r.Case.Pipeline, fuzz.Text(r.Case.Model))
 		}
 		if r.Failure != nil && ctx.Err() == nil {
+			if o.trail != nil {
+				fmt.Fprintln(o.trail, failure)
+			}
 			if err := o.keep(ctx, f, r); err != nil {
 				return true, err
 			}

@@ -1,118 +1,75 @@
-"""measure.py ONNXOPT MODEL...: see run. Prints a row a model and geometric means; exits 1 if a result of ours is invalid."""
-import json, math, os, platform, resource, subprocess, sys, tempfile, time
-import numpy as np
-import onnx
-import onnxruntime as ort
+"""measure.py --tool ONNXOPT [PART ...] [MODEL ...]: see usage below."""
+import argparse
+import atexit
+import glob
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
 
-ROUNDS = int(os.environ.get('ROUNDS', '3'))
-SHAPES = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../../shared/accept/inputs.json')
-SHAPES = json.load(open(SHAPES)) if os.path.exists(SHAPES) else {}
-CHILD = ('import resource,subprocess,sys,time;t=time.perf_counter();r=subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,stderr=subprocess.DEVNULL);'
-         'print(time.perf_counter()-t,resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss/1024,r.returncode)')
+import memory
+import models
+import scale
+from common import Bench
 
+PARTS = {
+    'nodes': (models.nodes, 'nodes of the results of -O2 and -O3, and those of the peers'),
+    'correct': (models.correct, 'whether the results of -O2 and -O3 are valid and compute the same'),
+    'speed': (models.speed, 'time of the whole process, beside OnnxSlim and onnxsim'),
+    'latency': (models.latency, 'time of the results in ONNX Runtime, one thread, interleaved with the originals and the results of the peers'),
+    'memory': (memory.memory, 'most anonymous memory, on the models and on a generated one with 505 MB of external data'),
+    'scale': (scale.scale, 'time per node on generated models of 1,000 to 100,000 nodes, and beside OnnxSlim and onnxsim'),
+}
+USAGE = 'bench/simplify/run [PART ...] [MODEL.onnx ...]'
+EXAMPLES = '''parts (all of them if none is named, about twenty minutes):
+''' + '\n'.join(f'  {k:9s}{doc}' for k, (_, doc) in PARTS.items()) + '''
 
-def process(cmd):
-    """Wall seconds, peak MB and exit code of a whole process, measured by a small child."""
-    try:
-        out = subprocess.run([sys.executable, '-S', '-c', CHILD] + cmd, capture_output=True, text=True, timeout=600).stdout.split()
-        return float(out[0]), float(out[1]), int(out[2])
-    except subprocess.TimeoutExpired:
-        return 600.0, 0.0, 124
+examples:
+  bench/simplify/run                              everything, on the models in ../shared/models and the digits model
+  bench/simplify/run nodes latency                two parts
+  bench/simplify/run latency my.onnx              one part, on a model of one's own
+  bench/simplify/run scale --quick                the smaller of the generated models only
 
-
-def nodes(graph, constants=()):
-    """Nodes without Constant and without ConstantOfShape of a constant, subgraphs included."""
-    known, n = set(constants) | {i.name for i in graph.initializer}, 0
-    for x in graph.node:
-        if x.op_type == 'Constant':
-            known.update(x.output)
-        elif not (x.op_type == 'ConstantOfShape' and x.input[0] in known):
-            n += 1
-        for a in x.attribute:
-            n += sum(nodes(g, known) for g in ([a.g] if a.type == a.GRAPH else a.graphs))
-    return n
-
-
-def session(path):
-    o = ort.SessionOptions()
-    o.log_severity_level, o.intra_op_num_threads = 4, 1
-    return ort.InferenceSession(path, o, providers=['CPUExecutionProvider'])
-
-
-def feeds(s, name):
-    r, f = np.random.default_rng(0), {}
-    kinds = {'float': np.float32, 'double': np.float64, 'float16': np.float16, 'int64': np.int64, 'int32': np.int32, 'bool': bool, 'uint8': np.uint8, 'int8': np.int8}
-    for i in s.get_inputs():
-        dims = SHAPES.get(name, {}).get(i.name) or [d if isinstance(d, int) and d > 0 else (1 if k == 0 else 64) for k, d in enumerate(i.shape)]
-        if name in SHAPES and i.name in SHAPES[name]:
-            dims = SHAPES[name][i.name]
-        t = kinds[i.type[7:-1]]
-        f[i.name] = np.array(16000, np.int64) if i.name == 'sr' else r.integers(0, 2, dims).astype(t) if t is bool or np.issubdtype(t, np.integer) else r.standard_normal(dims).astype(t)
-    return f
-
-
-def latency(paths, name):
-    """The least of interleaved times for each model that runs, in ms."""
-    runs = {}
-    for k, p in paths.items():
-        try:
-            s = session(p)
-            f = feeds(s, name)
-            s.run(None, f)
-            runs[k] = (s, f)
-        except Exception:
-            pass
-    best = {k: math.inf for k in runs}
-    for _ in range(15):
-        for k, (s, f) in runs.items():
-            t = time.perf_counter()
-            s.run(None, f)
-            best[k] = min(best[k], (time.perf_counter() - t) * 1e3)
-    return best
+Results of the peers are kept in ~/.cache/onnxopt-bench/peers. Exit code: 0 if every bound is met, 1 if one is missed.'''
 
 
 def main():
-    tool, models = sys.argv[1], sys.argv[2:]
+    p = argparse.ArgumentParser(usage=USAGE, description='Measures onnxopt beside the simplifiers of others.', epilog=EXAMPLES,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('what', nargs='*', metavar='PART or MODEL', help='parts and models, in any order')
+    p.add_argument('--rounds', type=int, default=15, help='interleaved rounds of latency (default 15)')
+    p.add_argument('--quick', action='store_true', help='leave out what takes minutes: generated models above 10,000 nodes, OnnxSlim on 10,000')
+    p.add_argument('--tool', required=True, help=argparse.SUPPRESS)
+    a = p.parse_args()
+    parts = [w for w in a.what if w in PARTS] or list(PARTS)
+    paths = [os.path.abspath(w) for w in a.what if w not in PARTS]
+    for w in paths:
+        if not os.path.exists(w):
+            p.error(f'{w} is neither a file nor a part ({", ".join(PARTS)})')
+    here = os.path.dirname(os.path.abspath(__file__))
+    root = os.path.join(here, '../..')
+    shared = os.path.join(root, '../shared')
+    if not paths:
+        paths = sorted(glob.glob(shared + '/models/*.onnx'))
+        if not paths:
+            print('left out: the models in ../shared/models, which is not there')
+        paths.append(root + '/testdata/digits/digits.onnx')
+    tmp = tempfile.mkdtemp(prefix='onnxopt-bench-')
+    atexit.register(shutil.rmtree, tmp, True)
     cpu = next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if l.startswith('model name')), platform.machine())
-    print(f'{cpu}, {os.cpu_count()} cores; {ROUNDS} rounds, least of each; onnxslim 0.1.98, onnxsim 0.8.1, ONNX Runtime {ort.__version__}')
-    print(f'{"model":28s}{"ours ms":>9s}{"slim x":>8s}{"sim x":>8s}{"MB":>6s}{"slim":>6s}{"sim":>6s}{"nodes":>7s}{"ours":>6s}{"slim":>6s}{"sim":>6s}{"bytes":>7s}{"gain":>6s}{"sim":>6s}')
-    tmp, ratios, gains, bad = tempfile.mkdtemp(), {'onnxslim': [], 'onnxsim': []}, [], 0
-    for path in models:
-        name = os.path.basename(path)[:-5]
-        out = {k: f'{tmp}/{k}.onnx' for k in ('ours', 'onnxslim', 'onnxsim')}
-        cmd = {'ours': [tool, '-q', '--verify=off', path, '-o', out['ours']], 'onnxslim': [sys.executable, '-m', 'onnxslim', path, out['onnxslim']],
-               'onnxsim': [sys.executable, '-m', 'onnxsim', path, out['onnxsim']]}
-        took = {k: (math.inf, 0, 1) for k in cmd}
-        for _ in range(ROUNDS):
-            for k, c in cmd.items():
-                took[k] = min(took[k], process(c))
-        count = {}
-        for k, p in out.items():
-            count[k] = nodes(onnx.load(p, load_external_data=False).graph) if os.path.exists(p) else 0
-        try:
-            onnx.checker.check_model(out['ours'], full_check=True)
-        except Exception as e:
-            bad += 1
-            print(name, 'INVALID', str(e)[:100])
-        ms = latency({'original': path, **out}, name)
-        for k in ratios:
-            if took[k][2] == 0:
-                ratios[k].append(took[k][0] / took['ours'][0])
-        gain = {k: ms['original'] / ms[k] for k in ('ours', 'onnxsim') if k in ms and 'original' in ms}
-        if 'ours' in gain:
-            gains.append(gain['ours'])
-        row = lambda k: f'{took[k][0] / took["ours"][0]:8.0f}'
-        print(f'{name:28s}{took["ours"][0] * 1e3:9.1f}{row("onnxslim")}{row("onnxsim")}{took["ours"][1]:6.0f}{took["onnxslim"][1]:6.0f}{took["onnxsim"][1]:6.0f}'
-              f'{nodes(onnx.load(path, load_external_data=False).graph):7d}{count["ours"]:6d}{count["onnxslim"]:6d}{count["onnxsim"]:6d}'
-              f'{os.path.getsize(out["ours"]) / os.path.getsize(path):7.2f}{gain.get("ours", math.nan):6.2f}{gain.get("onnxsim", math.nan):6.2f}', flush=True)
-        for p in out.values():
-            if os.path.exists(p):
-                os.remove(p)
-    geo = lambda x: math.exp(sum(map(math.log, x)) / len(x)) if x else math.nan
-    for k, v in ratios.items():
-        print(f'{geo(v):.1f} times faster than {k} (geometric mean of whole-process times), least {min(v, default=math.nan):.1f}')
-    print(f'{geo(gains):.3f} times the speed of the original in ONNX Runtime, one thread (geometric mean), least {min(gains, default=math.nan):.2f}')
-    sys.exit(1 if bad else 0)
+    b = Bench(a.tool, paths, tmp, a.rounds, a.quick, shared)
+    print(f'{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {b.versions()}', flush=True)
+    for part in parts:
+        t = time.time()
+        print(f'\n== {part}: {PARTS[part][1]}', flush=True)
+        PARTS[part][0](b)
+        print(f'   {time.time() - t:.0f} s', flush=True)
+    print('\n== bounds, ' + cpu)
+    for line in b.verdicts:
+        print(line)
+    sys.exit(1 if b.missed else 0)
 
 
 main()

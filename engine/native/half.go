@@ -98,6 +98,9 @@ func (t *task) execute() (*ir.Tensor, bool) {
 	for _, w := range t.temporary {
 		t.giveBack(w)
 	}
+	if !ok && t.frame.limited != nil {
+		delete(t.frame.limited, t.step.out[0]) // the kernel limits nothing
+	}
 	return r, ok
 }
 

@@ -7,7 +7,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/onnxio/text"
 	"github.com/onnxopt/onnxopt/ops/kernel"
 )
 
@@ -70,4 +72,23 @@ func TestHalfTails(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What the kernel computes instead of an executor is limited by the node behind it.
+func TestHalfMixedIsLimited(t *testing.T) {
+	m, err := text.Parse([]byte(`<ir_version: 10, opset_import: ["": 17]>
+g (float16[1,1,2] x) => (float16[1,1,2] z) <float16[1] one = {15360}, float16[1] zero = {0}, float[1] mean = {0}, float[1] var = {1}> {
+   y = BatchNormalization (x, one, zero, mean, var)
+   z = Relu (y)
+}`))
+	require.NoError(t, err)
+	s, err := New().Load(t.Context(), m, engine.Options{})
+	require.NoError(t, err)
+	defer s.Close()
+	out, err := s.Run(t.Context(), map[string]ir.Datum{"x": ir.NewTensor(ir.Float16, []int64{1, 1, 2}, ir.AsBytes([]uint16{0xc000, 0x4000}))})
+	require.NoError(t, err)
+	got, err := ir.Elements[uint16](out["z"].(*ir.Tensor))
+	require.NoError(t, err)
+	assert.Zero(t, got[0]&0x7fff)
+	assert.InDelta(t, 2, kernel.Float16ToFloat32(got[1]), 1e-2)
 }

@@ -41,10 +41,12 @@ type env struct {
 }
 
 // Most models take a few megabytes beside their weights, which are mapped: with smallRun percent the first collection is at 16 MB, and
-// they end before it. Models of largeModel nodes and more pay with memory for that, and get Go's default back.
+// they end before it. Larger models pay with memory for that: from mediumModel nodes on garbage is collected more often, and from largeModel
+// on as Go does by default.
 const (
-	smallRun   = 400
-	largeModel = 5000
+	smallRun               = 400
+	mediumRun, mediumModel = 200, 5000
+	largeRun, largeModel   = 100, 50_000
 )
 
 // tune sets how often garbage is collected while m is worked on.
@@ -53,8 +55,12 @@ func (e *env) tune(m *ir.Model) {
 	for _, g := range m.Graphs() {
 		nodes += g.NumNodes()
 	}
-	if e.tuneGC && nodes >= largeModel {
-		debug.SetGCPercent(100)
+	switch {
+	case !e.tuneGC || nodes < mediumModel:
+	case nodes < largeModel:
+		debug.SetGCPercent(mediumRun)
+	default:
+		debug.SetGCPercent(largeRun)
 	}
 }
 

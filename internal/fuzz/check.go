@@ -53,6 +53,7 @@ func failf(k Kind, format string, a ...any) *Failure {
 type checker struct {
 	eng   engine.Engine
 	exact bool // whether equal bits can be asked of the engine: not of ONNX Runtime
+	mark  func(string)
 }
 
 // structure is a hook that checks the model after each step that changed it.
@@ -97,22 +98,26 @@ func (c *checker) differs(ctx context.Context, a, b *ir.Model, promise passes.Pr
 	}
 	tolerance := c.tolerance(a, promise)
 	eo := engine.Options{MaxMemory: 64 << 20}
+	c.mark(Original)
 	sa, err := c.eng.Load(ctx, a, eo)
 	if err != nil {
 		return nil, "the original does not load: " + err.Error()
 	}
 	defer sa.Close()
+	c.mark(Optimized)
 	sb, err := c.eng.Load(ctx, b, eo)
 	if err != nil {
 		return c.named(failf(NotRun, "the result does not load: %v", err)), ""
 	}
 	defer sb.Close()
 	for _, set := range sets {
+		c.mark(Original)
 		want, err := sa.Run(ctx, set.Inputs)
 		if err != nil {
 			skipped = "the original does not run: " + err.Error()
 			continue
 		}
+		c.mark(Optimized)
 		got, err := sb.Run(ctx, set.Inputs)
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, engine.ErrMemory) {

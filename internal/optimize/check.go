@@ -17,10 +17,10 @@ func check(m *ir.Model) error {
 }
 
 func checkTypes(m *ir.Model) (*infer.Result, error) {
-	if err := hook.Structure(m); err != nil {
+	types, err := hook.Infer(m)
+	if err != nil {
 		return nil, err
 	}
-	types := infer.Model(m)
 	for _, r := range types.Remarks() {
 		if r.Severity == infer.Error {
 			return nil, errors.New(r.String())
@@ -47,6 +47,7 @@ func (r *run) admit() error {
 	if idle(r.q.Pipeline) {
 		return nil
 	}
+	at := m.Epoch(ir.Types)
 	for v := range contradicted {
 		if v == nil || v.Node() == nil {
 			continue
@@ -54,6 +55,9 @@ func (r *run) admit() error {
 		if _, ok := v.Type().Merge(types.Type(v)); !ok {
 			v.SetType(nil)
 		}
+	}
+	if at == m.Epoch(ir.Types) {
+		r.types = types
 	}
 	return nil
 }

@@ -12,7 +12,9 @@ import (
 	"github.com/onnxopt/onnxopt/engine/native"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
+	"github.com/onnxopt/onnxopt/ops/infer"
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/facts"
 	"github.com/onnxopt/onnxopt/passes/hook"
 )
 
@@ -189,6 +191,7 @@ type run struct {
 	original *ir.Model // a copy of the model as it came; nil if nothing will be compared
 	res      Result
 	vetoed   map[int]bool
+	types    *infer.Result // of the model as it came; nil if that is not what the passes begin with
 }
 
 func (r *run) progress(doing string) {
@@ -209,6 +212,9 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 	at := &position{}
 	cfg := r.config(r.q.Remarks, r.hooks(at))
 	cfg.Notes = r.q.Notes
+	if r.types != nil {
+		cfg.Primed, r.types = []passes.Primed{facts.Prime(r.types)}, nil
+	}
 	report, err := r.q.Pipeline.Run(ctx, r.q.Model, cfg)
 	r.res.Report = report
 	if err != nil {

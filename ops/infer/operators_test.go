@@ -102,6 +102,10 @@ func TestOperators(t *testing.T) {
 		{21, `Y = DFT <inverse = 1, onesided = 1> (Cx, , zero)`, "float[2*N - 2,5,1]"},
 		{21, `Y = DFT <onesided = 1> (Re, , a)
 			a = Cast <to = 7> (K0)`, "float[?,?,2]"},
+		{21, `E = Slice (M, zero1, zero1)
+			n = Shape <end = 1> (M)
+			t = Concat <axis = 0> (zero1, n)
+			Y = Reshape (E, t)`, "float[0,?]"}, // an N of 0 copies 6
 		{21, `A = Add (M, P1)
 			Y = Add (A, P1)`, "float[broadcast(N, P),6]"},
 	} {

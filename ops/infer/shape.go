@@ -62,7 +62,7 @@ func inferReshape(c *call) {
 	}
 	d, ranked := c.dims(0)
 	r := make([]Int, len(want))
-	rest := -1
+	rest, vague, empty := -1, false, ranked && product(d).Is(0)
 	for i, w := range want {
 		switch n, number := w.Const(); {
 		case w.Is(0) && c.int("allowzero") == 0:
@@ -82,18 +82,35 @@ func inferReshape(c *call) {
 			c.errorf("entry %d of the shape is %d", i, n)
 			return
 		default:
-			// An entry that may be negative may be -1, which means something else. One that is 0 copies a dimension; where only an empty
-			// tensor makes it 0, that is taken to be the same one.
-			if w.size || w.least() > 0 {
+			// An entry that may be negative may be -1, which means something else. One that is 0 copies a dimension: that is another size
+			// only where the operand is empty for a second reason, or the Reshape would fail. Where the operand is always empty it is not
+			// relied upon; two sizes that are both 0 are not thought of, since nearly every Reshape of two sizes would be unknown.
+			switch zero := c.int("allowzero") == 0 && !w.Positive(); {
+			case !w.size && w.least() <= 0:
+			case zero && empty && !(i < len(d) && multiple(d[i], w.Int)):
+				vague = true
+			default:
 				r[i] = w.Int
 			}
 		}
 	}
-	if ranked {
+	if ranked && !vague {
 		c.reshapeRest(r, rest, d)
 	}
 	c.set(0, r)
 	c.keepData()
+}
+
+// multiple reports whether x is surely 0 where y is.
+func multiple(x, y Int) bool {
+	if x.Same(y) || x.Is(0) {
+		return true
+	}
+	if len(y.terms) == 1 && y.c == 0 { // its factor is no matter
+		y = Int{known: true, terms: []term{{1, y.terms[0].atoms}}}
+	}
+	_, ok := x.exactDiv(y)
+	return ok
 }
 
 // reshapeRest finds the entry that is left from the number of elements: entry rest if there is one, else the only unknown one.

@@ -19,6 +19,9 @@ var analysis = &passes.Analysis[*Facts]{
 	},
 }
 
+// Prime hands the inference of a model to a run of passes on it.
+func Prime(r *infer.Result) passes.Primed { return passes.Prime(analysis, &Facts{r}) }
+
 // Of returns the facts of the model that the pass works on. They are computed once and hold until a recorded type is changed.
 func Of(c *passes.Context) (*Facts, error) { return passes.GetFacts(c, analysis) }
 

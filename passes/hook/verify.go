@@ -8,6 +8,7 @@ import (
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops"
+	"github.com/onnxopt/onnxopt/ops/infer"
 	"github.com/onnxopt/onnxopt/passes"
 )
 
@@ -85,10 +86,16 @@ func (v *Verify) unverified(path, why string) {
 
 // Structure checks the invariants of ir and the schemas.
 func Structure(m *ir.Model) error {
+	_, err := Infer(m)
+	return err
+}
+
+// Infer is Structure and also returns the inference it made.
+func Infer(m *ir.Model) (*infer.Result, error) {
 	if err := ir.Verify(m); err != nil {
-		return err
+		return nil, err
 	}
-	return ops.Verify(m)
+	return ops.Infer(m)
 }
 
 // Tolerance is what the outputs of m are held to under a promise: equal bits for an exact one, else the tolerances of -O2 with

@@ -37,12 +37,7 @@ type Options struct {
 }
 
 // Promise implements passes.Promiser.
-func (o Options) Promise() passes.Promise {
-	if o.Exact {
-		return passes.Promise{}
-	}
-	return spelled
-}
+func (o Options) Promise() passes.Promise { return spelled.Unless(o.Exact) }
 
 // spelled is the promise of conversions that spell an operator out in other float operations.
 var spelled = passes.Promise{RelTol: 1e-4}

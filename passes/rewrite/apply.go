@@ -14,9 +14,13 @@ import (
 // Apply applies the rules to every graph of m, subgraphs and functions included, until none applies. An error means that
 // the data is bad, that a rule broke its contract, or that rules undo each other without end; the model is valid in any case.
 func (s *Set) Apply(c *passes.Context, m *ir.Model) error {
+	if !s.concerns(m) {
+		return nil
+	}
 	d := &driver{
 		set: s, c: c, m: m,
 		queue:     queue{waiting: map[*ir.Node]bool{}},
+		byKind:    s.byKind(m),
 		functions: map[ir.OpID]bool{},
 		rank:      map[*ir.Node]int{},
 		vetoed:    map[place]bool{},
@@ -49,6 +53,7 @@ type driver struct {
 	c         *passes.Context
 	m         *ir.Model
 	functions map[ir.OpID]bool // operators that model-local functions define
+	byKind    [][]candidate    // by ir.Node.Kind
 	queue
 	edit     *edit          // going on
 	vetoed   map[place]bool // by a hook, or refused by check: not tried again
@@ -81,9 +86,17 @@ func (d *driver) plain(n *ir.Node) bool {
 	return !n.HasRefs() && (len(d.functions) == 0 || !d.functions[n.Op()])
 }
 
+// candidates are those whose root n may be.
+func (d *driver) candidates(n *ir.Node) []candidate {
+	if len(d.byKind) != len(d.m.Kinds()) {
+		d.byKind = d.set.byKind(d.m) // an edit brought another operator
+	}
+	return d.byKind[n.Kind()]
+}
+
 // visit tries the rules whose root n may be, until one applies.
 func (d *driver) visit(n *ir.Node) error {
-	for _, k := range d.set.byRoot[n.Op()] {
+	for _, k := range d.candidates(n) {
 		if d.vetoed[place{k.rule, n}] || !d.c.Enabled(k.rule.Name, n) {
 			continue
 		}

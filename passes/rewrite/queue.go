@@ -11,7 +11,7 @@ type queue struct {
 
 // enqueue puts n in line if it may be the root of a match.
 func (d *driver) enqueue(n *ir.Node) {
-	if len(d.set.byRoot[n.Op()]) > 0 && !d.waiting[n] {
+	if len(d.candidates(n)) > 0 && !d.waiting[n] {
 		d.waiting[n] = true
 		d.nodes = append(d.nodes, n)
 	}

@@ -1,6 +1,8 @@
 package rewrite
 
 import (
+	"slices"
+
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 )
@@ -56,6 +58,34 @@ func New(rules ...*Rule) *Set {
 		}
 	}
 	return s
+}
+
+// Exact is the set of the rules that promise the same bits, for a pass with an option that asks for them. See passes.Promise.Unless.
+func (s *Set) Exact() *Set {
+	return New(slices.DeleteFunc(slices.Clone(s.rules), func(r *Rule) bool { return !r.Promise.Exact() })...)
+}
+
+// concerns reports whether m may have a node that is the root of a rule.
+func (s *Set) concerns(m *ir.Model) bool {
+	for _, op := range m.Kinds() {
+		if len(s.byRoot[op]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// byKind lists for each of m's operators the candidates of which it is the root and all other operators of which m may have.
+func (s *Set) byKind(m *ir.Model) [][]candidate {
+	r := make([][]candidate, len(m.Kinds()))
+	for k, op := range m.Kinds() {
+		for _, c := range s.byRoot[op] {
+			if c.tree.in(m) {
+				r[k] = append(r[k], c)
+			}
+		}
+	}
+	return r
 }
 
 // Describe fills in what the rules say: Info.Rules, and the promise if info states none.

@@ -19,12 +19,7 @@ type Options struct {
 }
 
 // Promise implements passes.Promiser.
-func (o Options) Promise() passes.Promise {
-	if o.Exact {
-		return passes.Promise{}
-	}
-	return signOfZero
-}
+func (o Options) Promise() passes.Promise { return signOfZero.Unless(o.Exact) }
 
 // signOfZero is the promise of rules over Min and Max, which order -0 below 0, where Clip and Relu keep the sign of a zero.
 var signOfZero = passes.Promise{RelTol: 1e-7}
@@ -43,7 +38,7 @@ var Pass = passes.Define(all.Describe(passes.Info{
 
 var (
 	all   = rewrite.New(pair, minMax, maxZero)
-	exact = rewrite.New(pair)
+	exact = all.Exact()
 )
 
 // Mobile networks leave Clip behind Relu, and quantization tools Relu behind Clip:

@@ -19,12 +19,7 @@ type Options struct {
 }
 
 // Promise implements passes.Promiser.
-func (o Options) Promise() passes.Promise {
-	if o.Exact {
-		return passes.Promise{}
-	}
-	return rounding
-}
+func (o Options) Promise() passes.Promise { return rounding.Unless(o.Exact) }
 
 // rounding is what a float operator of another runtime may differ by from the portable kernels that fold.
 var rounding = passes.Promise{RelTol: 1e-5}

@@ -18,12 +18,7 @@ type Options struct {
 }
 
 // Promise implements passes.Promiser.
-func (o Options) Promise() passes.Promise {
-	if o.Exact {
-		return passes.Promise{}
-	}
-	return signOfZero
-}
+func (o Options) Promise() passes.Promise { return signOfZero.Unless(o.Exact) }
 
 // signOfZero is the promise of rules that replace a sum that starts from zero, or is weighted with zeros: it makes -0 a 0, and of an
 // infinity times zero a NaN.
@@ -43,15 +38,11 @@ var Pass = passes.Define(all.Describe(passes.Info{
 
 var (
 	all   = rewrite.New(rules()...)
-	exact = rewrite.New(exactRules()...)
+	exact = all.Exact()
 )
 
 func rules() []*rewrite.Rule {
 	return slices.Concat(arithmeticRules(), movementRules(), repeatedRules(), windowRules())
-}
-
-func exactRules() []*rewrite.Rule {
-	return slices.DeleteFunc(rules(), func(r *rewrite.Rule) bool { return !r.Promise.Exact() })
 }
 
 // toX is the replacement by the value that the pattern calls x.

@@ -14,12 +14,9 @@ type Options struct {
 }
 
 // Promise implements passes.Promiser.
-func (o Options) Promise() passes.Promise {
-	if o.Exact {
-		return passes.Promise{}
-	}
-	return signOfZero
-}
+func (o Options) Promise() passes.Promise { return signOfZero.Unless(o.Exact) }
+
+const zeroBias = "zero-bias"
 
 // signOfZero is what the addition of zero may change.
 var signOfZero = passes.Promise{RelTol: 1e-7}
@@ -33,7 +30,7 @@ var Pass = passes.Define(passes.Info{
 		{Name: "zero-state", Doc: "omits an initial state of zeros from LSTM, GRU and RNN"},
 		{Name: "zero-padding", Doc: "omits a padding value of zero"},
 		{Name: "unit-steps", Doc: "omits steps of one from Slice"},
-		{Name: "zero-bias", Doc: "omits a bias of zeros from Conv, ConvTranspose, Gemm, LSTM, GRU and RNN", Promise: signOfZero},
+		{Name: zeroBias, Doc: "omits a bias of zeros from Conv, ConvTranspose, Gemm and RNN, and from an LSTM or GRU of up to 32 hidden units", Promise: signOfZero},
 	},
 	Example: "omit-operands{exact=true}",
 }, Options{}, run)
@@ -53,27 +50,31 @@ func table() []optional {
 		{"zero-state", []string{"LSTM"}, 6, 1, zero},
 		{"zero-padding", []string{"Pad"}, 2, 11, zero},
 		{"unit-steps", []string{"Slice"}, 4, 10, unit},
-		{"zero-bias", []string{"LSTM", "GRU", "RNN"}, 3, 1, zero},
-		{"zero-bias", []string{"Conv", "ConvTranspose"}, 2, 1, zero},
-		{"zero-bias", []string{"Gemm"}, 2, 11, zero},
+		{zeroBias, []string{"LSTM", "GRU", "RNN"}, 3, 1, zero},
+		{zeroBias, []string{"Conv", "ConvTranspose"}, 2, 1, zero},
+		{zeroBias, []string{"Gemm"}, 2, 11, zero},
 	}
 }
 
 func run(c *passes.Context, m *ir.Model, o Options) error {
 	list := table()
 	if o.Exact {
-		list = slices.DeleteFunc(list, func(d optional) bool { return d.rule == "zero-bias" })
+		list = slices.DeleteFunc(list, func(d optional) bool { return d.rule == zeroBias })
 	}
 	for n := range m.Nodes() {
 		for _, d := range list {
 			v := n.Operand(d.index)
-			if v != nil && n.Is(d.ops...) && n.Graph().Opset("") >= d.since && d.accept(v) {
+			if v != nil && n.Is(d.ops...) && n.Graph().Opset("") >= d.since && !(d.rule == zeroBias && wide(n)) && d.accept(v) {
 				c.Rewrite(d.rule, n, nil, func() { omit(n, d.index) })
 			}
 		}
 	}
 	return nil
 }
+
+// wide reports whether n is an LSTM or GRU for which ONNX Runtime is not faster without a bias: it was 2 to 4 % slower with 64 to 256 hidden
+// units, and 10 % faster with 16.
+func wide(n *ir.Node) bool { return n.Is("LSTM", "GRU") && n.Int("hidden_size", 0) > 32 }
 
 // omit makes operand i of n an omitted one, and drops those at the end.
 func omit(n *ir.Node, i int) {

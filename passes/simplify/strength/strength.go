@@ -20,12 +20,7 @@ type Options struct {
 }
 
 // Promise implements passes.Promiser.
-func (o Options) Promise() passes.Promise {
-	if o.Exact {
-		return passes.Promise{}
-	}
-	return rounding
-}
+func (o Options) Promise() passes.Promise { return rounding.Unless(o.Exact) }
 
 // rounding is the promise of rules that round once where it was done twice, or the other way round.
 var rounding = passes.Promise{RelTol: 1e-6}
@@ -48,7 +43,7 @@ var Pass = passes.Define(all.Describe(passes.Info{
 var (
 	all   = rewrite.New(notWhere, powHalf, powMinusOne, reciprocal, factors, terms, argMax)
 	usual = rewrite.New(notWhere, powHalf, powMinusOne, reciprocal, factors, terms)
-	exact = rewrite.New(notWhere)
+	exact = usual.Exact()
 )
 
 var notWhere = &rewrite.Rule{

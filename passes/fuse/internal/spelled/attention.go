@@ -334,8 +334,9 @@ func (h *Heads) scale(m *rewrite.Match) error {
 			f *= c
 		}
 	}
-	if h.Scale = float32(f); !(math.Abs(f) >= 1e-10 && math.Abs(f) <= 1e10) {
-		return fmt.Errorf("the factor is %v", f)
+	// The operators take roots of the factor, one for Q and one for K.
+	if h.Scale = float32(f); !(f >= 1e-10 && f <= 1e10) {
+		return fmt.Errorf("the factor is %v, not positive and finite", f)
 	}
 	return nil
 }
