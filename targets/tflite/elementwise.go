@@ -80,7 +80,7 @@ func broadcastShapes(a, b []int) []int {
 // is then.
 func (e *emitter) activation(n *ir.Node) (last *ir.Node, act int8) {
 	u := e.onlyUser(n.Result(0))
-	if u == nil || e.facts.DType(n.Result(0)) != ir.Float32 || e.region != nil && n.Result(0) == e.region.last {
+	if u == nil || !e.float(n.Result(0)) || e.region != nil && n.Result(0) == e.region.last {
 		return n, actNone
 	}
 	switch lo, hi, ok := e.limits(u); {
@@ -314,9 +314,19 @@ func lowerIdentity(e *emitter, n *ir.Node) error {
 	return nil
 }
 
+// float reports whether v is computed in floats.
+func (e *emitter) float(v *ir.Value) bool {
+	d := e.facts.DType(v)
+	return d == ir.Float32 || d == ir.Float16
+}
+
 func lowerCast(e *emitter, n *ir.Node) error {
 	w := e.view(n.Operand(0))
 	to := e.typ(n.Result(0))
+	if to == w.t.typ && e.float(n.Operand(0)) {
+		e.define(n.Result(0), w.t, w.perm)
+		return nil
+	}
 	e.result(n, opCast, w.perm, castOptions(w.t.typ, to), w.t)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops/infer"
+	"github.com/onnxopt/onnxopt/ops/kernel"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/targets"
 )
@@ -21,11 +22,13 @@ type emitter struct {
 	views   map[*ir.Value][]view
 	done    map[*ir.Node]bool // translated with a node before
 	failed  map[*ir.Value]bool
+	halves  []string // inputs that are float16 in the model
 	illegal targets.IllegalError
 	names   map[string]int
 
-	region      *region            // of the node under translation; nil: in float
-	dequantized map[*ir.Value]bool // results of DequantizeLinear
+	region      *region                  // of the node under translation; nil: in float
+	wide        map[*ir.Value]*ir.Tensor // float16 constants in 32 bits
+	dequantized map[*ir.Value]bool       // results of DequantizeLinear
 	integers    map[*ir.Value][]view
 	journal     []logged // what was defined for the node under translation
 	err         error    // of the node under translation
@@ -42,7 +45,7 @@ type lowering func(e *emitter, n *ir.Node) error
 
 func newEmitter(c *passes.Context, facts *infer.Result) *emitter {
 	return &emitter{c: c, facts: facts, file: &file{description: "onnxopt"}, views: map[*ir.Value][]view{}, done: map[*ir.Node]bool{},
-		failed: map[*ir.Value]bool{}, illegal: targets.IllegalError{Target: name}, names: map[string]int{}, dequantized: map[*ir.Value]bool{}, integers: map[*ir.Value][]view{}}
+		failed: map[*ir.Value]bool{}, illegal: targets.IllegalError{Target: name}, names: map[string]int{}, wide: map[*ir.Value]*ir.Tensor{}, dequantized: map[*ir.Value]bool{}, integers: map[*ir.Value][]view{}}
 }
 
 // graph translates g. Nodes that fail are collected; what depends on them is left out without a word.
@@ -136,10 +139,20 @@ func (e *emitter) constant(v *ir.Value) *ir.Tensor {
 	if v == nil {
 		return nil
 	}
-	if t := v.Const(); t != nil {
-		return t
+	t := v.Const()
+	if t == nil {
+		t = e.facts.Known(v)
 	}
-	if t := e.facts.Known(v); t != nil {
+	if t != nil && t.DType() == ir.Float16 {
+		if w := e.wide[v]; w != nil {
+			return w
+		}
+		w, err := widened(t)
+		e.fail(err)
+		e.wide[v] = w
+		return w
+	}
+	if t != nil {
 		return t
 	}
 	if e.dequantized[v] && e.region == nil {
@@ -161,6 +174,19 @@ func (e *emitter) constant(v *ir.Value) *ir.Tensor {
 		}
 	}
 	return nil
+}
+
+// widened is a float16 tensor in 32 bits.
+func widened(t *ir.Tensor) (*ir.Tensor, error) {
+	h, err := ir.Elements[uint16](t)
+	if err != nil {
+		return t, err
+	}
+	f := make([]float32, len(h))
+	for i, x := range h {
+		f[i] = kernel.Float16ToFloat32(x)
+	}
+	return ir.TensorOf(f, t.Shape()...), nil
 }
 
 // static is the value's shape.
@@ -201,7 +227,7 @@ func (e *emitter) typ(v *ir.Value) elementType {
 
 func typeOf(d ir.DType) (elementType, error) {
 	switch d {
-	case ir.Float32:
+	case ir.Float32, ir.Float16: // which is computed in 32 bits
 		return typeFloat32, nil
 	case ir.Int32:
 		return typeInt32, nil
@@ -327,6 +353,9 @@ func (e *emitter) input(slot *ir.Slot, layout string) {
 	e.file.inputs = append(e.file.inputs, port{slot.Name(), x})
 	e.define(v, x, perm)
 	e.tell("input", slot.Name(), x.shape, perm)
+	if e.facts.DType(v) == ir.Float16 {
+		e.halves = append(e.halves, slot.Name())
+	}
 }
 
 func (e *emitter) tell(what, name string, shape, perm []int) {

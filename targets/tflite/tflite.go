@@ -28,7 +28,7 @@ func New() *targets.Target {
 		Name: name, Doc: "a .tflite file for TensorFlow Lite and LiteRT", Extension: ".tflite",
 		Long: `Inputs and outputs with four axes lie with channels last if what reads or makes them does; layout=keep leaves them as they are. An open
 first dimension of an input becomes 1; set-shape states the others. What is fused for the target alone is found while writing.`,
-		Pipeline: "freeze-defaults{all=true},opset{to=21},O2",
+		Pipeline: "freeze-defaults{all=true},requantize{form=qdq},opset{to=21},O2",
 		Illegal:  illegal,
 	}, Options{Layout: layoutNHWC}, lower)
 }
@@ -62,6 +62,9 @@ func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 	}
 	for _, l := range e.file.layouts {
 		a.Note(fmt.Sprintf("%s %q has the shape %v, channels last", l.what, l.name, l.shape))
+	}
+	for _, name := range e.halves {
+		a.Note(fmt.Sprintf("input %q is float32 instead of float16", name))
 	}
 	meta, err := layoutMetadata(e.file.layouts)
 	if err != nil {

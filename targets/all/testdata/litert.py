@@ -20,7 +20,8 @@ def main():
             if resolver is None:
                 delegates = sum('DELEGATE' in o['op_name'].upper() for o in m._get_ops_details())
             run = m.get_signature_runner()
-            out = {k: v.copy() for k, v in run(**{k: feeds[k] for k in run.get_input_details()}).items()}
+            types = {k: v['dtype'] for k, v in run.get_input_details().items()}
+            out = {k: v.copy() for k, v in run(**{k: feeds[k].astype(t) for k, t in types.items()}).items()}
             np.savez(f'{folder}/{name}.{key}.npz', **out)
         print(name, delegates, flush=True)
 
