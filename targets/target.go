@@ -33,6 +33,8 @@ type Artifact interface {
 	File(suffix string) (io.Writer, error)
 	// Name is the name that the file with that suffix gets, without its folder.
 	Name(suffix string) string
+	// Model writes m as the ONNX model that the user named, with its external data where it has such.
+	Model(m *ir.Model) error
 	// Note tells the user something about the artifact.
 	Note(text string)
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/targets"
 	"github.com/onnxopt/onnxopt/targets/all"
@@ -36,7 +37,7 @@ func (j *job) emit(ctx context.Context) error {
 	if err := t.Check(m); err != nil {
 		return &fileError{j.in.name, err}
 	}
-	a := &artifact{main: j.f.output, job: j}
+	a := &artifact{main: j.f.output, job: j, ctx: ctx}
 	defer a.discard()
 	p, err := t.Emitter(j.f.target, a)
 	if err != nil {
@@ -57,6 +58,8 @@ type artifact struct {
 	main  string
 	job   *job
 	files []*pending
+	model *ir.Model // to be written under the main name; nil: that is one of the files
+	ctx   context.Context
 }
 
 type pending struct {
@@ -90,6 +93,15 @@ func (a *artifact) File(suffix string) (io.Writer, error) {
 	p := &pending{name, temp, f, bufio.NewWriterSize(f, 1<<16)}
 	a.files = append(a.files, p)
 	return p.w, nil
+}
+
+// Model implements targets.Artifact. It is written last.
+func (a *artifact) Model(m *ir.Model) error {
+	if a.model != nil {
+		return errors.New("the model would be written twice")
+	}
+	a.model = m
+	return nil
 }
 
 // Note implements targets.Artifact.
@@ -128,6 +140,15 @@ func (a *artifact) commit() error {
 		}
 	}
 	a.job.outcome.Output = a.main
+	if a.model == nil {
+		return nil
+	}
+	done, err := a.job.writeModel(a.main, a.job.f.outFormat.value, a.model, a.job.f.layout(a.ctx, false))
+	if err != nil {
+		return err
+	}
+	a.job.outcome.OutputBytes, a.job.outcome.DataFiles = done.Bytes, append(a.job.outcome.DataFiles, done.Data...)
+	a.job.notes(done.Remarks)
 	return nil
 }
 

@@ -14,6 +14,15 @@ import (
 type Options struct {
 	Clip    bool `opt:"clip" doc:"a Clip to the range of the quantizer takes the place of one, which may have been all that was left of a Relu"`
 	Weights bool `opt:"weights" doc:"constant weights become float; otherwise only what quantizes activations goes"`
+	Biases  bool `opt:"biases" doc:"only biases of 32 bits become float, as some runtimes want them beside quantized weights"`
+}
+
+// Promise is exact where only biases change.
+func (o Options) Promise() passes.Promise {
+	if o.Biases {
+		return passes.Promise{}
+	}
+	return lossy
 }
 
 var lossy = passes.Promise{Lossy: true}
@@ -26,13 +35,16 @@ var Pass = passes.Define(set(Options{Clip: true, Weights: true}).Describe(passes
 Clip to its range, without the rounding. What the model learned from rounding is lost, and what it lost by rounding does not come back: weights
 stay on their steps. What is left between integers that an operator or an output wants stays quantized. A quantization whose integers an operator or an output wants stays.`,
 }), Options{Clip: true, Weights: true}, func(c *passes.Context, m *ir.Model, o Options) error {
+	if o.Biases {
+		return rewrite.Apply(c, m, bias)
+	}
 	if err := rewrite.Apply(c, m, first(o)...); err != nil || !o.Weights {
 		return err
 	}
 	return rewrite.Apply(c, m, weight)
 })
 
-func set(o Options) *rewrite.Set { return rewrite.New(append(first(o), weight)...) }
+func set(o Options) *rewrite.Set { return rewrite.New(append(first(o), weight, bias)...) }
 
 // first are the rules that come before weights: those see which products still compute on integers.
 func first(o Options) []*rewrite.Rule {

@@ -38,6 +38,22 @@ var weight = &rewrite.Rule{
 	},
 }
 
+// Biases of QDQ models, with biases=true:
+//
+//	b (int32) ── DequantizeLinear ──   becomes   b (float) ──
+var bias = &rewrite.Rule{
+	Name:    "bias",
+	Doc:     "makes an int32 constant that is dequantized a float one",
+	Match:   weight.Match,
+	Replace: weight.Replace,
+	Where: func(m *rewrite.Match) error {
+		if d := m.DType("w"); d != ir.Int32 {
+			return fmt.Errorf("the constant is of type %s", d)
+		}
+		return nil
+	},
+}
+
 // stays reports whether n is between quantizations, so that runtimes compute it on integers. ONNX Runtime quantizes float weights there
 // again, and fails at it in old opsets.
 func stays(n *ir.Node) bool {

@@ -36,6 +36,10 @@ type folder struct {
 
 func (a *folder) Name(suffix string) string { return a.base + suffix }
 func (a *folder) Note(string)               {}
+func (a *folder) Model(m *ir.Model) error {
+	_, err := onnxio.WriteFile(filepath.Join(a.dir, a.base), m, onnxio.WriteOptions{})
+	return err
+}
 func (a *folder) File(suffix string) (io.Writer, error) {
 	f, err := os.Create(filepath.Join(a.dir, a.base+suffix))
 	a.files = append(a.files, f)
@@ -62,11 +66,7 @@ func TestLiteRT(t *testing.T) {
 	if python == "" {
 		t.Skip("left out: LiteRT is not here; .ci/run installs it, or ONNXOPT_LITERT names a Python that has ai_edge_litert")
 	}
-	models, _ := filepath.Glob(filepath.Join("..", "..", "..", "shared", "models", "*.onnx"))
-	if len(models) == 0 {
-		t.Log("left out: the real models of ../shared/models are not here")
-	}
-	models = append(models, filepath.Join("..", "..", "testdata", "digits", "digits.onnx"))
+	models := realModels(t)
 	sizes, refused := rows(t, "testdata/sizes.tsv"), rows(t, "testdata/litert-refused.tsv")
 	dir := t.TempDir()
 	target, _ := all.Lookup("tflite")
@@ -122,6 +122,56 @@ func TestLiteRT(t *testing.T) {
 	assert.False(t, len(models) > 1 && len(done) < 17, "%d models written", len(done))
 }
 
+// TestTensorRT builds an engine of every model that TensorRT for RTX takes, with the script that is written for it. No engine can run
+// without a graphics processor.
+func TestTensorRT(t *testing.T) {
+	python := os.Getenv("ONNXOPT_TENSORRT")
+	if python == "" {
+		t.Skip("left out: TensorRT for RTX is not here; .ci/run installs it, or ONNXOPT_TENSORRT names a Python that has tensorrt_rtx_bindings")
+	}
+	refused := rows(t, "testdata/tensorrt-refused.tsv")
+	sizes := rows(t, "testdata/sizes.tsv")
+	dir := t.TempDir()
+	target, _ := all.Lookup("tensorrt")
+	built := 0
+	for _, path := range realModels(t) {
+		name := strings.TrimSuffix(filepath.Base(path), ".onnx")
+		_, _, err := emit(t, target, path, sizes[name], dir, name)
+		why, bad := refused[name]
+		if bad && err != nil {
+			if assert.ErrorContains(t, err, why, name) {
+				t.Logf("%-28s refused: %.120s", name, err)
+			}
+			continue
+		}
+		if !assert.NoError(t, err, name) {
+			continue
+		}
+		out, err := exec.Command(python, filepath.Join(dir, name+".onnx.build.py")).CombinedOutput()
+		if bad { // what only the consumer finds
+			if assert.Error(t, err, name) && assert.Contains(t, string(out), why, name) {
+				t.Logf("%-28s refused by TensorRT: %.120s", name, why)
+			}
+			continue
+		}
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		if assert.NoError(t, err, "%s: %s", name, out) {
+			built++
+			t.Logf("%-28s %s", name, lines[len(lines)-1])
+		}
+	}
+	assert.False(t, built < 15, "%d engines built", built)
+}
+
+// realModels are those of ../shared, and the one of this repository.
+func realModels(t *testing.T) []string {
+	models, _ := filepath.Glob(filepath.Join("..", "..", "..", "shared", "models", "*.onnx"))
+	if len(models) == 0 {
+		t.Log("left out: the real models of ../shared/models are not here")
+	}
+	return append(models, filepath.Join("..", "..", "testdata", "digits", "digits.onnx"))
+}
+
 // emit writes the artifact of a model and inputs for it, and returns what it computes and how far another may be off.
 func emit(t *testing.T, target *targets.Target, path, sizes, dir, name string) (map[string]ir.Datum, map[string]compare.Tolerance, error) {
 	ctx := context.Background()
@@ -161,7 +211,8 @@ func emit(t *testing.T, target *targets.Target, path, sizes, dir, name string) (
 		return nil, nil, err
 	}
 	a := &folder{dir: dir, base: name + target.Extension}
-	p, err := target.Emitter(target.Name+"{layout=keep}", a)
+	options := map[string]string{"tflite": "{layout=keep}"}[target.Name]
+	p, err := target.Emitter(target.Name+options, a)
 	require.NoError(t, err)
 	if _, err := p.Run(ctx, m, passes.Config{}); err != nil {
 		return nil, nil, err

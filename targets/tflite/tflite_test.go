@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio/text"
 	"github.com/onnxopt/onnxopt/passes"
 )
@@ -23,6 +24,7 @@ type memory struct {
 
 func (m *memory) File(suffix string) (io.Writer, error) { return &m.Buffer, nil }
 func (m *memory) Name(suffix string) string             { return "m" + suffix }
+func (m *memory) Model(*ir.Model) error                 { panic("it writes no ONNX") }
 func (m *memory) Note(text string)                      { m.notes = append(m.notes, text) }
 
 // written translates a model as it stands, and lists its operators by number.

@@ -1,0 +1,239 @@
+// Package tensorrt writes ONNX models in the form that TensorRT's parser takes, with a command line of trtexec and a script that
+// builds an engine.
+package tensorrt
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/targets"
+)
+
+const name = "tensorrt"
+
+// Options of the target.
+type Options struct {
+	Batch int `opt:"batch" doc:"size of an open first dimension for which the engine is tuned; others are for set-shape to state"`
+}
+
+// New describes the target.
+func New() *targets.Target {
+	return targets.Define(targets.Target{
+		Name: name, Doc: "an ONNX model as TensorRT's parser wants it, with a trtexec command and a script that builds the engine", Extension: ".onnx",
+		Long: `Quantization is symmetric: quantize{profile=tensorrt} makes such models, and uint8 activations whose zero point is 128 become int8. The parser
+would take another uint8 zero point for one of int8, with no more than a warning, so that is refused. Biases stay float.`,
+		Pipeline: "freeze-defaults{all=true},requantize{form=qdq activations=s8},O2,dequantize{biases=true}",
+		Illegal:  illegal,
+	}, Options{Batch: 1}, lower)
+}
+
+// parsed lists the operators that the parser of TensorRT for RTX 1.7.1 says it supports (OnnxParser.supports_operator).
+var parsed = strings.Fields(`Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool BatchNormalization BlackmanWindow Cast CastLike
+Ceil Celu Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div Dropout Einsum Elu Equal Erf Exp
+Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GridSample
+GroupNormalization HammingWindow HannWindow HardSigmoid HardSwish Hardmax Identity If InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization
+LeakyRelu Less LessOrEqual Log LogSoftmax Loop LpNormalization LpPool MatMul Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul Neg
+NonMaxSuppression NonZero Not OneHot Or PRelu Pad Pow QuantizeLinear RMSNormalization RNN RandomNormal RandomNormalLike RandomUniform RandomUniformLike
+Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize
+ReverseSequence RoiAlign RotaryEmbedding Round STFT Scan Scatter ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax
+Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh TensorScatter ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Upsample
+Where Xor`)
+
+func illegal(n *ir.Node) error {
+	op := n.Op()
+	if op.Domain != "" {
+		return nil // a plugin's operator, which is kept
+	}
+	if !slices.Contains(parsed, op.Type) {
+		return errors.New("the parser has no such operator")
+	}
+	if n.Is("QuantizeLinear", "DequantizeLinear") {
+		return symmetric(n)
+	}
+	for _, v := range n.Results() {
+		if v != nil && v.Type().DType() == ir.Float64 {
+			return errors.New("elements of type double")
+		}
+	}
+	return nil
+}
+
+// symmetric checks what a quantizer or dequantizer quantizes to.
+func symmetric(n *ir.Node) error {
+	if x := n.Operand(0); n.Is("DequantizeLinear") && x.Type().DType() == ir.Int32 {
+		return errors.New("an int32 bias; it has to be float")
+	}
+	z := n.Operand(2)
+	if z == nil {
+		if n.Is("QuantizeLinear") && n.Int("output_dtype", 0) == 0 {
+			return errors.New("uint8, by default; quantization is symmetric")
+		}
+		return nil
+	}
+	t := z.Const()
+	if t == nil {
+		return errors.New("a zero point that is no constant")
+	}
+	switch d := t.DType(); d {
+	case ir.Int8, ir.Int4, ir.Float8E4M3FN:
+	default:
+		return fmt.Errorf("quantization to %s; the target has int8, int4 and float8e4m3fn", d)
+	}
+	b, err := t.Bytes()
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(b, func(x byte) bool { return x != 0 }) {
+		return errors.New("a zero point other than 0; quantize{profile=tensorrt} makes symmetric models")
+	}
+	return nil
+}
+
+func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
+	if o.Batch < 1 {
+		return fmt.Errorf("batch=%d is no size", o.Batch)
+	}
+	var shapes []string // of open inputs
+	for _, s := range m.Main.Inputs() {
+		t := s.Type()
+		if s.Value().IsInitializer() || !t.IsTensor() {
+			continue
+		}
+		open := false
+		var dims []string
+		for i, d := range t.Shape {
+			size := d.Size
+			if !d.IsStatic() {
+				open = true
+				if size = int64(o.Batch); i > 0 {
+					return fmt.Errorf("input %q: dimension %d is open; set-shape states it", s.Name(), i)
+				}
+			}
+			dims = append(dims, fmt.Sprint(size))
+		}
+		if open {
+			shapes = append(shapes, s.Name()+":"+strings.Join(dims, "x"))
+		}
+	}
+	if err := a.Model(m); err != nil {
+		return err
+	}
+	w, err := a.File(".trtexec.sh")
+	if err != nil {
+		return err
+	}
+	if err := command(w, a, shapes); err != nil {
+		return err
+	}
+	if w, err = a.File(".build.py"); err != nil {
+		return err
+	}
+	return script(w, a, shapes)
+}
+
+// command writes a shell script with the call of trtexec. Names are quoted, so that none is a command.
+func command(w io.Writer, a targets.Artifact, shapes []string) error {
+	args := []string{"trtexec", "--onnx=" + a.Name(""), "--stronglyTyped", "--saveEngine=" + a.Name(".engine")}
+	if len(shapes) > 0 {
+		for _, kind := range []string{"min", "opt", "max"} {
+			args = append(args, "--"+kind+"Shapes="+strings.Join(shapes, ","))
+		}
+	}
+	for i, s := range args {
+		args[i] = "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	_, err := fmt.Fprintf(w, "#!/bin/sh\n# Builds the engine and times it. Run it where this file lies.\nset -e\ncd \"$(dirname \"$0\")\"\nexec %s\n", strings.Join(args, " "))
+	return err
+}
+
+func script(w io.Writer, a targets.Artifact, shapes []string) error {
+	_, err := fmt.Fprintf(w, builder, python(a.Name("")), python(a.Name(".engine")), pythonList(shapes))
+	return err
+}
+
+func pythonList(l []string) string {
+	for i := range l {
+		l[i] = python(l[i])
+	}
+	return "[" + strings.Join(l, ", ") + "]"
+}
+
+// python is s as a literal: nothing in it ends the string.
+func python(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r < 0x20 || r > 0x7e:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// builder parses the model and builds the engine, with TensorRT or TensorRT for RTX. A warning about uint8 is an error: the parser
+// takes such numbers for int8.
+const builder = `"""Builds a TensorRT engine: python FILE [OUTPUT]"""
+import os
+import sys
+
+try:
+    import tensorrt as trt
+except ImportError:
+    import tensorrt_rtx_libs  # the package of the bindings looks for the libraries
+    import tensorrt_rtx_bindings as trt
+
+MODEL, ENGINE, SHAPES = %s, %s, %s
+
+
+class Log(trt.ILogger):
+    def __init__(self):
+        trt.ILogger.__init__(self)
+        self.bad = []
+
+    def log(self, severity, text):
+        if severity <= trt.ILogger.WARNING:
+            print(text, file=sys.stderr)
+        if severity <= trt.ILogger.ERROR or severity <= trt.ILogger.WARNING and 'uint8' in text.lower():
+            self.bad.append(text)
+
+
+def main():
+    folder = os.path.dirname(os.path.abspath(__file__))
+    log = Log()
+    build = trt.Builder(log)
+    flags = getattr(trt.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED', None)
+    network = build.create_network(0 if flags is None else 1 << int(flags))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse_from_file(os.path.join(folder, MODEL)):
+        sys.exit('\n'.join(str(parser.get_error(i)) for i in range(parser.num_errors)))
+    config = build.create_builder_config()
+    if SHAPES:
+        profile = build.create_optimization_profile()
+        for entry in SHAPES:
+            name, _, sizes = entry.rpartition(':')
+            shape = [int(d) for d in sizes.split('x')]
+            profile.set_shape(name, shape, shape, shape)
+        config.add_optimization_profile(profile)
+    engine = build.build_serialized_network(network, config)
+    if engine is None or log.bad:
+        sys.exit('\n'.join(log.bad) or 'no engine was built')
+    target = sys.argv[1] if len(sys.argv) > 1 else os.path.join(folder, ENGINE)
+    with open(target, 'wb') as f:
+        f.write(engine)
+    print(f'{network.num_layers} layers, {engine.nbytes} bytes')
+
+
+main()
+`
