@@ -123,8 +123,8 @@ func (f *file) headerBox(kind string, s *input) error {
 		if method != 1 || f.space != spaceUnknown {
 			return nil
 		}
-		switch f.space = s.number(4); f.space {
-		case spaceSRGB, spaceGrey, spaceSYCC:
+		switch f.space = s.number(4); f.space { // some write 0 for an unknown one
+		case spaceUnknown, spaceSRGB, spaceGrey, spaceSYCC:
 		default:
 			return fmt.Errorf("colour space %d is not read", f.space)
 		}

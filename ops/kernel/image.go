@@ -10,39 +10,47 @@ import (
 	"image/jpeg"
 	"image/png"
 
+	"github.com/onnxopt/onnxopt/internal/jpeg2000"
 	"github.com/onnxopt/onnxopt/ir"
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
 )
 
-// imageFormats lists what an ImageDecoder reads by the bytes that files begin with; ? stands for any byte.
+// imageFormats lists what an ImageDecoder reads by the bytes that files begin with; ? stands for any byte. Decoders that bound their
+// own memory are given the bytes that they may take.
 var imageFormats = []struct {
 	magic  string
 	size   func(b []byte) (image.Config, error)
-	decode func(b []byte) (image.Image, error)
+	decode func(b []byte, limit int64) (image.Image, error)
 }{
-	{"\xff\xd8", config(jpeg.DecodeConfig), decodeJPEG},
+	{"\xff\xd8", config(jpeg.DecodeConfig), unlimited(decodeJPEG)},
 	{"\x89PNG", config(png.DecodeConfig), reader(png.Decode)},
 	{"GIF8", config(gif.DecodeConfig), reader(gif.Decode)},
 	{"BM", config(bmp.DecodeConfig), reader(bmp.Decode)},
 	{"RIFF????WEBP", config(webp.DecodeConfig), reader(webp.Decode)},
 	{"II*\x00", config(tiff.DecodeConfig), reader(tiff.Decode)},
 	{"MM\x00*", config(tiff.DecodeConfig), reader(tiff.Decode)},
-	{"P5", pnmConfig, decodePNM},
-	{"P6", pnmConfig, decodePNM},
+	{"P5", pnmConfig, unlimited(decodePNM)},
+	{"P6", pnmConfig, unlimited(decodePNM)},
+	{jpeg2000.Magic, jpeg2000.DecodeConfig, jpeg2000.Decode},
+	{jpeg2000.Codestream, jpeg2000.DecodeConfig, jpeg2000.Decode},
 }
 
 func config[R any](f func(R) (image.Config, error)) func([]byte) (image.Config, error) {
 	return func(b []byte) (image.Config, error) { return f(any(bytes.NewReader(b)).(R)) }
 }
 
-func reader[R any](f func(R) (image.Image, error)) func([]byte) (image.Image, error) {
-	return func(b []byte) (image.Image, error) { return f(any(bytes.NewReader(b)).(R)) }
+func reader[R any](f func(R) (image.Image, error)) func([]byte, int64) (image.Image, error) {
+	return func(b []byte, _ int64) (image.Image, error) { return f(any(bytes.NewReader(b)).(R)) }
+}
+
+func unlimited(f func([]byte) (image.Image, error)) func([]byte, int64) (image.Image, error) {
+	return func(b []byte, _ int64) (image.Image, error) { return f(b) }
 }
 
 // imageDecoderOp decodes the bytes of a file to uint8 [height, width, channels]; pixel_format is RGB, BGR or Grayscale. JPEG and WebP
-// store colours at half the resolution, which are interpolated as libjpeg and libwebp do. JPEG 2000 is not read.
+// store colours at half the resolution, which are interpolated as libjpeg and libwebp do.
 func imageDecoderOp(c *Call) ([]ir.Datum, error) {
 	t, err := c.Need(0)
 	if err != nil {
@@ -71,6 +79,7 @@ func imageDecoderOp(c *Call) ([]ir.Datum, error) {
 		if !sane(shape) {
 			return nil, fmt.Errorf("a picture of %d by %d", size.Height, size.Width)
 		}
+		before := c.used
 		if err := c.reserve(ir.NumElements(shape), 4); err != nil { // of the decoder
 			return nil, err
 		}
@@ -78,7 +87,7 @@ func imageDecoderOp(c *Call) ([]ir.Datum, error) {
 		if err != nil {
 			return nil, err
 		}
-		m, err := f.decode(b)
+		m, err := f.decode(b, c.limit()-before-int64(len(rgb)))
 		if err != nil {
 			return nil, err
 		}
@@ -115,6 +124,12 @@ func pixels(rgb []uint8, m image.Image, isWebP bool) {
 		return
 	case *image.NYCbCrA:
 		webPixels(rgb, &y.YCbCr)
+		return
+	case *image.NRGBA:
+		w := m.Bounds().Dx()
+		for i := range len(rgb) / 3 {
+			copy(rgb[3*i:], y.Pix[i/w*y.Stride+i%w*4:][:3])
+		}
 		return
 	}
 	r, i := m.Bounds(), 0

@@ -1,11 +1,13 @@
 package kernel
 
 import (
+	archive "archive/zip"
 	"bytes"
 	"context"
 	"image"
 	"image/color"
 	"image/jpeg"
+	"io"
 	"math/rand/v2"
 	"testing"
 
@@ -68,9 +70,74 @@ func TestJPEG(t *testing.T) {
 	}
 }
 
+// jpeg2000File is a picture of internal/jpeg2000, with the colours that come out.
+func jpeg2000File(t *testing.T, name string) (data, rgb []byte) {
+	z, err := archive.OpenReader("../../internal/jpeg2000/testdata/pictures.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	read := func(name string) []byte {
+		f, err := z.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		b, err := io.ReadAll(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	return read(name + ".jp2"), read(name + ".rgb")
+}
+
+// TestJPEG2000 decodes to each of the pixel formats: a picture with its colours in another order and opacity, and a grey one.
+func TestJPEG2000(t *testing.T) {
+	for _, name := range []string{"alpha-first", "palette.cdef", "icc-grey-alpha", "depth-12"} {
+		b, want := jpeg2000File(t, name)
+		for _, format := range []string{"RGB", "BGR", "Grayscale"} {
+			attr := func(string) *ir.Attr { return ir.StringAttr("pixel_format", format) }
+			out, err := imageDecoderOp(NewCall(context.Background(), ir.Op("ImageDecoder"), 20, attr, []ir.Datum{ir.TensorOf(b)}, 1))
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			got, err := out[0].(*ir.Tensor).Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			channels := len(got) * 3 / len(want)
+			if format == "Grayscale" != (channels == 1) {
+				t.Fatalf("%s as %s: %d channels", name, format, channels)
+			}
+			for i := range len(want) / 3 {
+				r, g, b := int(want[3*i]), int(want[3*i+1]), int(want[3*i+2])
+				p := got[channels*i:][:channels]
+				ok := false
+				switch format {
+				case "RGB":
+					ok = int(p[0]) == r && int(p[1]) == g && int(p[2]) == b
+				case "BGR":
+					ok = int(p[0]) == b && int(p[1]) == g && int(p[2]) == r
+				default:
+					d := 1000*int(p[0]) - 299*r - 587*g - 114*b
+					ok = -510 < d && d < 510
+				}
+				if !ok {
+					t.Fatalf("%s as %s: pixel %d is %v of %v", name, format, i, p, want[3*i:][:3])
+				}
+			}
+		}
+	}
+}
+
 // TestDamagedPictures: whatever the bytes, decoding ends, without a panic and within the limit.
 func TestDamagedPictures(t *testing.T) {
 	files := [][]byte{photo(t, 40, 30, false), photo(t, 20, 20, true), []byte("P6 # a comment\n2 1\n255\nabcdef"), []byte("P5 3 1 255 abc")}
+	for _, name := range []string{"alpha-first", "palette.cdef"} {
+		b, _ := jpeg2000File(t, name)
+		files = append(files, b)
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	for k := range 4000 {
 		b := bytes.Clone(files[k%len(files)])

@@ -99,12 +99,16 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("%d elements of %d bytes exceed the limit of %d bytes", e.Elements, e.Size, e.Limit)
 }
 
+func (c *Call) limit() int64 {
+	if c.Limit == 0 {
+		return defaultLimit
+	}
+	return c.Limit
+}
+
 // reserve counts n elements of the given number of bytes against the limit before anybody allocates them.
 func (c *Call) reserve(n int64, size int) error {
-	limit := c.Limit
-	if limit == 0 {
-		limit = defaultLimit
-	}
+	limit := c.limit()
 	if n < 0 || n > limit/int64(size) || c.used+n*int64(size) > limit {
 		return &LimitError{n, size, limit}
 	}
