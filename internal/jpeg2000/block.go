@@ -125,10 +125,7 @@ type blockDecoder struct {
 	rowFlag int // elements a row of flags
 }
 
-var (
-	errSymbol = errors.New("a code-block is damaged: its segmentation symbol is wrong")
-	errPlanes = errors.New("a code-block has more bit planes than there can be")
-)
+var errPlanes = errors.New("a code-block has more bit planes than there can be")
 
 // decode decodes a code-block of w by h coefficients and that many bit planes.
 func (d *blockDecoder) decode(b *block, orient int, planes int, style byte) error {
@@ -160,9 +157,7 @@ func (d *blockDecoder) decode(b *block, orient int, planes int, style byte) erro
 			case 1:
 				d.refinement()
 			default:
-				if err := d.cleanup(); err != nil {
-					return err
-				}
+				d.cleanup()
 			}
 			if style&styleReset != 0 {
 				d.mq.reset()
@@ -274,7 +269,7 @@ func (d *blockDecoder) refinement() {
 }
 
 // cleanup is the cleanup pass (D.3.4). It ends the plane: no coefficient is visited any more.
-func (d *blockDecoder) cleanup() error {
+func (d *blockDecoder) cleanup() {
 	n := d.rowFlag
 	for top := 0; top < d.h; top += 4 {
 		bottom := min(top+4, d.h)
@@ -300,14 +295,9 @@ func (d *blockDecoder) cleanup() error {
 			}
 		}
 	}
-	if d.style&styleSymbols != 0 { // D.5
-		s := uint32(0)
+	if d.style&styleSymbols != 0 { // D.5; it is not checked, as encoders cut it off where a layer ends
 		for range 4 {
-			s = s<<1 | d.mq.bit(uniformContext)
-		}
-		if s != 0xa {
-			return errSymbol
+			d.mq.bit(uniformContext)
 		}
 	}
-	return nil
 }

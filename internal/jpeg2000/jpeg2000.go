@@ -32,7 +32,7 @@ func DecodeConfig(b []byte) (image.Config, error) {
 }
 
 // Decode decodes a picture: an *image.Gray, or an *image.NRGBA whose pixels are opaque. Samples of other depths are scaled to the full
-// range of 8 bits, components of a lower resolution are repeated. What it takes besides the input stays below limit, in bytes.
+// range of 8 bits, samples of components of a lower resolution are repeated. What it takes beyond a multiple of the input stays below limit, in bytes.
 func Decode(b []byte, limit int64) (image.Image, error) {
 	f, err := readFile(b)
 	if err != nil {

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"flag"
+	"hash/fnv"
 	"image"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -100,6 +102,22 @@ func TestPictures(t *testing.T) {
 		})
 	}
 	require.Greater(t, n, 50)
+}
+
+// TestPortable: every machine computes the same bits, of irreversible pictures as well. The hash was recorded on amd64.
+func TestPortable(t *testing.T) {
+	files := archive(t)
+	bits := fnv.New64a()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if isPicture(name) && strings.HasPrefix(name, "irreversible") {
+			planes, err := decode(files[name], 1<<20)
+			require.NoError(t, err)
+			for _, p := range planes {
+				require.NoError(t, binary.Write(bits, binary.LittleEndian, p.samples))
+			}
+		}
+	}
+	require.Equal(t, uint64(0xc305f1cea5649a1d), bits.Sum64())
 }
 
 // TestSweep decodes random files.
@@ -227,6 +245,19 @@ func TestTagTree(t *testing.T) {
 		return v
 	}
 	require.Equal(t, []int{1, 3, 2}, []int{value(0), value(1), value(2)})
+}
+
+// TestRegion: coefficients of the region of interest are shifted back, those of the background stay.
+func TestRegion(t *testing.T) {
+	const shift = 4
+	d := &blockDecoder{mags: []uint64{
+		0, 15<<1 | 1, // background of at most four bits
+		1<<shift<<1 | 1, 5<<shift<<1 | 1, // region, all planes
+		5<<shift<<1 | 1<<shift,     // all planes of the region only
+		4<<shift<<1 | 1<<(shift+2), // not even those: 4 to 7
+	}}
+	d.unshift(shift)
+	require.Equal(t, []uint64{0, 15<<1 | 1, 1<<1 | 1, 5<<1 | 1, 5<<1 | 1, 4<<1 | 4}, d.mags)
 }
 
 func BenchmarkDecode(b *testing.B) {

@@ -265,8 +265,8 @@ func (p *params) clone() *params {
 // forTile reads the headers of a tile. Only that of the first tile-part may hold parameters other than POC (Table A.1).
 func (p *params) forTile(t *tileData) (*params, [][]byte, error) {
 	c, packed := p, t.packed
-	var ppt packedHeaders
 	for k, h := range t.headers {
+		var ppt packedHeaders // whose indices are those of this header
 		r := input{b: h}
 		for len(r.b) > 0 {
 			marker := r.number(2)
@@ -288,13 +288,13 @@ func (p *params) forTile(t *tileData) (*params, [][]byte, error) {
 				return nil, nil, fmt.Errorf("tile header: %w", err)
 			}
 		}
-	}
-	if ppt.data != nil {
-		b, err := ppt.joined()
-		if err != nil {
-			return nil, nil, err
+		if ppt.data != nil {
+			b, err := ppt.joined()
+			if err != nil {
+				return nil, nil, err
+			}
+			packed = append(packed, b)
 		}
-		packed = [][]byte{b}
 	}
 	return c, packed, nil
 }

@@ -113,7 +113,7 @@ def transcoded():
         yield f"transcoded.{name}.j2k", join(style(main, bits), [(b"", body)]), want
     a, b = packets[:7], packets[7:]
     h = headers(a)
-    yield "transcoded.ppt.j2k", join(style(main, 0), [(segment(0xFF61, b"\1" + h[9:]) + segment(0xFF61, b"\0" + h[:9]), bodies(a)), (segment(0xFF61, b"\2" + headers(b)), bodies(b))]), want
+    yield "transcoded.ppt.j2k", join(style(main, 0), [(segment(0xFF61, b"\1" + h[9:]) + segment(0xFF61, b"\0" + h[:9]), bodies(a)), (segment(0xFF61, b"\0" + headers(b)), bodies(b))]), want
     ppm = b"".join(struct.pack(">I", len(headers(p))) + headers(p) for p in (a, b))
     yield "transcoded.ppm.j2k", join(style(main, 0) + [segment(0xFF60, b"\0" + ppm[:12]), segment(0xFF60, b"\1" + ppm[12:])], [(b"", bodies(a)), (b"", bodies(b))]), want
     # PPM with SOP in the bodies and EPH in the headers
@@ -229,6 +229,7 @@ def cases():
     yield picture("blocks", n=1, cblockw_init=4, cblockh_init=16)
     yield picture("region", n=1, roi_compno=0, roi_shift=11)
     yield picture("region-16", n=1, roi_compno=0, roi_shift=7, depth=12, numresolution=3)
+    yield picture("many", n=300, width=1, height=1, roi_compno=299, roi_shift=10)
     yield picture("tile-parts", layers=(8, 3, 0), tp_on=b"\1", tp_flag=b"R", prog_order=2, numresolution=4)
     yield deep()
     yield from transcoded()
