@@ -98,7 +98,7 @@ func (c *codestream) decodeTile(index int, planes []plane, d *blockDecoder, limi
 	for _, b := range append(data.bodies[:len(data.bodies):len(data.bodies)], packed...) {
 		bytes += len(b)
 	}
-	t, err := newTile(c, index, p, bytes, limit)
+	t, err := newTile(c, index, p, budget{packets: bytes / p.layers, memory: limit})
 	if err != nil {
 		return err
 	}

@@ -85,14 +85,18 @@ const (
 
 var errLimit = errors.New("the picture takes more memory than allowed")
 
-// newTile lays out a tile (B.3 to B.7). Each precinct has a packet a layer, and each packet at least a byte of the data given, so
-// that the structures are bounded by those and the limit.
-func newTile(c *codestream, index int, p *params, bytes int, limit int64) (*tile, error) {
+// budget is what the structures of a tile may still take.
+type budget struct {
+	packets int   // each precinct has one a layer, and each packet takes at least a byte of the data
+	memory  int64 // bytes
+}
+
+// newTile lays out a tile (B.3 to B.7).
+func newTile(c *codestream, index int, p *params, left budget) (*tile, error) {
 	across, down := index%c.tilesWide(), index/c.tilesWide()
 	x, y := c.tx0+across*c.tdx, c.ty0+down*c.tdy
 	t := &tile{params: p, area: rect{max(x, c.x0), max(y, c.y0), min(x+c.tdx, c.x1), min(y+c.tdy, c.y1)}}
 	t.components = make([]tileComponent, len(c.components))
-	packets := bytes / p.layers
 	for i := range t.components {
 		k := &t.components[i]
 		k.area, k.params = c.components[i].area(t.area), &p.components[i]
@@ -100,41 +104,54 @@ func newTile(c *codestream, index int, p *params, bytes int, limit int64) (*tile
 			continue
 		}
 		levels := k.params.coding.levels
-		if limit -= 4*int64(k.area.w())*int64(k.area.h()) + int64(levels+1)*resolutionBytes; limit < 0 {
+		if left.memory -= 4*int64(k.area.w())*int64(k.area.h()) + int64(levels+1)*resolutionBytes; left.memory < 0 {
 			return nil, errLimit
 		}
 		k.resolutions = make([]resolution, levels+1)
 		for r := range k.resolutions {
-			if err := k.resolution(r, c.components[i].depth); err != nil {
+			if err := t.resolution(c, i, r, &left); err != nil {
 				return nil, err
 			}
-			wide, high := k.precinctGrid(r)
-			if wide*high > packets {
-				return nil, errShort
-			}
-			packets -= wide * high
-			if limit -= int64(wide*high) * precinctBytes; limit < 0 {
-				return nil, errLimit
-			}
-			for n := range wide * high {
-				if err := k.precinct(r, n%wide, n/wide, &limit); err != nil {
-					return nil, err
-				}
-			}
-			for n := range k.resolutions[r].precincts {
-				q := &k.resolutions[r].precincts[n]
-				q.component, q.resolution, q.index = i, r, n
-				q.x, q.y = k.position(c, i, r, n%wide, n/wide, t.area)
-				t.precincts = append(t.precincts, q)
-			}
 		}
-		if k.params.coding.reversible {
+	}
+	for i := range t.components { // now that there are data for all of them
+		k := &t.components[i]
+		switch {
+		case k.area.empty():
+		case k.params.coding.reversible:
 			k.ints = make([]int32, k.area.w()*k.area.h())
-		} else {
+		default:
 			k.floats = make([]float32, k.area.w()*k.area.h())
 		}
 	}
 	return t, nil
+}
+
+// resolution lays out resolution r of component i with its precincts.
+func (t *tile) resolution(c *codestream, i, r int, left *budget) error {
+	k := &t.components[i]
+	if err := k.resolution(r, c.components[i].depth); err != nil {
+		return err
+	}
+	wide, high := k.precinctGrid(r)
+	if left.packets -= wide * high; left.packets < 0 {
+		return errShort
+	}
+	if left.memory -= int64(wide*high) * precinctBytes; left.memory < 0 {
+		return errLimit
+	}
+	for n := range wide * high {
+		if err := k.precinct(r, n%wide, n/wide, &left.memory); err != nil {
+			return err
+		}
+	}
+	for n := range k.resolutions[r].precincts {
+		q := &k.resolutions[r].precincts[n]
+		q.component, q.resolution, q.index = i, r, n
+		q.x, q.y = k.position(c, i, r, n%wide, n/wide, t.area)
+		t.precincts = append(t.precincts, q)
+	}
+	return nil
 }
 
 // resolution sets the area and the bands of resolution r (B.5).
