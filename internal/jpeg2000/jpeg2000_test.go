@@ -159,6 +159,67 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
+// TestOpenEnd: a last tile-part and a box may say no length; the part ends at EOC, the box at the end of the file.
+func TestOpenEnd(t *testing.T) {
+	b := archive(t)["jp2.jp2"]
+	want, err := Decode(b, 1<<20)
+	require.NoError(t, err)
+	box, part := bytes.Index(b, []byte("jp2c"))-4, bytes.Index(b, []byte{markerSOT >> 8, markerSOT & 255, 0, 10})+6
+	binary.BigEndian.PutUint32(b[box:], 0)
+	binary.BigEndian.PutUint32(b[part:], 0)
+	got, err := Decode(b, 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	_, err = Decode(b[:len(b)-2], 1<<20)
+	require.ErrorIs(t, err, errShort)
+}
+
+// TestEmptyPackets: a picture without any coefficients is grey, and hostile numbers of tiles and components take no time.
+func TestEmptyPackets(t *testing.T) {
+	b := archive(t)["grey.j2k"]
+	at := bytes.Index(b, []byte{markerSOD >> 8, markerSOD & 255}) + 2
+	levels := int(b[bytes.Index(b, []byte{markerCOD >> 8, markerCOD & 255})+9])
+	b = append(bytes.Clone(b[:at]), make([]byte, levels+1)...) // a packet a resolution
+	part := bytes.Index(b, []byte{markerSOT >> 8, markerSOT & 255, 0, 10})
+	binary.BigEndian.PutUint32(b[part+6:], uint32(len(b)-part))
+	b = append(b, markerEOC>>8, markerEOC&255)
+	m, err := Decode(b, 1<<20)
+	require.NoError(t, err)
+	for _, v := range m.(*image.Gray).Pix {
+		require.Equal(t, uint8(128), v)
+	}
+
+	// 255 by 257 tiles of one pixel, and components of which few tiles have a sample.
+	const components = 64
+	b = binary.BigEndian.AppendUint32(nil, markerSOC<<16|markerSIZ)
+	b = binary.BigEndian.AppendUint16(b, 38+3*components)
+	b = append(b, 0, 0)
+	for _, n := range []uint32{255, 257, 0, 0, 1, 1, 0, 0} {
+		b = binary.BigEndian.AppendUint32(b, n)
+	}
+	b = binary.BigEndian.AppendUint16(b, components)
+	for range components {
+		b = append(b, 7, 255, 255)
+	}
+	b = append(b, markerCOD>>8, markerCOD&255, 0, 12, 0, 0, 0, 1, 0, 32, 4, 4, 0, 1)
+	b = append(b, markerQCD>>8, markerQCD&255, 0, 100, 0x40)
+	b = append(b, bytes.Repeat([]byte{8 << 3}, 97)...)
+	for i := range 255 * 257 {
+		b = append(b, markerSOT>>8, markerSOT&255, 0, 10, byte(i>>8), byte(i), 0, 0, 0, 0, 0, 1, markerSOD>>8, markerSOD&255)
+		body := 0
+		if i == 0 || i == 255*255 { // (0, 0) and (0, 255)
+			body = 33 * components
+		}
+		b = append(b, make([]byte, body)...)
+		binary.BigEndian.PutUint32(b[len(b)-body-8:], uint32(14+body))
+	}
+	b = append(b, markerEOC>>8, markerEOC&255)
+	start := time.Now()
+	_, err = Decode(b, 1<<30)
+	require.NoError(t, err)
+	require.Less(t, time.Since(start), 20*time.Second)
+}
+
 // TestLimit: a picture that takes more than allowed is an error before the memory is taken, and none that takes less.
 func TestLimit(t *testing.T) {
 	b := archive(t)["plain.j2k"]
