@@ -137,6 +137,9 @@ func hasRefs(g *ir.Graph) bool {
 
 // convertible reports whether nodes of g may be converted at all.
 func (p *planner) convertible(g *ir.Graph) bool {
+	if g.Opset("") == 0 { // there is no Cast
+		return false
+	}
 	if f := g.Function(); f != nil {
 		return p.bodies[f.Graph]
 	}

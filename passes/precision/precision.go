@@ -25,9 +25,9 @@ var Pass = passes.Define(passes.Info{
 	Doc:  "converts the floats of a model to float16, bfloat16 or float32",
 	Long: `Constants and nodes change their type, subgraphs and functions included, with as few casts as that takes: a node between two that keep
 their type keeps it, too. A node keeps float32 where the operator has no such version in the opset, where a constant does not fit
-the type's range or precision, where a sum is long (depth=), and where a result overflows or vanishes: on calibration data (--calib) if there
-are some, else where that is likely, as for powers, exponentials and squares. Scales of QuantizeLinear and DequantizeLinear stay float32, and what is between them. Weights of nodes that have no
-narrow version are stored narrow, with a Cast before them.
+the type's range or precision, where a sum is long (depth=), and where a result overflows or vanishes: on calibration data (--calib) if
+there are some, else where that is likely, as for powers, exponentials and squares. Scales of QuantizeLinear and DequantizeLinear stay
+float32, and what is between them. Weights of nodes that have no narrow version are stored narrow, with a Cast before them.
 
 A result that would overflow where it comes back to 16 bits, such as an attention mask of -3e38, is clipped first. bfloat16 has the
 range of float32, so nothing overflows, but few operators have it before opset 22, and ONNX Runtime's CPU has none of them:
