@@ -18,10 +18,10 @@ type Options struct {
 	Bias        string      `opt:"bias" enum:"int32|float" doc:"int32 with the scale of the products, as integer kernels want it, or float"`
 	Calibrate   string      `opt:"calibrate" enum:"auto|minmax|moving|percentile|entropy|mse" doc:"how ranges are found; auto: for each tensor the method with the least error in the outputs of its layers"`
 	Percentile  float64     `opt:"percentile" doc:"share of values, in percent, that percentile covers"`
-	Equalize    bool        `opt:"equalize" doc:"evens out the ranges of channels across layers before they are quantized"`
+	Equalize    bool        `opt:"equalize" doc:"evens out the ranges of channels before depthwise convolutions"`
 	Round       bool        `opt:"round" doc:"rounds weights so that the outputs of their layer come out right, not each weight"`
 	Correct     bool        `opt:"correct" doc:"corrects biases by the mean error of the quantized layers"`
-	Protect     float64     `opt:"protect" doc:"keeps the operators in float that hurt the outputs most, until these have that ratio of signal to error, in dB; 0: none. A budget around the pass says it otherwise"`
+	Protect     float64     `opt:"protect" doc:"keeps up to an eighth of the operators in float, those that hurt the outputs most, until these have that ratio of signal to error, in dB; 0: none. A budget around the pass says otherwise how many"`
 	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`
 	Calib       passes.Data `opt:"calib" doc:"data set to calibrate on; otherwise that of --calib"`
 	Cache       passes.File `opt:"cache" doc:"ranges that an earlier run left by --calib-out, in place of data"`
@@ -126,6 +126,7 @@ var Pass = passes.Define(passes.Info{
 		Lossy: true,
 	},
 	Rules: []passes.RuleDoc{
+		{Name: "equalize", Doc: "evens out the ranges of channels before a depthwise convolution, whose weights take the factors", Promise: passes.Promise{RelTol: 1e-4}},
 		{Name: "activation", Doc: "puts a quantizer on a tensor between operators", Promise: passes.Promise{Lossy: true}},
 		{Name: "weight", Doc: "stores weights in integers", Promise: passes.Promise{Lossy: true}},
 		{Name: "bias", Doc: "stores a bias in int32 with the scale of the products", Promise: passes.Promise{Lossy: true}},
@@ -139,7 +140,7 @@ var Pass = passes.Define(passes.Info{
 
 var defaults = Options{
 	Mode: "auto", Profile: "auto", Activations: "profile", PerChannel: true, Bias: "int32", Calibrate: "auto", Percentile: 99.99,
-	Protect: 30, Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
+	Protect: 30, Equalize: true, Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
 }
 
 const long = `Static quantization looks at calibration data (--calib), finds the range of every tensor that is to be stored in integers, and puts
