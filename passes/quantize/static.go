@@ -37,14 +37,6 @@ func static(c *passes.Context, m *ir.Model, o Options, prof Profile) error {
 	if err != nil && (o.Cache == "" || !errors.Is(err, measured.ErrNoData)) {
 		return err
 	}
-	if data != nil && o.Equalize && o.Cache == "" {
-		if _, err := equalize(c, m, data, over.exempt(m)); err != nil {
-			return err
-		}
-		if p, err = newPlan(c, m, o, prof, over, nil); err != nil {
-			return err
-		}
-	}
 	hists, from, err := p.histograms(data)
 	if err != nil {
 		return err
