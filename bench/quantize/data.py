@@ -84,6 +84,6 @@ def rows(work):
         'minilm': lambda: (model('minilm-l2-trimvocab-fp32'), sentences('stsb-en-dev.trimids.tsv', 50), sentences('stsb-en-test.trimids.tsv', 300), 'cosine', 'quantize', dict(agree=.995, speed=2.0, size=.26)),
         'ultraface': lambda: (model('ultraface-RFB-320'), named('input', faces([1, 2, 3, 5, 6], (320, 240), lambda x: (x - 127) / 128)), named('input', faces([8, 9, 10, 11, 12, 13], (320, 240), lambda x: (x - 127) / 128)), 'ultraface', 'quantize', dict(agree=.98, speed=1.3)),
         'fastestdet': lambda: (model('fastestdet'), named('input.1', faces([1, 2, 3, 5, 6], (352, 352), lambda x: x[:, :, ::-1] / 255)), named('input.1', faces([8, 9, 10, 11, 12, 13], (352, 352), lambda x: x[:, :, ::-1] / 255)), 'fastestdet', 'quantize', dict(agree=.98, speed=1.3)),
-        'mnist': lambda: (model('mnist-8'), named('Input3', digits()[:300]), named('Input3', digits()[5000:6000]), 'top1', 'quantize', dict(size=.40)),
+        'mnist': lambda: (model('mnist-8'), named('Input3', digits()[:300]), named('Input3', digits()[5000:6000]), 'top1', 'quantize{objective=size}', dict(size=.40)),
         'int8qdq': lambda: (model('resnet8-cifar10-int8qdq'), named('input_1_int8', [(x - 128).astype(np.int8) for x in cifar('calib_500.bin')[:50]]), named('input_1_int8', [(x - 128).astype(np.int8) for x in cifar('test_2000.bin')[:300]]), 'top1', 'quantize', dict(agree=1.0, size=1.0)),
     }

@@ -21,6 +21,8 @@ type Options struct {
 	Round       bool        `opt:"round" doc:"rounds weights so that the outputs of their layer come out right, not each weight"`
 	Correct     bool        `opt:"correct" doc:"corrects biases by the mean error of the quantized layers"`
 	Protect     float64     `opt:"protect" doc:"keeps up to an eighth of the operators in float, those that hurt the outputs most, until these have that ratio of signal to error, in dB; 0: none. A budget around the pass says otherwise how many"`
+	Objective   string      `opt:"objective" enum:"speed|size" doc:"speed leaves models in float that integers would make slower, size quantizes all the same"`
+	Measure     bool        `opt:"measure" doc:"measures on this machine, in the engine of --engine, whether integers are faster, in place of the profile's cost model"`
 	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`
 	Calib       passes.Data `opt:"calib" doc:"data set to calibrate on; otherwise that of --calib"`
 	Cache       passes.File `opt:"cache" doc:"ranges that an earlier run left by --calib-out, in place of data"`
@@ -138,7 +140,7 @@ var Pass = passes.Define(passes.Info{
 
 var defaults = Options{
 	Mode: "auto", Profile: "auto", Activations: "profile", PerChannel: true, Bias: "int32", Calibrate: "auto", Percentile: 99.99,
-	Protect: 30, Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
+	Objective: "speed", Protect: 30, Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
 }
 
 const long = `Static quantization looks at calibration data (--calib), finds the range of every tensor that is to be stored in integers, and puts
