@@ -5,6 +5,7 @@ package all
 import (
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/budget"
+	"github.com/onnxopt/onnxopt/passes/dequantize"
 	"github.com/onnxopt/onnxopt/passes/fuse/activation"
 	"github.com/onnxopt/onnxopt/passes/fuse/attention"
 	"github.com/onnxopt/onnxopt/passes/fuse/bnaffine"
@@ -31,6 +32,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/opset"
 	"github.com/onnxopt/onnxopt/passes/precision"
 	"github.com/onnxopt/onnxopt/passes/quantize"
+	"github.com/onnxopt/onnxopt/passes/requantize"
 	"github.com/onnxopt/onnxopt/passes/shapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/clips"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
@@ -69,6 +71,7 @@ import (
 func list() []*passes.Pass {
 	return []*passes.Pass{
 		budget.Pass,
+		dequantize.Pass,
 		activation.Pass,
 		attention.Pass,
 		bnaffine.Pass,
@@ -95,6 +98,7 @@ func list() []*passes.Pass {
 		opset.Pass,
 		precision.Pass,
 		quantize.Pass,
+		requantize.Pass,
 		shapes.Pass,
 		clips.Pass,
 		constfold.Pass,

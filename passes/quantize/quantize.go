@@ -7,6 +7,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/quantize/internal/blockwise"
 )
 
 // Options of the pass.
@@ -72,8 +73,8 @@ func (o Options) Prepare(m *ir.Model) []int {
 		return nil
 	}
 	var r []int
-	wide, narrow, bound := weightsOf(m)
-	if o.Mode != "weights" && wide+narrow+bound == 0 {
+	_, narrow, bound := weightsOf(m)
+	if o.nothing(m) {
 		return nil // there is nothing to quantize, and the model stays as it is
 	}
 	if v := m.Opset(""); v > 0 && v < o.opset() {
@@ -89,6 +90,15 @@ func (o Options) Prepare(m *ir.Model) []int {
 		r = append(r, prepareFloat)
 	}
 	return append(r, prepareO2)
+}
+
+// nothing reports whether there is nothing to quantize.
+func (o Options) nothing(m *ir.Model) bool {
+	if o.Mode == "weights" {
+		return !blockwise.Any(m, fewest)
+	}
+	wide, narrow, bound := weightsOf(m)
+	return wide+narrow+bound == 0
 }
 
 // weightsOf counts the weights of operators that may be quantized: of 32 bits, of 16 bits, and those that callers may override.
@@ -162,7 +172,7 @@ Models that were quantized in part keep what they have; only float operators are
 
 // run dispatches on the mode.
 func run(c *passes.Context, m *ir.Model, o Options) error {
-	if wide, narrow, bound := weightsOf(m); o.Mode != "weights" && wide+narrow+bound == 0 {
+	if o.nothing(m) {
 		c.Note(errNothing.Error())
 		return nil
 	}
