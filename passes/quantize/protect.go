@@ -101,6 +101,22 @@ func missed(g passes.Goal) string {
 	return fmt.Sprintf("a ratio of %g dB", g.SQNR)
 }
 
+// fewWeights is how many of the first most operators hold no more than a twentieth of the weights together: those that are protected without
+// being asked for must not take back what quantizing gained.
+func (p *plan) fewWeights(ranked []sensitive, most int) int {
+	size := func(n *ir.Node) int64 { return n.Operand(p.byNode[n].weight).Const().Len() }
+	all, sum := int64(0), int64(0)
+	for _, s := range ranked {
+		all += size(s.node)
+	}
+	for k, s := range ranked[:most] {
+		if sum += size(s.node); 20*sum > all {
+			return k
+		}
+	}
+	return most
+}
+
 // fewest finds how many of the ranked operators have to stay float: it doubles their number until the goal is reached, and then searches
 // between. Where even half of them do not reach it, it takes the number with the best ratio so far.
 func (p *plan) fewest(g passes.Goal, ranked []sensitive, ref *measured.Reference) (*plan, measured.Divergence, int, error) {
@@ -125,9 +141,16 @@ func (p *plan) fewest(g passes.Goal, ranked []sensitive, ref *measured.Reference
 		tried[k] = try{q, d}
 		return tried[k], err
 	}
-	low, high := 0, 1
+	low, high, limit := 0, 1, len(ranked)
+	if p.c.Goal() == nil {
+		limit = p.fewWeights(ranked, (limit+7)/8)
+	}
+	if limit == 0 {
+		t, err := at(0)
+		return t.p, t.d, 0, err
+	}
 	for ; ; high *= 2 {
-		high = min(high, len(ranked))
+		high = min(high, limit)
 		t, err := at(high)
 		if err != nil {
 			return nil, t.d, 0, err
@@ -135,8 +158,8 @@ func (p *plan) fewest(g passes.Goal, ranked []sensitive, ref *measured.Reference
 		if reached(g, t.d) {
 			break
 		}
-		if high == len(ranked) || p.c.Goal() == nil && 2*high > len(ranked) {
-			k, most := 0, math.Inf(-1)
+		if high == limit {
+			k, most := high, math.Inf(-1)
 			for i, t := range tried {
 				if t.d.SQNR > most {
 					k, most = i, t.d.SQNR
