@@ -46,8 +46,8 @@ func TestModels(t *testing.T) {
 				require.NoError(t, ops.Verify(f.Model))
 				tolerances := compare.Tolerances(before)
 				for i, e := range engines {
-					if i == 1 && strings.Contains(text, "u8") {
-						continue // without its optimizations ONNX Runtime multiplies int8 exactly, and uint8 with saturation where there is no VNNI
+					if i > 0 && strings.Contains(text, "u8") && strings.HasPrefix(name, "resnet8") {
+						continue // its weights have 8 bits, and ONNX Runtime multiplies uint8 by int8 with saturation where there is no VNNI
 					}
 					v, err := compare.Models(context.Background(), e, before, f.Model, nil, compare.Options{
 						MaxSets: 2, Tolerance: func(name string) compare.Tolerance { return tolerances[name] }})
