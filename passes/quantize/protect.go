@@ -18,6 +18,32 @@ const (
 	answeredOn = 300
 )
 
+// gain is by how many dB the outputs have to improve for a group of operators to stay float.
+const gain = 1.5
+
+// withoutIslands leaves depthwise convolutions in float that float operators surround. They have so few products for an element that
+// integers hardly pay between a quantizer before and one behind them, and each of the two costs accuracy.
+func (p *plan) withoutIslands(ref *measured.Reference) (*plan, measured.Divergence, int, error) {
+	exempt := map[*ir.Node]string{}
+	for _, u := range p.units {
+		if !u.node.Is("Conv") || u.node.Operand(1).Const() == nil || u.node.Operand(1).Const().Shape()[1] != 1 || u.node.Int("group", 1) < 2 {
+			continue
+		}
+		if p.producer(u.node.Operand(0)) == nil && !p.feedsIntegers(u) {
+			exempt[u.source] = "a depthwise convolution between float operators gains little and costs accuracy"
+		}
+	}
+	if len(exempt) == 0 {
+		return p, measured.Divergence{}, 0, nil
+	}
+	q, err := p.without(exempt)
+	if err != nil {
+		return nil, measured.Divergence{}, 0, err
+	}
+	d, err := q.divergence(ref)
+	return q, d, len(exempt), err
+}
+
 // goal is what the outputs have to reach: that of a pass around this one, or else the option's.
 func (p *plan) goal() passes.Goal {
 	if g := p.c.Goal(); g != nil {
@@ -63,6 +89,19 @@ func (p *plan) protect(data *measured.Calibration) (*plan, string, error) {
 	if reached(g, first) {
 		return p, "\n  outputs: " + first.String(), nil
 	}
+	note := ""
+	if q, d, n, err := p.withoutIslands(whole); err != nil {
+		return nil, "", err
+	} else if n > 0 && d.SQNR > first.SQNR+gain {
+		note = fmt.Sprintf("\n  outputs: %s; with %d depthwise convolutions between float operators in float: %s", first, n, d)
+		if p = q; reached(g, d) {
+			return p, note, nil
+		}
+		first = d
+		if m, err = p.copied(); err != nil {
+			return nil, "", err
+		}
+	}
 	each, err := whole.Samples(p.c.Context(), m)
 	if err != nil {
 		return nil, "", err
@@ -75,7 +114,7 @@ func (p *plan) protect(data *measured.Calibration) (*plan, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	s := fmt.Sprintf("\n  outputs: %s; with %d more operators in float: %s", first, k, d)
+	s := note + fmt.Sprintf("\n  outputs: %s; with %d more operators in float: %s", first, k, d)
 	if !reached(g, d) {
 		s += "\n  warning: " + missed(g) + " is not reached"
 	}
