@@ -20,16 +20,17 @@ import (
 	"github.com/onnxopt/onnxopt/onnxio/text"
 	"github.com/onnxopt/onnxopt/ops"
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/opset"
 	"github.com/onnxopt/onnxopt/passes/passtest"
 	"github.com/onnxopt/onnxopt/passes/precision"
 )
 
-func TestPass(t *testing.T) { passtest.Run(t, precision.Pass) }
+func TestPass(t *testing.T) { passtest.Run(t, precision.Pass, passtest.With(opset.Pass)) }
 
 // convert runs a pipeline and returns why nodes keep their type.
 func convert(t *testing.T, m *ir.Model, pipeline string, data map[passes.Data]any) map[string]string {
 	t.Helper()
-	reg, err := passes.NewRegistry(precision.Pass)
+	reg, err := passes.NewRegistry(precision.Pass, opset.Pass)
 	require.NoError(t, err)
 	p, err := reg.Parse(pipeline)
 	require.NoError(t, err)

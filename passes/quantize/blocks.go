@@ -1,6 +1,7 @@
 package quantize
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -37,6 +38,12 @@ func weightsOnly(c *passes.Context, m *ir.Model, o Options) error {
 	p := blockwise.Options{
 		Spec: blockwise.Spec{Bits: o.Bits, Block: o.Block, Symmetric: o.Symmetric, Search: true},
 		Rule: "blocks", NBits: o.nbits(), Accuracy: o.Accuracy, Head: o.Head, Embeddings: o.Embeddings, Least: fewest,
+	}
+	if o.Algorithm == "auto" {
+		o.Algorithm = "gptq"
+		if _, err := measured.For(c, o.Calib); errors.Is(err, measured.ErrNoData) {
+			o.Algorithm = "rtn"
+		}
 	}
 	switch o.Algorithm {
 	case "gptq":
@@ -107,7 +114,7 @@ func inputStats(c *passes.Context, m *ir.Model, cal *measured.Calibration, pool 
 				return fmt.Errorf("an input of a product has rows of %d and of %d elements", s.K, k)
 			}
 			if err := s.Add(x, pool); err != nil {
-				return err
+				return fmt.Errorf("value %q: %w", inputs[i].Name(), err)
 			}
 		}
 		return nil

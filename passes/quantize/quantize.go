@@ -29,7 +29,7 @@ type Options struct {
 	Cache       passes.File `opt:"cache" doc:"ranges that an earlier run left by --calib-out, in place of data"`
 	Bits        int         `opt:"bits" doc:"mode=weights: bits of a weight, 4 or 8"`
 	Block       int         `opt:"block" doc:"mode=weights: weights that share a scale, a power of 2 from 16 on"`
-	Algorithm   string      `opt:"algorithm" enum:"rtn|gptq|awq" doc:"mode=weights: rtn rounds each weight to the nearest step of a range searched for its block; gptq and awq look at calibration data"`
+	Algorithm   string      `opt:"algorithm" enum:"auto|rtn|gptq|awq" doc:"mode=weights: rtn rounds each weight to the nearest step of a range searched for its block; gptq and awq look at calibration data; auto: gptq if there are some, else rtn"`
 	Symmetric   bool        `opt:"symmetric" doc:"mode=weights: no zero points"`
 	Form        string      `opt:"form" enum:"auto|qdq|nbits" doc:"mode=weights: DequantizeLinear with blocks, of opset 21, or MatMulNBits and GatherBlockQuantized of ONNX Runtime; auto: what the profile's runtime is fastest with"`
 	Accuracy    int64       `opt:"accuracy-level" doc:"mode=weights form=nbits: 4 lets ONNX Runtime multiply in int8, 0 leaves it the choice"`
@@ -150,7 +150,7 @@ var Pass = passes.Define(passes.Info{
 
 var defaults = Options{
 	Mode: "auto", Profile: "auto", Activations: "profile", PerChannel: true, Bias: "int32", Calibrate: "auto", Percentile: 99.99,
-	Objective: "speed", Protect: 30, Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
+	Objective: "speed", Protect: 30, Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "auto", Form: "auto",
 }
 
 const long = `Static quantization looks at calibration data (--calib), finds the range of every tensor that is to be stored in integers, and puts
