@@ -39,9 +39,6 @@ func (m matrix) each(c int, f func(i int)) {
 	}
 }
 
-// size is the number of elements of a channel.
-func (m matrix) size() int { return m.outer * m.inner }
-
 // quantized is weights in integers, with a scale for each channel.
 type quantized struct {
 	q      []int8
@@ -75,15 +72,6 @@ func (m matrix) round(scales []float32, bits int) quantized {
 		m.each(c, func(i int) {
 			r.q[i] = int8(math.Min(math.Max(math.RoundToEven(float64(m.data[i])/s), -t), t))
 		})
-	}
-	return r
-}
-
-// float is the weights that the integers stand for.
-func (m matrix) float(q quantized) []float32 {
-	r := make([]float32, len(m.data))
-	for c := range m.n {
-		m.each(c, func(i int) { r[i] = float32(q.q[i]) * q.scales[c] })
 	}
 	return r
 }
