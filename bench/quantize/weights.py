@@ -5,7 +5,7 @@ with --large, the memory that quantizing a generated decoder takes.
 
 Needs onnx, onnxruntime and numpy; peers are what onnxruntime itself brings. Prints a table for each row group and exits with 1 where one of
 our figures misses its bound."""
-import argparse, glob, os, subprocess, sys, tempfile, time
+import argparse, glob, logging, os, subprocess, sys, tempfile, time
 
 import numpy as np
 import onnx
@@ -253,6 +253,7 @@ def main():
     p.add_argument('--rows', default='int4,float16,part')
     p.add_argument('--large', default='', metavar='DIR')
     a = p.parse_args()
+    logging.disable(logging.WARNING) # peers log each node
     rows = a.rows.split(',') + (['large'] if a.large else [])
     with tempfile.TemporaryDirectory() as d:
         ok = [globals()[r](a, d) for r in ('int4', 'float16', 'part', 'large') if r in rows]
