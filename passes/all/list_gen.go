@@ -4,6 +4,7 @@ package all
 
 import (
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/budget"
 	"github.com/onnxopt/onnxopt/passes/decompose"
 	"github.com/onnxopt/onnxopt/passes/dequantize"
 	"github.com/onnxopt/onnxopt/passes/fuse/activation"
@@ -72,6 +73,7 @@ import (
 // list holds the passes in the order of their directories.
 func list() []*passes.Pass {
 	return []*passes.Pass{
+		budget.Pass,
 		decompose.Pass,
 		dequantize.Pass,
 		activation.Pass,

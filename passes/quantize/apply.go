@@ -12,10 +12,20 @@ import (
 type editor struct {
 	*plan
 	shared map[string]*ir.Value
+	// stored are weights that several units use, by what they became.
+	stored map[*ir.Value][]stored
+}
+
+// stored is weights in integers, and the value behind their DequantizeLinear.
+type stored struct {
+	axis   int
+	scales []float32
+	q      []int8
+	v      *ir.Value
 }
 
 func (p *plan) apply() error {
-	e := &editor{p, map[string]*ir.Value{}}
+	e := &editor{p, map[string]*ir.Value{}, map[*ir.Value][]stored{}}
 	for _, u := range p.units {
 		e.absorbClamp(u)
 	}
@@ -155,7 +165,14 @@ func (e *editor) weights(u *unit) error {
 		u.bias = 2
 	}
 	e.rewrite("weight", n, nil, func() {
-		dq := e.dequantizer(n, ir.TensorOf(q.q, t.Shape()...), scales, axis)
+		i := slices.IndexFunc(e.stored[w], func(k stored) bool {
+			return k.axis == axis && slices.Equal(k.scales, scales) && slices.Equal(k.q, q.q)
+		})
+		if i < 0 {
+			i = len(e.stored[w])
+			e.stored[w] = append(e.stored[w], stored{axis, scales, q.q, e.dequantizer(n, ir.TensorOf(q.q, t.Shape()...), scales, axis)})
+		}
+		dq := e.stored[w][i].v
 		n.SetOperand(u.weight, dq)
 		e.drop(w)
 	})

@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"math/rand/v2"
+	"strings"
 
 	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/internal/gemm"
@@ -31,7 +32,7 @@ func layerOf(u *unit) (l layer, ok bool, err error) {
 	}
 	s := t.Shape()
 	switch {
-	case u.node.Is("Conv") && (len(s) == 3 || len(s) == 4) && u.node.Str("auto_pad", "NOTSET") == "NOTSET":
+	case u.node.Is("Conv") && (len(s) == 3 || len(s) == 4):
 		g := int(u.node.Int("group", 1))
 		l = layer{u: u, groups: g, rows: int(s[0]), k: len(v) / int(s[0]), w: v}
 		return l, g > 0 && l.rows%g == 0, nil
@@ -162,9 +163,27 @@ func geometryOf(l layer, shape []int64) geometry {
 	c.sh, c.sw = at(n.Ints("strides"), 0, 1), at(n.Ints("strides"), 1, 1)
 	c.dh, c.dw = at(n.Ints("dilations"), 0, 1), at(n.Ints("dilations"), 1, 1)
 	c.top, c.left = at(pads[:half], 0, 0), at(pads[:half], 1, 0)
+	if same := n.Str("auto_pad", "NOTSET"); strings.HasPrefix(same, "SAME") {
+		lower := same == "SAME_LOWER"
+		c.outH, c.top = samePad(c.h, c.kh, c.sh, c.dh, lower)
+		c.outW, c.left = samePad(c.w, c.kw, c.sw, c.dw, lower)
+		return c
+	}
 	c.outH = (c.h+c.top+at(pads[half:], 0, 0)-(c.kh-1)*c.dh-1)/c.sh + 1
 	c.outW = (c.w+c.left+at(pads[half:], 1, 0)-(c.kw-1)*c.dw-1)/c.sw + 1
 	return c
+}
+
+// samePad is the size of the result along an axis, and the padding before, where auto_pad makes the result as large as the input over the
+// stride.
+func samePad(n, k, stride, dilation int, lower bool) (out, before int) {
+	out = (n + stride - 1) / stride
+	total := max((out-1)*stride+(k-1)*dilation+1-n, 0)
+	before = total / 2
+	if lower {
+		before = total - before
+	}
+	return out, before
 }
 
 // patch copies what the kernel sees at one place of the result, channel by channel.

@@ -152,7 +152,7 @@ func (p *plan) learnWeights(data *measured.Calibration) error {
 			}
 		}
 		sweeps := 0
-		if p.o.Round {
+		if p.o.Round && l.u.node.Operand(l.u.weight).NumUses() == 1 { // what others use, too, is stored once
 			sweeps = maxSweeps
 		}
 		t := l.tune(m, scales, p.p.WeightBits, sweeps, pool)

@@ -39,9 +39,6 @@ func (m matrix) each(c int, f func(i int)) {
 	}
 }
 
-// size is the number of elements of a channel.
-func (m matrix) size() int { return m.outer * m.inner }
-
 // quantized is weights in integers, with a scale for each channel.
 type quantized struct {
 	q      []int8
@@ -79,15 +76,6 @@ func (m matrix) round(scales []float32, bits int) quantized {
 	return r
 }
 
-// float is the weights that the integers stand for.
-func (m matrix) float(q quantized) []float32 {
-	r := make([]float32, len(m.data))
-	for c := range m.n {
-		m.each(c, func(i int) { r[i] = float32(q.q[i]) * q.scales[c] })
-	}
-	return r
-}
-
 // guard raises scales until the bias fits into int32 beside the sums of products: |bias| / (input scale * weight scale) stays below 2^30.
 func guard(scales []float32, input float32, bias []float32) (raised int) {
 	const room = 1 << 30
@@ -102,4 +90,18 @@ func guard(scales []float32, input float32, bias []float32) (raised int) {
 		}
 	}
 	return raised
+}
+
+// finite reports whether all elements are; a tensor that cannot be read is not.
+func finite(t *ir.Tensor) bool {
+	v, err := ir.Elements[float32](t)
+	if err != nil {
+		return false
+	}
+	for _, x := range v {
+		if x-x != 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -38,9 +38,12 @@ func info() passes.Info {
 	i := set.Describe(passes.Info{
 		Name: "requantize",
 		Doc:  "changes the form of a quantized model between QDQ and QOperator, and activations between uint8 and int8",
-		Long: `A change of type is exact, but for NaN, whose number the standard leaves open: it shifts the numbers and their zero point, in everything that is connected without a quantization in between.
-It is left where the numbers are seen from outside: inputs, outputs, operators that compute with them otherwise. Between the forms, sums are
-rounded in another order, which may move a result by one step of its quantization.`,
+		Long: `A change of type shifts the numbers and their zero point by 128, in everything that is connected without a quantization in between. It is
+exact but for NaN, whose number the standard leaves open. It is left out where the numbers are seen from outside: inputs, outputs,
+operators that compute with them otherwise. ONNX Runtime multiplies uint8 by int8 with saturation on x86 without VNNI, so that weights
+there should keep to 7 bits.
+
+Between the forms, sums are rounded in another order, which may move a result by one step of its quantization.`,
 		Example: "requantize{form=qdq}",
 	})
 	i.Rules = append(i.Rules, passes.RuleDoc{Name: ruleType, Doc: "moves quantized numbers and their zero points by 128, and makes them of the other type", Promise: shifted})

@@ -68,12 +68,12 @@ func divide(x *ir.Value, f []float32, nodes map[*ir.Node]bool, at *ir.Node) {
 	if n := x.Node(); n != nil && n.Is("LayerNormalization") && n.Int("axis", -1) == -1 && private(x, nodes) {
 		if s, ok := times(n.Operand(1), inverse); ok {
 			if n.Operand(2) == nil {
-				n.SetOperand(1, g.Const(s))
+				replaceConst(n, 1, s)
 				return
 			}
 			if b, ok := times(n.Operand(2), inverse); ok {
-				n.SetOperand(1, g.Const(s))
-				n.SetOperand(2, g.Const(b))
+				replaceConst(n, 1, s)
+				replaceConst(n, 2, b)
 				return
 			}
 		}
@@ -85,6 +85,20 @@ func divide(x *ir.Value, f []float32, nodes map[*ir.Node]bool, at *ir.Node) {
 	y := g.New(near, ir.Op("Mul"), []*ir.Value{x, g.Const(ir.TensorOf(inverse))}).Result(0)
 	y.SetType(x.Type())
 	x.ReplaceUsesIf(y, func(u ir.Use) bool { return nodes[u.Node] && u.Index == 0 })
+}
+
+// replaceConst makes t operand i of n, and removes the constant that was there if nobody else uses it.
+func replaceConst(n *ir.Node, i int, t *ir.Tensor) {
+	old := n.Operand(i)
+	n.SetOperand(i, n.Graph().NamedConst(old.Name(), t))
+	if old.NumUses() > 0 {
+		return
+	}
+	if d := old.Node(); d != nil {
+		d.Graph().Erase(d)
+	} else {
+		old.Graph().EraseConst(old)
+	}
 }
 
 // private reports whether only nodes use x.

@@ -152,3 +152,46 @@ func TestAWQ(t *testing.T) {
 		assert.Less(t, distance(quantized(GPTQ, nbits)), 0.5*plain, "GPTQ")
 	}
 }
+
+// TestDivide divides what a product multiplies, and multiplies its weights: in the constants of a normalization where nobody else sees
+// it, otherwise by a Mul.
+func TestDivide(t *testing.T) {
+	const k = 8
+	f := []float32{1, 2, 0.5, 4, 1, 0.25, 3, 1}
+	for _, private := range []bool{true, false} {
+		m := ir.NewModel(10, 21)
+		x := m.Main.AddInput("x", ir.TensorType(ir.Float32, ir.StaticShape(3, k)))
+		h := m.Main.New(nil, ir.Op("LayerNormalization"), []*ir.Value{x, m.Main.Const(random(k)), m.Main.Const(random(k))}).Result(0)
+		w := random(k, 2)
+		y := m.Main.New(nil, ir.Op("MatMul"), []*ir.Value{h, m.Main.Const(w)})
+		m.Main.AddOutput("y", y.Result(0), ir.TensorType(ir.Float32, ir.StaticShape(3, 2)))
+		if !private {
+			m.Main.AddOutput("h", h, ir.TensorType(ir.Float32, ir.StaticShape(3, k)))
+		}
+		in := map[string]ir.Datum{"x": random(3, k)}
+		want := run(t, native.New(), m, in)
+		divide(h, f, map[*ir.Node]bool{y: true}, y)
+		v, err := ir.Elements[float32](w)
+		require.NoError(t, err)
+		scaled := make([]float32, len(v))
+		for i := range v {
+			scaled[i] = v[i] * f[i/2]
+		}
+		y.SetOperand(1, m.Main.Const(ir.TensorOf(scaled, k, 2)))
+		got := run(t, native.New(), m, in)
+		for name := range want {
+			a, err := ir.Elements[float32](want[name].(*ir.Tensor))
+			require.NoError(t, err)
+			b, err := ir.Elements[float32](got[name].(*ir.Tensor))
+			require.NoError(t, err)
+			assert.InDeltaSlice(t, a, b, 1e-5, name)
+		}
+		muls := 0
+		for n := range m.Nodes() {
+			if n.Is("Mul") {
+				muls++
+			}
+		}
+		assert.Equal(t, private, muls == 0)
+	}
+}
