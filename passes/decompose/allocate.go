@@ -1,6 +1,9 @@
 package decompose
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // budget is what may remain of the whole model, in MACs or in bytes of weights.
 type budget struct {
@@ -26,8 +29,12 @@ func (l *layer) damage(v *level) float64 {
 	if v == nil {
 		return 0
 	}
-	return l.perError * v.err
+	return l.perError * noise(v.err)
 }
+
+// noise is a relative error as the ratio of what is lost to what is left: outputs suffer in proportion to it far longer than to the error
+// itself.
+func noise(e float64) float64 { return e / math.Max(1-e, 1e-3) }
 
 // allocate chooses levels until the budget is met: each time the step, of whatever layer, that does the least damage for what it saves.
 // Levels that would do more than worst on their own are left out. It reports whether the budget is met.

@@ -107,7 +107,7 @@ func (l *layer) ranks(k kind, o Options) ([]rank, error) {
 	count := most / step
 	limit := maxLevels
 	if k == cp {
-		limit = 6 // each is an iteration of its own
+		limit = 5 // each is an iteration of its own
 	}
 	for i := 1; i <= min(count, limit); i++ {
 		n := (i*count + min(count, limit) - 1) / min(count, limit) * step
