@@ -135,7 +135,7 @@ func (o *Options) check() error {
 func (o *Options) kinds() []kind {
 	for k, name := range kindNames {
 		if name == o.Method {
-			return []kind{k}
+			return []kind{kind(k)}
 		}
 	}
 	return []kind{svd, spatialSVD, tucker, cp}

@@ -226,9 +226,17 @@ const (
 // offer works out the ways to write each layer, and drops those that have none.
 func (w *work) offer() {
 	var keep []*layer
-	for _, l := range w.layers {
-		if err := l.makeLevels(w.o.kinds(), w.o); err != nil {
-			w.c.Remark(l.node, "decompose", err.Error())
+	why := make([]error, len(w.layers))
+	w.pool.For(len(w.layers), 1, func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			if why[i] = w.c.Err(); why[i] == nil {
+				why[i] = w.layers[i].makeLevels(w.o.kinds(), w.o)
+			}
+		}
+	})
+	for i, l := range w.layers {
+		if why[i] != nil {
+			w.c.Remark(l.node, "decompose", why[i].Error())
 			continue
 		}
 		keep = append(keep, l)
