@@ -391,8 +391,8 @@ func (w *work) refit() ([]measured.RefitResult, error) {
 	var list []measured.RefitLayer
 	any := false
 	for _, l := range w.layers {
+		any = any || l.best != nil
 		if l.best != nil && l.linear != nil {
-			any = true
 			list = append(list, measured.RefitLayer{Node: l.made[len(l.made)-1], Target: l.form.Result(0), Chain: w.chain(l)})
 		}
 	}
