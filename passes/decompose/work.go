@@ -220,7 +220,7 @@ func (w *work) moments() error {
 const (
 	momentSamples = 128
 	momentRows    = 4096
-	maxColumns    = 6000 // a matrix of so many squared is what fits
+	maxColumns    = 2400 // a layer's matrices have so many squared elements, and those of all layers are held at once
 )
 
 // offer works out the ways to write each layer, and drops those that have none.
