@@ -154,7 +154,7 @@ type refitJob struct {
 const maxUnknowns = 6144
 
 // maxWeights bounds the weights of a layer: four matrices of so many elements are held, 0.6 GB.
-const maxWeights = 1 << 24 + 1<<20
+const maxWeights = 1<<24 + 1<<20
 
 // plan looks at a layer before anything runs.
 func (r *refit) plan(l RefitLayer) {
