@@ -486,9 +486,14 @@ func (w *work) tell(met bool, results []measured.RefitResult) {
 	}
 }
 
+// label is the node's name, or that of its result; of a long one, as converters make them, the end.
 func label(n *ir.Node) string {
-	if n.Name() != "" {
-		return n.Name()
+	s := n.Name()
+	if s == "" {
+		s = n.Result(0).Name()
 	}
-	return n.Result(0).Name()
+	if r := []rune(s); len(r) > 48 {
+		s = "..." + string(r[len(r)-45:])
+	}
+	return s
 }
