@@ -17,8 +17,11 @@ type equation struct {
 	mean      []float64 // sum of the targets of held rows
 }
 
-// chunkSamples is how many samples are run before their rows are added up.
-const chunkSamples = 16
+// chunkSamples is how many samples are run before their rows are added up, and chunkBytes what these rows may take.
+const (
+	chunkSamples = 16
+	chunkBytes   = 256 << 20
+)
 
 // equations runs both models up to the layer and sums its normal equations.
 func (r *refit) equations(ctx context.Context, j *refitJob) ([]*equation, error) {
@@ -91,7 +94,9 @@ func (r *refit) rowsPerSample(l *Linear, samples int) int {
 	if rows == 0 {
 		rows = min(max(8000, 6*l.In), 32768)
 	}
-	return max((rows+samples-1)/samples, 1)
+	// A chunk of samples is held as float64.
+	most := chunkBytes / (8 * chunkSamples * l.Groups * (l.In + 1 + l.Out))
+	return max(min((rows+samples-1)/samples, most), 1)
 }
 
 // sampleRows are the rows of one sample: x is [Groups][count][In+1], t is [count][Groups*Out].

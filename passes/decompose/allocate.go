@@ -1,6 +1,9 @@
 package decompose
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // budget is what may remain of the whole model, in MACs or in bytes of weights.
 type budget struct {
@@ -26,8 +29,12 @@ func (l *layer) damage(v *level) float64 {
 	if v == nil {
 		return 0
 	}
-	return l.perError * v.err
+	return l.perError * noise(v.err)
 }
+
+// noise is a relative error as the ratio of what is lost to what is left: outputs suffer in proportion to it far longer than to the error
+// itself.
+func noise(e float64) float64 { return e / math.Max(1-e, 1e-3) }
 
 // allocate chooses levels until the budget is met: each time the step, of whatever layer, that does the least damage for what it saves.
 // Levels that would do more than worst on their own are left out. It reports whether the budget is met.
@@ -36,6 +43,7 @@ func allocate(ls []*layer, b budget, worst float64) bool {
 	for _, l := range ls {
 		time += l.asIs().seconds
 	}
+	paid := 0.0
 	for b.rest(ls) > int64(b.share*float64(b.whole)) {
 		var to *level
 		var where *layer
@@ -65,9 +73,41 @@ func allocate(ls []*layer, b budget, worst float64) bool {
 		if to == nil {
 			return false
 		}
+		where.best, paid = to, math.Max(paid, least)
+	}
+	relax(ls, b, time, paid)
+	return true
+}
+
+// relax takes back what the last steps saved beyond the budget: each time the step that repairs most damage, as long as the budget holds and
+// what it gives up would have been worth more than the dearest step that was taken.
+func relax(ls []*layer, b budget, time, paid float64) {
+	for {
+		room := int64(b.share*float64(b.whole)) - b.rest(ls)
+		var to *level
+		var where *layer
+		most := 0.0
+		offer := func(l *layer, v *level, as level) {
+			gain, more := l.damage(l.best)-l.damage(v), b.cost(as)-b.cost(*l.best)
+			gives := float64(more)/float64(b.whole) + (as.seconds-l.best.seconds)/time
+			if gain > most && more <= room && gain > paid*gives {
+				to, where, most = v, l, gain
+			}
+		}
+		for _, l := range ls {
+			if l.best == nil {
+				continue
+			}
+			for i := range l.levels {
+				offer(l, &l.levels[i], l.levels[i])
+			}
+			offer(l, nil, l.asIs())
+		}
+		if where == nil {
+			return
+		}
 		where.best = to
 	}
-	return true
 }
 
 // byEnergy chooses for each layer the cheapest level whose error is within 1 − energy.

@@ -21,7 +21,7 @@ const (
 	cp
 )
 
-var kindNames = map[kind]string{svd: "svd", spatialSVD: "spatial-svd", tucker: "tucker", cp: "cp"}
+var kindNames = [...]string{svd: "svd", spatialSVD: "spatial-svd", tucker: "tucker", cp: "cp"}
 
 func (k kind) String() string { return kindNames[k] }
 
@@ -238,7 +238,7 @@ func (f *factors) beginTucker(w matrix, seed uint64) error {
 
 func (f *factors) beginCP(w matrix, seed uint64) error {
 	s := f.size
-	d, err := linalg.CPALS(linalg.Convert[float32](w).Data, []int{s.c, s.h, s.w, s.o}, f.rank.r, linalg.CPOptions{Seed: seed, Sweeps: 40, Tolerance: 1e-4, Pool: f.pool})
+	d, err := linalg.CPALS(linalg.Convert[float32](w).Data, []int{s.c, s.h, s.w, s.o}, f.rank.r, linalg.CPOptions{Seed: seed, Sweeps: 40, Tolerance: 1e-4, Starts: 2, Pool: f.pool})
 	if err != nil {
 		return err
 	}

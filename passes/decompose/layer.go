@@ -25,7 +25,7 @@ type layer struct {
 	data   []*problem // with the original's inputs; nil without data
 	x, y   []int64    // shapes of input and result, -1 where a size is not known
 	levels []level
-	// perError is the divergence of the outputs for one unit of a level's error; 1 without data.
+	// perError is the divergence of the outputs for one unit of a level's noise; 1 without data.
 	perError float64
 	best     *level // what was chosen
 	now      []*factors

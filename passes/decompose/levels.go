@@ -10,6 +10,9 @@ import (
 // maxLevels bounds the ranks looked at for each way to write a layer.
 const maxLevels = 10
 
+// maxRank bounds the ranks of large layers: beyond it the decomposition itself takes minutes.
+const maxRank = 640
+
 // cheaper is the share of the modelled time and of the MACs that a level may take at most: less is not worth a further node.
 const cheaper = 0.97
 
@@ -95,7 +98,7 @@ func (l *layer) ranks(k kind, o Options) ([]rank, error) {
 	}
 	step := max(o.RoundTo, 1)
 	most := 0
-	for n := step; n <= top.r && saves(rank{n, 0}); n += step {
+	for n := step; n <= min(top.r, maxRank) && saves(rank{n, 0}); n += step {
 		most = n
 	}
 	if most == 0 && top.r < step { // a small layer: its ranks are below one step
@@ -107,7 +110,7 @@ func (l *layer) ranks(k kind, o Options) ([]rank, error) {
 	count := most / step
 	limit := maxLevels
 	if k == cp {
-		limit = 6 // each is an iteration of its own
+		limit = 5 // each is an iteration of its own
 	}
 	for i := 1; i <= min(count, limit); i++ {
 		n := (i*count + min(count, limit) - 1) / min(count, limit) * step

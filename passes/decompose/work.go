@@ -1,6 +1,7 @@
 package decompose
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -8,8 +9,8 @@ import (
 	"github.com/onnxopt/onnxopt/internal/linalg"
 	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/kernel"
 	"github.com/onnxopt/onnxopt/passes"
-	"github.com/onnxopt/onnxopt/passes/facts"
 )
 
 // work is one run of the pass.
@@ -25,6 +26,8 @@ type work struct {
 	macs     int64                 // of the original
 	bytes    int64
 	worst    float64
+	// dequantized counts the operands that were made floats.
+	dequantized int
 }
 
 func (w *work) run() error {
@@ -59,16 +62,30 @@ func (w *work) run() error {
 		return err
 	}
 	w.tell(met, results)
-	return nil
+	return w.drift()
+}
+
+// drift says how far the outputs are from the original's, on some of the samples.
+func (w *work) drift() error {
+	if w.data == nil {
+		return nil
+	}
+	d, err := w.data.Limit(w.probes(2)).Divergence(w.c.Context(), w.original, w.m)
+	if err == nil {
+		w.c.Note("outputs beside the original's: " + d.String())
+	}
+	return err
+}
+
+// probes is the number of samples for a measurement that runs so many models.
+func (w *work) probes(models int) int {
+	each := float64(max(w.macs, 1e5)) * float64(models)
+	return int(math.Min(math.Max(probeMACs/each, 4), 100))
 }
 
 // find lists the layers of the main graph.
 func (w *work) find() error {
-	f, err := facts.Of(w.c)
-	if err != nil {
-		return err
-	}
-	w.dequantize(f)
+	w.dequantize()
 	types, r, err := fixedTypes(w.c.Context(), w.m, w.data)
 	if err != nil {
 		return err
@@ -104,28 +121,62 @@ func (w *work) find() error {
 	return nil
 }
 
-// dequantize makes constants of weights that DequantizeLinear computes from constants.
-func (w *work) dequantize(f *facts.Facts) {
+// dequantize makes constants of weights and biases that DequantizeLinear computes from constants.
+func (w *work) dequantize() {
 	for n := range w.m.Main.Nodes() {
-		if !n.Is("Conv", "ConvTranspose", "Gemm", "MatMul") || n.NumOperands() < 2 || n.Operand(1) == nil {
+		if !n.Is("Conv", "ConvTranspose", "Gemm", "MatMul") || !w.c.Enabled("decompose", n) {
 			continue
 		}
-		d := n.Operand(1).Node()
-		if d == nil || !d.Is("DequantizeLinear") {
-			continue
-		}
-		t := f.Known(n.Operand(1))
-		if t == nil {
-			w.c.Remark(n, "dequantize", "its quantized weights are not known")
-			continue
-		}
-		w.c.Rewrite("dequantize", n, nil, func() {
-			n.SetOperand(1, n.Graph().NamedConst(d.Operand(0).Name()+"_dequantized", t))
-			if !d.Used() {
-				n.Graph().Erase(d)
+		for i := 1; i < n.NumOperands(); i++ {
+			v := n.Operand(i)
+			if v == nil || v.Node() == nil || !v.Node().Is("DequantizeLinear") || v.Const() != nil {
+				continue
 			}
-		})
+			d := v.Node()
+			t, err := w.floats(d)
+			if err != nil {
+				w.c.Remark(n, "dequantize", err.Error())
+				continue
+			}
+			done := w.c.Rewrite("dequantize", n, []*ir.Node{d}, func() {
+				n.SetOperand(i, n.Graph().NamedConst(named(d.Operand(0).Name(), "dequantized"), t))
+				if !d.Used() {
+					n.Graph().Erase(d)
+				}
+			})
+			if done {
+				w.dequantized++
+			}
+		}
 	}
+}
+
+// floats is what a DequantizeLinear of constants gives.
+func (w *work) floats(d *ir.Node) (*ir.Tensor, error) {
+	in := make([]ir.Datum, d.NumOperands())
+	for i, v := range d.Operands() {
+		if v == nil {
+			continue
+		}
+		if v.Const() == nil {
+			return nil, errors.New("its quantized weights are computed")
+		}
+		in[i] = v.Const()
+	}
+	opset := d.Graph().Opset(d.Op().Domain)
+	f := kernel.Lookup(d.Op(), opset)
+	if f == nil {
+		return nil, fmt.Errorf("there is no kernel for %s", d.Op())
+	}
+	out, err := f(kernel.NewCall(w.c.Context(), d.Op(), opset, d.Attr, in, 1))
+	if err != nil {
+		return nil, err
+	}
+	t, ok := out[0].(*ir.Tensor)
+	if !ok {
+		return nil, errors.New("its quantized weights are no tensor")
+	}
+	return t, nil
 }
 
 // moments gathers what the layers read.
@@ -169,15 +220,23 @@ func (w *work) moments() error {
 const (
 	momentSamples = 128
 	momentRows    = 4096
-	maxColumns    = 6000 // a matrix of so many squared is what fits
+	maxColumns    = 2400 // a layer's matrices have so many squared elements, and those of all layers are held at once
 )
 
 // offer works out the ways to write each layer, and drops those that have none.
 func (w *work) offer() {
 	var keep []*layer
-	for _, l := range w.layers {
-		if err := l.makeLevels(w.o.kinds(), w.o); err != nil {
-			w.c.Remark(l.node, "decompose", err.Error())
+	why := make([]error, len(w.layers))
+	w.pool.For(len(w.layers), 1, func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			if why[i] = w.c.Err(); why[i] == nil {
+				why[i] = w.layers[i].makeLevels(w.o.kinds(), w.o)
+			}
+		}
+	})
+	for i, l := range w.layers {
+		if why[i] != nil {
+			w.c.Remark(l.node, "decompose", why[i].Error())
 			continue
 		}
 		keep = append(keep, l)
@@ -193,9 +252,7 @@ func (w *work) probe() error {
 	if w.data == nil || len(w.layers) == 0 {
 		return nil
 	}
-	each := float64(max(w.macs, 1e5)) * float64(len(w.layers)+1)
-	n := int(math.Min(math.Max(probeMACs/each, 4), 100))
-	data := w.data.Limit(n)
+	data := w.data.Limit(w.probes(len(w.layers) + 1))
 	ref, err := data.Reference(w.c.Context(), w.original)
 	if err != nil {
 		return err
@@ -229,7 +286,7 @@ func (w *work) probe() error {
 		if err != nil {
 			return err
 		}
-		l.perError = drift(d) / math.Max(e, 1e-9)
+		l.perError = drift(d) / math.Max(noise(e), 1e-9)
 	}
 	return nil
 }
@@ -334,8 +391,8 @@ func (w *work) refit() ([]measured.RefitResult, error) {
 	var list []measured.RefitLayer
 	any := false
 	for _, l := range w.layers {
+		any = any || l.best != nil
 		if l.best != nil && l.linear != nil {
-			any = true
 			list = append(list, measured.RefitLayer{Node: l.made[len(l.made)-1], Target: l.form.Result(0), Chain: w.chain(l)})
 		}
 	}
@@ -421,14 +478,22 @@ func (w *work) tell(met bool, results []measured.RefitResult) {
 	if !met {
 		w.c.Note("the budget is not met: the other layers are refused, see --remarks; a larger max-drift lets more of them through")
 	}
+	if w.dequantized > 0 {
+		w.c.Note(fmt.Sprintf("%d quantized weights and biases are floats now", w.dequantized))
+	}
 	if w.data == nil {
 		w.c.Note("without calibration data (--calib) the weights alone decided, and nothing was repaired")
 	}
 }
 
+// label is the node's name, or that of its result; of a long one, as converters make them, the end.
 func label(n *ir.Node) string {
-	if n.Name() != "" {
-		return n.Name()
+	s := n.Name()
+	if s == "" {
+		s = n.Result(0).Name()
 	}
-	return n.Result(0).Name()
+	if r := []rune(s); len(r) > 48 {
+		s = "..." + string(r[len(r)-45:])
+	}
+	return s
 }
