@@ -134,6 +134,9 @@ func (c *comparison) run(ctx context.Context, src Source) (*Verdict, error) {
 			return c.end(NotVerified, fmt.Sprintf("%s is random", n.Op())), nil
 		}
 	}
+	if w := weights(c.a); w > c.o.Budget.Memory { // engines pack them, which takes as much again
+		return c.end(NotVerified, fmt.Sprintf("the weights take %d MB, and the memory budget is %d MB", w>>20, c.o.Budget.Memory>>20)), nil
+	}
 	eo := engine.Options{Threads: c.o.Threads, MaxMemory: c.o.Budget.Memory}
 	a, err := c.eng.Load(ctx, c.a, eo)
 	if err != nil {
@@ -167,6 +170,21 @@ func (c *comparison) run(ctx context.Context, src Source) (*Verdict, error) {
 		}
 	}
 	return c.conclude(ctx), nil
+}
+
+// weights is the size of the constants of m in bytes.
+func weights(m *ir.Model) (size int64) {
+	for _, g := range m.Graphs() {
+		for _, v := range g.Consts() {
+			size += max(v.Const().ByteLen(), 0)
+		}
+		for n := range g.Nodes() {
+			if n.Is("Constant") {
+				size += max(n.Result(0).Const().ByteLen(), 0)
+			}
+		}
+	}
+	return size
 }
 
 // conclude is the verdict when the sets are through.

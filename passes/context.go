@@ -48,6 +48,25 @@ func (c *Context) Data(d Data) (any, error) {
 	return v, nil
 }
 
+// Goal is what a pass that decides by measuring is to reach, as a pass around it says; nil where none does.
+type Goal struct {
+	SQNR float64 // at least, in dB, of the outputs; 0: not asked for
+	Drop float64 // at most, in points of the metric; negative: not asked for
+	// Metric that Drop is measured in: "top1" or "agreement", the share of answers that stay the same.
+	Metric string
+}
+
+// Goal is the goal of the innermost pass around this one that states any.
+func (c *Context) Goal() *Goal { return c.goal }
+
+// NestedFor is Nested under a goal.
+func (c *Context) NestedFor(i int, g Goal) error {
+	outer := c.goal
+	c.goal = &g
+	defer func() { c.goal = outer }()
+	return c.Nested(i)
+}
+
 // Border states, inside a rewrite, how the rewrite changes the interface of the model. Several statements of a pass add up.
 func (c *Context) Border(b *ir.Border) {
 	if c.tx == nil {

@@ -211,6 +211,7 @@ type runner struct {
 	stop     func()
 	cache    map[any]cached
 	absent   map[string]bool // selectors that have matched nothing yet
+	goal     *Goal
 }
 
 func newRunner(ctx context.Context, m *ir.Model, cfg Config) *runner {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/internal/weights"
@@ -14,7 +15,7 @@ import (
 // Agreement and Samples alone.
 type Divergence struct {
 	Samples int
-	// Agreement is the share of rows, the last axis of outputs, whose largest element stands at the same place. It is what top-1
+	// Agreement is the share of rows, the last axis of outputs that is not of size one, whose largest element stands at the same place. It is what top-1
 	// agreement is for a classifier, and that of the steps for a recognizer of sequences.
 	Agreement float64
 	// Whole is the share of samples all of whose rows agree: of the lines that a recognizer reads alike.
@@ -41,6 +42,11 @@ func (c *Calibration) Divergence(ctx context.Context, a, b *ir.Model) (Divergenc
 }
 
 func (c *Calibration) divergence(ctx context.Context, a, b *ir.Model, keep *Reference) (Divergence, error) {
+	return c.divergenceEach(ctx, a, b, keep, func(tally) {})
+}
+
+// divergenceEach calls each for every sample, in order.
+func (c *Calibration) divergenceEach(ctx context.Context, a, b *ir.Model, keep *Reference, each func(tally)) (Divergence, error) {
 	var sa engine.Session
 	var err error
 	if keep == nil {
@@ -91,6 +97,7 @@ func (c *Calibration) divergence(ctx context.Context, a, b *ir.Model, keep *Refe
 		return t, nil
 	}, func(_ int, t tally) error {
 		total.sum(t)
+		each(t)
 		return nil
 	})
 	return total.divergence(), err
@@ -138,6 +145,28 @@ func (r *Reference) Divergence(ctx context.Context, b *ir.Model) (Divergence, er
 		return r.c.divergence(ctx, r.m, b, nil)
 	}
 	return r.c.divergence(ctx, nil, b, r)
+}
+
+// Pick is the reference on the samples at the given places, which ascend.
+func (r *Reference) Pick(at []int) *Reference {
+	k := &Reference{c: r.c.Pick(at), m: r.m}
+	for _, i := range at {
+		if r.outputs != nil {
+			k.outputs = append(k.outputs, r.outputs[i])
+		}
+	}
+	return k
+}
+
+// Samples is the divergence of b on each sample.
+func (r *Reference) Samples(ctx context.Context, b *ir.Model) ([]Divergence, error) {
+	var all []Divergence
+	keep := r
+	if r.outputs == nil {
+		keep = nil
+	}
+	_, err := r.c.divergenceEach(ctx, r.m, b, keep, func(t tally) { all = append(all, t.divergence()) })
+	return all, err
 }
 
 // tally sums what a Divergence is made of.
@@ -200,9 +229,11 @@ func (t *tally) add(a, b *ir.Tensor) error {
 		t.whole = 0
 		return nil
 	}
-	row := 1
-	if s := a.Shape(); len(s) > 0 {
-		row = int(s[len(s)-1])
+	row := 1 // the last axis, but for axes of size one behind it
+	for _, n := range slices.Backward(a.Shape()) {
+		if row = int(n); n != 1 {
+			break
+		}
 	}
 	t.distance(x, y)
 	if row < 2 {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/onnxopt/onnxopt/engine"
@@ -31,6 +32,7 @@ type Calibration struct {
 	// Of every sample i that limit lets through, those belong to it for which (i % every == every-1) is held; every 0: all do.
 	every int
 	held  bool
+	pick  []int // of what is left, in ascending order; nil: all
 }
 
 // source is what all parts of a calibration set have in common.
@@ -124,6 +126,9 @@ func (c *Calibration) Save(what string, contents []byte) {
 // Len is the number of samples. If it is not known they are read once to count them; of samples that cannot be read there are none
 // behind, and reading them says why.
 func (c *Calibration) Len() int {
+	if c.pick != nil {
+		return len(c.pick)
+	}
 	n := c.all()
 	if c.limit > 0 {
 		n = min(n, c.limit)
@@ -172,6 +177,19 @@ func (c *Calibration) Split(share float64) (fit, held *Calibration) {
 	return &f, &h
 }
 
+// Pick takes the samples at the given places, which ascend.
+func (c *Calibration) Pick(at []int) *Calibration {
+	k := *c
+	k.pick = at
+	if c.pick != nil {
+		k.pick = nil
+		for _, i := range at {
+			k.pick = append(k.pick, c.pick[i])
+		}
+	}
+	return &k
+}
+
 // Each yields the samples.
 func (c *Calibration) Each(ctx context.Context) iter.Seq2[map[string]ir.Datum, error] {
 	return func(yield func(map[string]ir.Datum, error) bool) {
@@ -179,7 +197,7 @@ func (c *Calibration) Each(ctx context.Context) iter.Seq2[map[string]ir.Datum, e
 		if c.limit > 0 {
 			total = c.all()
 		}
-		i, k := -1, -1
+		i, k, n := -1, -1, -1
 		for in, err := range c.open(ctx) {
 			if err != nil {
 				yield(nil, err)
@@ -191,7 +209,10 @@ func (c *Calibration) Each(ctx context.Context) iter.Seq2[map[string]ir.Datum, e
 			if k++; c.every > 0 && (k%c.every == c.every-1) != c.held {
 				continue
 			}
-			if !yield(in, nil) {
+			if n++; c.pick != nil && !slices.Contains(c.pick, n) {
+				continue
+			}
+			if !yield(in, nil) || c.pick != nil && n >= c.pick[len(c.pick)-1] {
 				return
 			}
 		}

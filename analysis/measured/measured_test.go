@@ -142,3 +142,21 @@ func TestForSaysHowToGiveData(t *testing.T) {
 	require.NoError(t, err)
 	require.Same(t, want, got)
 }
+
+func TestPick(t *testing.T) {
+	a, b := parse(t, model), parse(t, model)
+	b.Main.NodeList()[1].SetOp(ir.Op("Abs"))
+	c := measured.New(samples(10), native.New(), 2)
+	require.Equal(t, []float32{1, 4, 9}, firsts(t, c.Pick([]int{1, 4, 9})))
+	require.Equal(t, []float32{4}, firsts(t, c.Pick([]int{1, 4, 9}).Pick([]int{1})))
+	r, err := c.Reference(context.Background(), a)
+	require.NoError(t, err)
+	each, err := r.Samples(context.Background(), b)
+	require.NoError(t, err)
+	require.Len(t, each, 10)
+	require.Equal(t, 1.0, each[2].Agreement)
+	require.Zero(t, each[3].Agreement)
+	d, err := r.Pick([]int{2, 3}).Divergence(context.Background(), b)
+	require.NoError(t, err)
+	require.Equal(t, 0.5, d.Agreement)
+}

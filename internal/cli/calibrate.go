@@ -47,6 +47,9 @@ func (f *optimizeFlags) calibGroup() group {
 	return g
 }
 
+// calibrationMemory is what calibration tries to stay within; it is no hard limit.
+const calibrationMemory = 160 << 20
+
 // runner opens the engine of the command line.
 func (j *job) runner() (engine.Engine, func(), error) {
 	return j.f.calib.engine.open(j.f.calib.engine.names[0], "")

@@ -52,6 +52,9 @@ func (e *env) optimize(ctx context.Context, f *optimizeFlags, name string, given
 		j.show = startProgress(e.stderr, name)
 		defer j.show.stop()
 	}
+	if f.calib.path != "" && f.resources.maxMemory == 0 {
+		debug.SetMemoryLimit(calibrationMemory) // rather collect more often than hold what many runs left behind
+	}
 	j.show.doing("reading")
 	if j.in, err = e.open(name, &f.files, f.freezeDefaults); err != nil {
 		return err

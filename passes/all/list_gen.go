@@ -28,7 +28,9 @@ import (
 	fuse_rotary "github.com/onnxopt/onnxopt/passes/fuse/rotary"
 	"github.com/onnxopt/onnxopt/passes/fuse/toweights"
 	"github.com/onnxopt/onnxopt/passes/opset"
+	"github.com/onnxopt/onnxopt/passes/precision"
 	"github.com/onnxopt/onnxopt/passes/prune"
+	"github.com/onnxopt/onnxopt/passes/quantize"
 	"github.com/onnxopt/onnxopt/passes/shapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/clips"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
@@ -91,7 +93,9 @@ func list() []*passes.Pass {
 		fuse_rotary.Pass,
 		toweights.Pass,
 		opset.Pass,
+		precision.Pass,
 		prune.Pass,
+		quantize.Pass,
 		shapes.Pass,
 		clips.Pass,
 		constfold.Pass,

@@ -77,7 +77,7 @@ func (k *testCase) run(t *testing.T, reg *passes.Registry, p *passes.Pass) {
 		k.refused(t, pipe, in)
 		return
 	}
-	a := execute(t, pipe, in.Clone(), -1)
+	a := k.execute(t, pipe, in.Clone(), -1)
 	k.outcome(t, before, k.roundTrip(t, a.model), a)
 	k.numbers(t, p, in, a, "", false)
 	k.elsewhere(t, p, in, a)
@@ -90,7 +90,7 @@ func (k *testCase) run(t *testing.T, reg *passes.Registry, p *passes.Pass) {
 // refused runs a pipeline that has to fail.
 func (k *testCase) refused(t *testing.T, pipe *passes.Pipeline, in *ir.Model) {
 	t.Helper()
-	_, err := attempted(pipe, in.Clone(), -1)
+	_, err := k.attempted(pipe, in.Clone(), -1)
 	switch {
 	case err == nil:
 		t.Errorf("the pipeline succeeds, and should fail with: %s", k.fails)
@@ -151,10 +151,18 @@ func (k *testCase) roundTrip(t *testing.T, m *ir.Model) string {
 	return s
 }
 
+// dataOf is the data that the passes are given for a model.
+func (k *testCase) dataOf(m *ir.Model) map[passes.Data]any {
+	if k.data == nil {
+		return nil
+	}
+	return k.data(m)
+}
+
 // execute runs the pipeline on m with the first limit rewrites let through, -1 for all.
-func execute(t *testing.T, pipe *passes.Pipeline, m *ir.Model, limit int) *attempt {
+func (k *testCase) execute(t *testing.T, pipe *passes.Pipeline, m *ir.Model, limit int) *attempt {
 	t.Helper()
-	a, err := attempted(pipe, m, limit)
+	a, err := k.attempted(pipe, m, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,11 +170,12 @@ func execute(t *testing.T, pipe *passes.Pipeline, m *ir.Model, limit int) *attem
 }
 
 // attempted is execute for a pipeline that may fail.
-func attempted(pipe *passes.Pipeline, m *ir.Model, limit int) (*attempt, error) {
+func (k *testCase) attempted(pipe *passes.Pipeline, m *ir.Model, limit int) (*attempt, error) {
 	g := &gate{limit: limit}
 	a := &attempt{model: m, rules: map[string]int{}, promise: pipe.Promise()}
 	report, err := pipe.Run(context.Background(), m, passes.Config{
 		Hooks: []passes.Hook{g, validate{}},
+		Data:  k.dataOf(m),
 		Remarks: func(r passes.Remark) {
 			if !r.Applied {
 				a.remarks = append(a.remarks, r.Rule+": "+r.Why)
@@ -243,7 +252,7 @@ func (k *testCase) again(t *testing.T, pipe *passes.Pipeline, p *passes.Pass, a 
 		return
 	}
 	before := k.print(t, a.model)
-	b := execute(t, pipe, a.model.Clone(), -1)
+	b := k.execute(t, pipe, a.model.Clone(), -1)
 	if b.rewrites > 0 {
 		t.Errorf("a second run applies %v", b.rules)
 	}
@@ -256,7 +265,7 @@ func (k *testCase) shuffled(t *testing.T, pipe *passes.Pipeline, p *passes.Pass,
 	for seed := uint64(1); seed <= 3; seed++ {
 		m := in.Clone()
 		m.Shuffle(seed)
-		b := execute(t, pipe, m, -1)
+		b := k.execute(t, pipe, m, -1)
 		m.Shuffle(0)
 		if !maps.Equal(operators(a.model), operators(m)) {
 			t.Errorf("shuffled with seed %d the pass leaves %v instead of %v", seed, operators(m), operators(a.model))
@@ -285,11 +294,11 @@ func (k *testCase) partial(t *testing.T, pipe *passes.Pipeline, p *passes.Pass, 
 		return e
 	}
 	before := epochs()
-	execute(t, pipe, m, 0)
+	k.execute(t, pipe, m, 0)
 	if epochs() != before {
 		t.Error("the model was edited outside Context.Rewrite: it changed although every rewrite was vetoed")
 	}
 	for n := 1; n < min(a.offered, 20); n++ {
-		k.numbers(t, p, in, execute(t, pipe, in.Clone(), n), fmt.Sprintf("with %d rewrites: ", n), false)
+		k.numbers(t, p, in, k.execute(t, pipe, in.Clone(), n), fmt.Sprintf("with %d rewrites: ", n), false)
 	}
 }

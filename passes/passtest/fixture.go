@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/onnxopt/onnxopt/engine"
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/passes"
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
@@ -27,6 +29,7 @@ type testCase struct {
 	unverified string
 	fails      string
 	engines    []engine.Engine
+	data       func(*ir.Model) map[passes.Data]any
 
 	out, check, remarks          string
 	hasOut, hasCheck, hasRemarks bool

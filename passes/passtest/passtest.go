@@ -41,6 +41,7 @@ import (
 	"testing"
 
 	"github.com/onnxopt/onnxopt/engine"
+	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 )
 
@@ -53,6 +54,7 @@ type config struct {
 	dir     string
 	extra   []*passes.Pass
 	engines []engine.Engine
+	data    func(*ir.Model) map[passes.Data]any
 }
 
 // Dir names the directory of the fixtures; the default is "testdata".
@@ -65,6 +67,9 @@ func With(ps ...*passes.Pass) Option { return func(c *config) { c.extra = append
 func In(engines ...engine.Engine) Option {
 	return func(c *config) { c.engines = append(c.engines, engines...) }
 }
+
+// Data makes the data that passes are given for a model: under the empty name that of the flag --calib.
+func Data(of func(m *ir.Model) map[passes.Data]any) Option { return func(c *config) { c.data = of } }
 
 // Run tests p against its fixtures.
 func Run(t *testing.T, p *passes.Pass, opts ...Option) {
@@ -86,7 +91,7 @@ func Run(t *testing.T, p *passes.Pass, opts ...Option) {
 	}
 	fires, misses := map[string]bool{}, map[string]bool{}
 	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) { runFile(t, reg, p, file, fires, misses, c.engines) })
+		t.Run(filepath.Base(file), func(t *testing.T) { runFile(t, reg, p, file, fires, misses, c) })
 	}
 	for _, r := range p.Rules {
 		if !fires[r.Name] {
@@ -98,7 +103,7 @@ func Run(t *testing.T, p *passes.Pass, opts ...Option) {
 	}
 }
 
-func runFile(t *testing.T, reg *passes.Registry, p *passes.Pass, file string, fires, misses map[string]bool, engines []engine.Engine) {
+func runFile(t *testing.T, reg *passes.Registry, p *passes.Pass, file string, fires, misses map[string]bool, c config) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +118,7 @@ func runFile(t *testing.T, reg *passes.Registry, p *passes.Pass, file string, fi
 				t.Errorf("%s/%s: pass %s has no rule %q", file, k.name, p.Name, name)
 			}
 		}
-		k.engines = engines
+		k.engines, k.data = c.engines, c.data
 		for _, r := range k.fires {
 			fires[r] = true
 		}

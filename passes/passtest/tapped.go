@@ -27,7 +27,7 @@ func (k *testCase) tapped(t *testing.T, pipe *passes.Pipeline, p *passes.Pass, i
 			count++
 			m, copies := in.CloneMap()
 			m.Main.AddOutput("passtest_tap", copies[v], known.Type(v))
-			a := execute(t, pipe, m.Clone(), -1)
+			a := k.execute(t, pipe, m.Clone(), -1)
 			k.numbers(t, p, m, a, fmt.Sprintf("with %q as an output, too: ", v.Name()), true)
 		}
 	}

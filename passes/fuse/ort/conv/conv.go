@@ -4,7 +4,7 @@ package conv
 import (
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
-	"github.com/onnxopt/onnxopt/passes/fuse/ort/internal/contrib"
+	"github.com/onnxopt/onnxopt/passes/internal/contrib"
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 

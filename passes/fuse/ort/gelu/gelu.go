@@ -7,7 +7,7 @@ import (
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/fuse/internal/spelled"
-	"github.com/onnxopt/onnxopt/passes/fuse/ort/internal/contrib"
+	"github.com/onnxopt/onnxopt/passes/internal/contrib"
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 

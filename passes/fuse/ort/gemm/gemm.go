@@ -11,7 +11,7 @@ import (
 	"github.com/onnxopt/onnxopt/ops"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/fuse/internal/spelled"
-	"github.com/onnxopt/onnxopt/passes/fuse/ort/internal/contrib"
+	"github.com/onnxopt/onnxopt/passes/internal/contrib"
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 

@@ -1,4 +1,4 @@
-package quantized
+package qlinear
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops"
-	"github.com/onnxopt/onnxopt/passes/fuse/ort/internal/contrib"
+	"github.com/onnxopt/onnxopt/passes/internal/contrib"
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 

@@ -1,10 +1,10 @@
-package quantized
+package qlinear
 
 import (
 	"fmt"
 
 	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/passes/fuse/ort/internal/contrib"
+	"github.com/onnxopt/onnxopt/passes/internal/contrib"
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 

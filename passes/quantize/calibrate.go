@@ -1,0 +1,237 @@
+package quantize
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/onnxopt/onnxopt/analysis/measured"
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/passes/quantize/internal/hist"
+)
+
+// sources are the tensors of a group whose values count: those that no sharing operator of the group makes of others.
+func (p *plan) sources(g *group) []*ir.Value {
+	var r []*ir.Value
+	for _, s := range g.sites {
+		if s.from == nil || s.from.kind != sharing || !slices.ContainsFunc(s.from.acts, func(i int) bool {
+			k := p.byVal[s.from.node.Operand(i)]
+			return k != nil && k.group == g
+		}) {
+			r = append(r, s.value)
+		}
+	}
+	return r
+}
+
+// extremes of one tensor in one run.
+type extremes struct{ lo, hi float64 }
+
+// gather runs the model over the data and counts the values of all groups, in the order of p.groups.
+func (p *plan) gather(data *measured.Calibration) ([]*hist.Histogram, error) {
+	var taps []*ir.Value
+	var owner []int
+	for i, g := range p.groups {
+		for _, v := range p.sources(g) {
+			taps = append(taps, v)
+			owner = append(owner, i)
+		}
+	}
+	hists := make([]*hist.Histogram, len(p.groups))
+	for i := range hists {
+		hists[i] = &hist.Histogram{}
+	}
+	sizes, err := p.sizes(data, taps)
+	if err != nil {
+		return nil, err
+	}
+	for from := 0; from < len(taps); {
+		to, sum := from, int64(0)
+		for ; to < len(taps) && (to == from || sum+sizes[to] <= tapped/int64(data.Threads())); to++ {
+			sum += sizes[to]
+		}
+		if err := p.count(data, taps[from:to], owner[from:to], hists); err != nil {
+			return nil, err
+		}
+		from = to
+	}
+	return hists, nil
+}
+
+// tapped bounds the bytes of tensors that the runs of a calibration hold for counting. What does not fit is counted in further rounds
+// over the data.
+const tapped = 48 << 20
+
+// sizes are the bytes of the tapped tensors, from their types or else from one run, with room for larger samples.
+func (p *plan) sizes(data *measured.Calibration, taps []*ir.Value) ([]int64, error) {
+	r := make([]int64, len(taps))
+	var open []*ir.Value
+	var at []int
+	for i, v := range taps {
+		if dims, ok := p.facts.Shape(v).Ints(); ok && p.facts.Shape(v) != nil {
+			r[i] = 4 * ir.NumElements(dims)
+			continue
+		}
+		open, at = append(open, v), append(at, i)
+	}
+	const at1 = 16 // tensors a run
+	for from := 0; from < len(open); from += at1 {
+		to := min(from+at1, len(open))
+		err := data.Limit(1).Taps(p.c.Context(), p.m, open[from:to], func(_ int, t []*ir.Tensor) error {
+			for k, x := range t {
+				if x != nil {
+					r[at[from+k]] = 2 * x.ByteLen()
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// count runs the model and adds what is at the taps to the histograms of their owners.
+func (p *plan) count(data *measured.Calibration, taps []*ir.Value, owner []int, hists []*hist.Histogram) error {
+	locks := make([]sync.Mutex, len(p.groups))
+	return measured.TapsWith(p.c.Context(), data, p.m, taps, func(_ int, t []*ir.Tensor) ([]extremes, error) {
+		r := make([]extremes, len(p.groups))
+		for i := range r {
+			r[i] = extremes{1, -1}
+		}
+		for k, x := range t {
+			v, err := measured.Floats(x)
+			if err != nil {
+				return nil, err
+			}
+			if len(v) == 0 {
+				continue
+			}
+			i := owner[k]
+			lo, hi, nan, inf := hist.Extremes(v)
+			if r[i].lo > r[i].hi {
+				r[i] = extremes{lo, hi}
+			} else if lo <= hi {
+				r[i] = extremes{min(lo, r[i].lo), max(hi, r[i].hi)}
+			}
+			locks[i].Lock()
+			hists[i].Add(v, lo, hi, nan, inf)
+			locks[i].Unlock()
+		}
+		return r, nil
+	}, func(_ int, r []extremes) error {
+		for i, x := range r {
+			hists[i].Run(x.lo, x.hi)
+		}
+		return nil
+	})
+}
+
+// choose gives every group its scale by a method.
+func (p *plan) choose(hists []*hist.Histogram, method string) error {
+	for i, g := range p.groups {
+		if given := p.givenParams(g); given != nil {
+			g.q = *given
+			continue
+		}
+		h := hists[i]
+		if h.N == 0 {
+			return fmt.Errorf("no sample gave a number at %s", p.place0(g))
+		}
+		spec := p.spec()
+		spec.F = p.activationOf(g)
+		how := method
+		if spec.F != nil && method != "minmax" {
+			how = "mse" // the only method that knows what becomes of the values
+		}
+		r, err := h.Find(how, spec)
+		if err != nil {
+			return err
+		}
+		g.q = p.params(h, r)
+	}
+	p.remember()
+	return nil
+}
+
+// remember notes the parameters by tensor, for plans that quantize less.
+func (p *plan) remember() {
+	p.known = map[*ir.Value]qparams{}
+	for _, g := range p.groups {
+		p.override(g)
+	}
+	for _, s := range p.sites {
+		p.known[s.value] = s.group.q
+	}
+}
+
+// spec says how activations are quantized.
+func (p *plan) spec() hist.Spec {
+	lo, hi := limits(p.p.Activations)
+	return hist.Spec{Levels: int(hi - lo), Symmetric: p.p.Symmetric, Percentile: p.o.Percentile}
+}
+
+// params cover r; whole numbers that have as few values as there are integers are stored as they are.
+func (p *plan) params(h *hist.Histogram, r hist.Range) qparams {
+	lo, hi := limits(p.p.Activations)
+	if whole := (hist.Range{Lo: h.Min, Hi: h.Max}).WithZero(); h.Integers && !p.p.Symmetric && whole.Hi-whole.Lo <= float64(hi-lo) {
+		return qparams{p.p.Activations, 1, lo - int64(whole.Lo)}
+	}
+	return paramsOf(r, p.p.Activations, p.p.Symmetric)
+}
+
+// givenParams are those of a DequantizeLinear that the model came with, nil if there is none in the group.
+func (p *plan) givenParams(g *group) *qparams {
+	for _, s := range g.sites {
+		if !s.given {
+			continue
+		}
+		n := s.value.Node()
+		scale, ok := scalarOf(n.Operand(1).Const())
+		if !ok {
+			continue
+		}
+		q := qparams{dtype: p.facts.DType(n.Operand(0)), scale: float32(scale)}
+		if z := n.Operand(2); z != nil {
+			k, ok := integerOf(z.Const())
+			if !ok {
+				continue
+			}
+			q.zero = k
+		}
+		return &q
+	}
+	return nil
+}
+
+// integerOf is the only element of an integer constant.
+func integerOf(t *ir.Tensor) (int64, bool) {
+	if t == nil || t.Len() != 1 {
+		return 0, false
+	}
+	b, err := t.Bytes()
+	if err != nil {
+		return 0, false
+	}
+	switch t.DType() {
+	case ir.Uint8:
+		return int64(b[0]), true
+	case ir.Int8:
+		return int64(int8(b[0])), true
+	case ir.Uint16:
+		return int64(b[0]) | int64(b[1])<<8, true
+	case ir.Int16:
+		return int64(int16(uint16(b[0]) | uint16(b[1])<<8)), true
+	}
+	return 0, false
+}
+
+// place0 names a group for messages.
+func (p *plan) place0(g *group) string {
+	v := g.root
+	if v.Node() != nil {
+		return v.Node().String()
+	}
+	return fmt.Sprintf("input %q", v.Name())
+}

@@ -1,0 +1,205 @@
+// Package quantize makes operators compute in integers of 8 or 16 bits.
+package quantize
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/passes"
+)
+
+// Options of the pass.
+type Options struct {
+	Mode        string      `opt:"mode" enum:"auto|static|dynamic|weights" doc:"static measures ranges on data, dynamic finds them at run time, weights stores weights in 4 or 8 bits and computes in float; auto: static for convolutional models, dynamic for those of products and recurrent layers"`
+	Profile     string      `opt:"profile" enum:"auto|ort-cpu|ort-cpu-vnni|tensorrt|openvino|tflite" doc:"the runtime that the model is for: its types, operators and places of quantizers; auto: ONNX Runtime on a processor like this one"`
+	Activations string      `opt:"activations" enum:"profile|u8|s8|u16|s16" doc:"type of activations"`
+	PerChannel  bool        `opt:"per-channel" doc:"a scale for each output channel of weights; otherwise one for each tensor"`
+	Bias        string      `opt:"bias" enum:"int32|float" doc:"int32 with the scale of the products, as integer kernels want it, or float"`
+	Calibrate   string      `opt:"calibrate" enum:"auto|minmax|moving|percentile|entropy|mse" doc:"how ranges are found; auto: for each tensor the method with the least error in the outputs of its layers"`
+	Percentile  float64     `opt:"percentile" doc:"share of values, in percent, that percentile covers"`
+	Equalize    bool        `opt:"equalize" doc:"evens out the ranges of channels across layers before they are quantized"`
+	Round       bool        `opt:"round" doc:"rounds weights so that the outputs of their layer come out right, not each weight"`
+	Correct     bool        `opt:"correct" doc:"corrects biases by the mean error of the quantized layers"`
+	Protect     float64     `opt:"protect" doc:"keeps the operators in float that hurt the outputs most, until these have that ratio of signal to error, in dB; 0: none. A budget around the pass says it otherwise"`
+	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`
+	Calib       passes.Data `opt:"calib" doc:"data set to calibrate on; otherwise that of --calib"`
+	Cache       passes.File `opt:"cache" doc:"ranges that an earlier run left by --calib-out, in place of data"`
+	Bits        int         `opt:"bits" doc:"mode=weights: bits of a weight, 4 or 8"`
+	Block       int         `opt:"block" doc:"mode=weights: weights that share a scale, a power of 2 from 16 on"`
+	Algorithm   string      `opt:"algorithm" enum:"rtn|gptq|awq" doc:"mode=weights: rtn rounds each weight to the nearest step of a range searched for its block; gptq and awq look at calibration data"`
+	Symmetric   bool        `opt:"symmetric" doc:"mode=weights: no zero points"`
+	Form        string      `opt:"form" enum:"auto|qdq|nbits" doc:"mode=weights: DequantizeLinear with blocks, of opset 21, or MatMulNBits and GatherBlockQuantized of ONNX Runtime; auto: what the profile's runtime is fastest with"`
+	Accuracy    int64       `opt:"accuracy-level" doc:"mode=weights form=nbits: 4 lets ONNX Runtime multiply in int8, 0 leaves it the choice"`
+	Head        int         `opt:"head-bits" doc:"mode=weights: bits of the matrix that scores a vocabulary; 32: float, 0: like the others"`
+	Embeddings  int         `opt:"embedding-bits" doc:"mode=weights: bits of tables that are looked up; 32: float, 0: like the others"`
+	Prepared    bool        `opt:"prepare" doc:"runs O2 first, which folds normalizations into convolutions, raises the opset to 13 where it is older, makes floats of 16 bits wide, and makes weights constant that callers could override"`
+}
+
+// Preparations of the pass, in the order of Info.Prepares.
+const (
+	prepareOpset = iota
+	prepareOpset21
+	prepareFreeze
+	prepareFloat
+	prepareO2
+)
+
+// The versions of the default operator set in which DequantizeLinear takes a scale for each channel, and elements of 16 bits.
+const (
+	opset13 = 13
+	opset21 = 21
+)
+
+// opset is the version that the options need.
+func (o Options) opset() int64 {
+	if o.Mode == "weights" {
+		if o.nbits() {
+			return 0
+		}
+		return opset21
+	}
+	if strings.HasSuffix(o.Activations, "16") {
+		return opset21
+	}
+	return opset13
+}
+
+// Prepare implements passes.Preparer.
+func (o Options) Prepare(m *ir.Model) []int {
+	if !o.Prepared {
+		return nil
+	}
+	var r []int
+	wide, narrow, bound := weightsOf(m)
+	if o.Mode != "weights" && wide+narrow+bound == 0 {
+		return nil // there is nothing to quantize, and the model stays as it is
+	}
+	if v := m.Opset(""); v > 0 && v < o.opset() {
+		r = append(r, map[int64]int{opset13: prepareOpset, opset21: prepareOpset21}[o.opset()])
+	}
+	if bound > 0 {
+		r = append(r, prepareFreeze)
+	}
+	if o.Mode == "weights" { // which folding would untie and copy
+		return r
+	}
+	if narrow > 0 {
+		r = append(r, prepareFloat)
+	}
+	return append(r, prepareO2)
+}
+
+// weightsOf counts the weights of operators that may be quantized: of 32 bits, of 16 bits, and those that callers may override.
+func weightsOf(m *ir.Model) (wide, narrow, bound int) {
+	for n := range m.Nodes() {
+		if !n.Is("Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "Gather") {
+			continue
+		}
+		w := n.Operand(1)
+		if n.Is("Gather") {
+			w = n.Operand(0)
+		}
+		t := w.Const()
+		if t == nil && w != nil && w.Default() != nil {
+			t = w.Default()
+			bound++
+		}
+		switch {
+		case t == nil:
+		case n.Is("Gather") && t.Len() < smallTable:
+		case t.DType() == ir.Float32:
+			wide++
+		case t.DType() == ir.Float16 || t.DType() == ir.BFloat16:
+			narrow++
+		}
+	}
+	return wide, narrow, bound
+}
+
+// Pass quantizes a model.
+var Pass = passes.Define(passes.Info{
+	Name: "quantize",
+	Doc:  "makes convolutions and products compute in 8-bit integers",
+	Long: long,
+	Promise: passes.Promise{
+		Lossy: true,
+	},
+	Rules: []passes.RuleDoc{
+		{Name: "activation", Doc: "puts a quantizer on a tensor between operators", Promise: passes.Promise{Lossy: true}},
+		{Name: "weight", Doc: "stores weights in integers", Promise: passes.Promise{Lossy: true}},
+		{Name: "bias", Doc: "stores a bias in int32 with the scale of the products", Promise: passes.Promise{Lossy: true}},
+		{Name: "clamp", Doc: "leaves a Relu or Clip to the quantizer behind it, whose range it is", Promise: passes.Promise{Lossy: true}},
+		{Name: "blocks", Doc: "stores weights in 4 or 8 bits with a scale for each block", Promise: passes.Promise{Lossy: true}},
+		{Name: "dynamic", Doc: "multiplies in integers with a scale found at run time", Promise: passes.Promise{Lossy: true}},
+	},
+	Prepares: []string{prepareOpset: "opset{to=13}", prepareOpset21: "opset{to=21}", prepareFreeze: "freeze-defaults{all=true}", prepareFloat: "precision{to=float32}", prepareO2: "O2"},
+	Example:  "quantize{mode=static calibrate=percentile}",
+}, defaults, run)
+
+var defaults = Options{
+	Mode: "auto", Profile: "auto", Activations: "profile", PerChannel: true, Bias: "int32", Calibrate: "auto", Percentile: 99.99,
+	Protect: 30, Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
+}
+
+const long = `Static quantization looks at calibration data (--calib), finds the range of every tensor that is to be stored in integers, and puts
+QuantizeLinear and DequantizeLinear around what is to be computed in them (the QDQ form): runtimes merge each group into one integer
+operator. A Relu or Clip before a quantizer is left to the quantizer. A tensor between operators that compute in integers is quantized once;
+what only moves elements shares the scale of its operand; what feeds nothing but float operators or the model's outputs stays float.
+
+Dynamic quantization needs no data: weights of MatMul, Gemm and LSTM are stored in integers, and scales of activations are found at run
+time. It suits transformers and recurrent models.
+
+mode=weights is for large models, whose speed is that of reading their weights: products compute in float on weights of 4 or 8 bits, with a
+scale for each block of them. Embeddings are quantized, too, and a table that is also the head stays one. Weights are quantized while the
+model is written, one at a time.
+
+Models that were quantized in part keep what they have; only float operators are looked at.`
+
+// run dispatches on the mode.
+func run(c *passes.Context, m *ir.Model, o Options) error {
+	if wide, narrow, bound := weightsOf(m); o.Mode != "weights" && wide+narrow+bound == 0 {
+		c.Note(errNothing.Error())
+		return nil
+	}
+	if v := m.Opset(""); v < o.opset() {
+		return fmt.Errorf("the model's opset %d is too old for what is asked for; opset{to=%d} before quantize raises it", v, o.opset())
+	}
+	if o.Mode == "weights" {
+		return weightsOnly(c, m, o)
+	}
+	prof, err := profileOf(o)
+	if err != nil {
+		return err
+	}
+	mode := o.Mode
+	if mode == "auto" {
+		if mode = "static"; !convolutional(m) {
+			mode = "dynamic"
+		}
+	}
+	if mode == "dynamic" {
+		return runDynamic(c, m, prof)
+	}
+	return static(c, m, o, prof)
+}
+
+// convolutional reports whether a good part of the weights are those of convolutions. Convolutions are fast in integers only with scales
+// that are known beforehand; products gain either way, and transformers lose less with scales found at run time.
+func convolutional(m *ir.Model) bool {
+	convs, all := int64(0), int64(0)
+	for n := range m.Nodes() {
+		if !n.Is("Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN") {
+			continue
+		}
+		for i := 1; i < min(n.NumOperands(), 3); i++ {
+			if t := n.Operand(i).Const(); t != nil && t.DType() == ir.Float32 {
+				all += t.Len()
+				if n.Is("Conv", "ConvTranspose") {
+					convs += t.Len()
+				}
+			}
+		}
+	}
+	return convs > 0 && 5*convs >= all
+}
