@@ -120,7 +120,7 @@ type als struct {
 	err    float64
 	sweeps int
 	// Scratch of one sweep.
-	part, tree, out [2]Matrix[float32]
+	part, tree [2]Matrix[float32]
 }
 
 func newALS(x []float32, dims []int, rank int, norm float64, o CPOptions) *als {

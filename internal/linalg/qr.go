@@ -2,6 +2,7 @@ package linalg
 
 import (
 	"math"
+	"unsafe"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -23,23 +24,39 @@ func Orthonormalize[T Float](y Matrix[T], pool *par.Pool) error {
 }
 
 // orthonormalizeOnce is one pass of CholeskyQR: the columns span the same space, are well conditioned, and nearly orthonormal.
-// Spread says how differently long the columns' new directions were before, the longest over the shortest.
-func orthonormalizeOnce[T Float](y Matrix[T], pool *par.Pool) (spread float64, err error) {
+// It returns the triangular factor of their Gram matrix; nil where they were dependent.
+func orthonormalizeOnce[T Float](y Matrix[T], pool *par.Pool) (*Cholesky, error) {
 	if y.Cols == 0 {
-		return 1, nil
+		return nil, nil
 	}
-	g := Gram(y, pool)
+	return orthonormalizeWith(y, Gram(y, pool), dependence(y), pool)
+}
+
+// orthonormalizeRoughly is orthonormalizeOnce with the Gram matrix summed in the precision of y where that does: columns that are
+// far from dependent.
+func orthonormalizeRoughly[T Float](y Matrix[T], pool *par.Pool) (*Cholesky, error) {
+	g := New[float64](y.Cols, y.Cols)
+	part := New[T](y.Cols, y.Cols)
+	for i := 0; i < y.Rows; i += gramRows {
+		v := y.block(i, 0, min(gramRows, y.Rows-i), y.Cols)
+		mulInto(part, v.T(), v, pool)
+		for k, p := range part.Data {
+			g.Data[k] += float64(p)
+		}
+	}
+	if c, err := NewCholesky(g, pool); err != nil || dependent(c.L, 3e-3) {
+		return orthonormalizeOnce(y, pool)
+	}
+	return orthonormalizeWith(y, g, 0, pool)
+}
+
+func orthonormalizeWith[T Float](y Matrix[T], g Matrix[float64], limit float64, pool *par.Pool) (*Cholesky, error) {
 	if !Finite(g.Data) {
-		return 0, ErrNotFinite
+		return nil, ErrNotFinite
 	}
 	c, err := NewCholesky(g, pool)
-	if err != nil || dependent(c.L, y) {
-		return math.Inf(1), householder(y)
-	}
-	low, high := math.Inf(1), 0.0
-	for i := range c.L.Rows {
-		d := c.L.Data[i*c.L.Cols+i]
-		low, high = min(low, d), max(high, d)
+	if err != nil || dependent(c.L, limit) {
+		return nil, householder(y)
 	}
 	inv := New[float64](y.Cols, y.Cols)
 	for i := range y.Cols {
@@ -53,16 +70,49 @@ func orthonormalizeOnce[T Float](y Matrix[T], pool *par.Pool) (spread float64, e
 		q = Mul(y.View(), Convert[T](inv).View().T(), pool)
 	}
 	copy(y.Data, q.Data)
-	return high / low, nil
+	return c, nil
 }
 
-// dependent reports whether what is left of some column of y behind those before it is lost in the rounding of T or of the
-// Gram matrix.
-func dependent[T Float](l Matrix[float64], y Matrix[T]) bool {
-	limit := 1e-5
-	if _, ok := any(y).(Matrix[float64]); ok {
-		limit = 1e-6
+// spread is how differently long the columns' new directions are, the longest over the shortest.
+func (c *Cholesky) spread() float64 {
+	if c == nil {
+		return math.Inf(1)
 	}
+	low, high := math.Inf(1), 0.0
+	for i := range c.L.Rows {
+		d := c.L.Data[i*c.L.Cols+i]
+		low, high = min(low, d), max(high, d)
+	}
+	return high / low
+}
+
+// smallest is about the smallest singular value of L, not below it: a few steps of inverse iteration.
+func (c *Cholesky) smallest() float64 {
+	v := New[float64](c.L.Rows, 1)
+	for i := range v.Data {
+		v.Data[i] = 1
+	}
+	norm := Norm(v.Data)
+	for range 6 {
+		for i := range v.Data {
+			v.Data[i] /= norm
+		}
+		c.Solve(v)
+		norm = Norm(v.Data)
+	}
+	return 1 / math.Sqrt(norm)
+}
+
+// dependence is the share of a column below which its new direction is lost in the rounding of T or of the Gram matrix.
+func dependence[T Float](Matrix[T]) float64 {
+	if unsafe.Sizeof(*new(T)) == 4 {
+		return 1e-5
+	}
+	return 1e-6
+}
+
+// dependent reports whether what is left of some column behind those before it is less than limit times the column.
+func dependent(l Matrix[float64], limit float64) bool {
 	for i := range l.Rows {
 		row := l.Row(i)
 		if row[i] < limit*Norm(row[:i+1]) {

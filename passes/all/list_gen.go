@@ -4,6 +4,7 @@ package all
 
 import (
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/decompose"
 	"github.com/onnxopt/onnxopt/passes/fuse/activation"
 	"github.com/onnxopt/onnxopt/passes/fuse/attention"
 	"github.com/onnxopt/onnxopt/passes/fuse/bnaffine"
@@ -69,6 +70,7 @@ import (
 // list holds the passes in the order of their directories.
 func list() []*passes.Pass {
 	return []*passes.Pass{
+		decompose.Pass,
 		activation.Pass,
 		attention.Pass,
 		bnaffine.Pass,

@@ -1,0 +1,296 @@
+package measured
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/onnxopt/onnxopt/internal/linalg"
+	"github.com/onnxopt/onnxopt/internal/par"
+	"github.com/onnxopt/onnxopt/ir"
+)
+
+// RefitLayer pairs a layer of the compressed model with what it should give.
+type RefitLayer struct {
+	// Node is a Conv, Gemm, MatMul or ConvTranspose of the compressed model's main graph with constant weights.
+	Node *ir.Node
+	// Target is the value of the original model's main graph that Node's result should reproduce, with the same layout.
+	Target *ir.Value
+	// Keep lists, for each channel of Node's result, the channel of Target; nil: all of them.
+	Keep []int
+	// Mask says which weights may differ from zero, in the order of the weights; nil: all.
+	Mask []bool
+	// Chain, where it is not nil, says that the layer is a chain of nodes that ends in Node and computes together what one layer would.
+	Chain *Chain
+}
+
+// A Chain is some layers in a row, nothing between them, that are refit as the one layer that they stand for.
+type Chain struct {
+	// Input is the chain's input in the compressed model.
+	Input *ir.Value
+	// Form is a layer, of any model, whose operator, attributes and sizes the chain has; its weights are what the ridge draws to.
+	Form *ir.Node
+	// Solve fits the chain: eq has the normal equations of each group of Form, prior the weights of Form, lambda the weight of the ridge in
+	// units of the mean of H's diagonal. It returns what the chain then is as one layer, and what makes the change.
+	Solve func(eq []*linalg.LeastSquares, prior []linalg.Matrix[float64], lambda float64) (now []linalg.Matrix[float64], change func() error, err error)
+	// Lambdas are the ridges to try; the weakest first.
+	Lambdas []float64
+}
+
+// input is the value that the layer reads.
+func (l RefitLayer) input() *ir.Value {
+	if l.Chain != nil {
+		return l.Chain.Input
+	}
+	return l.Node.Operand(0)
+}
+
+// RefitOptions say how layers are repaired. The zero value is usable.
+type RefitOptions struct {
+	// Rows is the number of positions that a layer's equations are made of at most; 0: 6 for each unknown, at least 8000, at most 32768.
+	Rows int
+	// Held is the share of the samples kept back; 0: a fifth.
+	Held float64
+	// Memory bounds the activations that are held, in bytes; fewer samples are used where they would take more. 0: 768 MB.
+	Memory int64
+	Seed   uint64
+	// Apply makes the change of a layer; nil calls edit. A pass gives a function that calls passes.Context.Rewrite.
+	Apply func(l RefitLayer, edit func())
+}
+
+// RefitResult says what became of a layer.
+type RefitResult struct {
+	Layer RefitLayer
+	// Refused says why the layer kept its weights; empty where it was refit.
+	Refused string
+	// Rows counts the positions, Lambda is the ridge chosen.
+	Rows   int
+	Lambda float64
+	// Before and After are the relative squared errors ‖result − target‖² / ‖target − mean‖² on held samples.
+	Before, After float64
+	// Compensated reports that the error of the other branch of a residual Add went into the target.
+	Compensated bool
+}
+
+// Refit gives the layers of the compressed model new weights, one after another in the order of the graph: each is the least-squares
+// solution for reproducing the original's values from what the layer now gets, with the layers before it already repaired. Where a
+// layer's result goes into an Add only, the target is the original's sum less what the other branch now gives. Biases are fit, too.
+//
+// It is the layer-wise reconstruction of He, Zhang, Sun, "Channel Pruning for Accelerating Very Deep Neural Networks" (ICCV 2017),
+// and of the asymmetric reconstruction of Zhang et al., "Accelerating Very Deep Convolutional Networks" (2015), with a ridge that
+// draws to the weights there were. The ridge is chosen by the error on samples that were kept back, and a layer that gains nothing on
+// those keeps its weights.
+//
+// Activations are held for the values between two layers only, and both models run once over the data altogether.
+func Refit(ctx context.Context, original, compressed *ir.Model, layers []RefitLayer, c *Calibration, o RefitOptions) ([]RefitResult, error) {
+	if len(layers) == 0 {
+		return nil, nil
+	}
+	r := &refit{o: o, c: c, pool: par.New(c.Threads())}
+	if r.o.Memory == 0 {
+		r.o.Memory = 768 << 20
+	}
+	if r.o.Held == 0 {
+		r.o.Held = 0.2
+	}
+	layers = inOrder(compressed, layers)
+	for _, l := range layers {
+		r.plan(l)
+	}
+	if err := r.read(ctx); err != nil {
+		return nil, err
+	}
+	var targets, inputs []*ir.Value
+	for _, j := range r.jobs {
+		targets = append(targets, j.layer.Target, j.otherTarget)
+		inputs = append(inputs, j.layer.input(), j.other)
+	}
+	r.a = newWalker(original, c.engine, targets, r.samples)
+	r.b = newWalker(compressed, c.engine, inputs, r.samples)
+	r.samples = nil
+	var results []RefitResult
+	for i := range r.jobs {
+		res, err := r.layer(ctx, i)
+		if err != nil {
+			return results, err
+		}
+		results = append(results, res)
+	}
+	return results, nil
+}
+
+// inOrder sorts layers by the order of their nodes in the graph.
+func inOrder(m *ir.Model, layers []RefitLayer) []RefitLayer {
+	at := map[*ir.Node]int{}
+	for n := range m.Main.Nodes() {
+		at[n] = len(at)
+	}
+	layers = slices.Clone(layers)
+	slices.SortStableFunc(layers, func(a, b RefitLayer) int { return at[a.Node] - at[b.Node] })
+	return layers
+}
+
+type refit struct {
+	o       RefitOptions
+	c       *Calibration
+	pool    *par.Pool
+	samples []map[string]ir.Datum
+	a, b    *walker
+	jobs    []*refitJob
+}
+
+// refitJob is a layer on its way.
+type refitJob struct {
+	layer  RefitLayer
+	linear *Linear
+	why    error
+	bias   bool // the layer can carry one
+	// other is the value that the layer's result is added to, otherTarget that of the original; nil where there is no such Add.
+	other, otherTarget *ir.Value
+}
+
+// plan looks at a layer before anything runs.
+func (r *refit) plan(l RefitLayer) {
+	j := &refitJob{layer: l}
+	form := l.Node
+	if l.Chain != nil {
+		form = l.Chain.Form
+	}
+	j.linear, j.why = LinearOf(form)
+	result := l.Node.Result(0)
+	j.bias = !l.Node.Is("MatMul")
+	if sum, target := biasAdd(result), biasAdd(l.Target); !j.bias && sum != nil && target != nil { // the bias of a MatMul stands in an Add
+		result, j.layer.Target, j.bias = sum, target, true
+	}
+	j.other, j.otherTarget = addedTo(result), addedTo(j.layer.Target)
+	if j.other == nil || j.otherTarget == nil {
+		j.other, j.otherTarget = nil, nil
+	}
+	r.jobs = append(r.jobs, j)
+}
+
+// biasAdd is the sum of v and a constant row where that is the only use of v.
+func biasAdd(v *ir.Value) *ir.Value {
+	u, ok := v.OnlyUse()
+	if !ok || !u.Node.Is("Add") {
+		return nil
+	}
+	if w := u.Node.Operand(1 - u.Index); w == nil || w.Const() == nil || w.Const().Rank() != 1 {
+		return nil
+	}
+	return u.Node.Result(0)
+}
+
+// addedTo is the other operand of the Add that is the only use of v, nil if there is no such Add or it adds a constant.
+func addedTo(v *ir.Value) *ir.Value {
+	u, ok := v.OnlyUse()
+	if !ok || !u.Node.Is("Add") {
+		return nil
+	}
+	w := u.Node.Operand(1 - u.Index)
+	if w == nil || w == v || w.Const() != nil {
+		return nil
+	}
+	return w
+}
+
+// read loads the samples, as many as fit into half of the memory.
+func (r *refit) read(ctx context.Context) error {
+	c := r.c
+	size := int64(0)
+	for in, err := range c.Each(ctx) {
+		if err != nil {
+			return err
+		}
+		for _, d := range in {
+			if t, ok := d.(*ir.Tensor); ok {
+				size += max(t.ByteLen(), 0)
+			}
+		}
+		break
+	}
+	if n := int64(c.Len()); size > 0 && size*n > r.o.Memory/2 {
+		c = c.Limit(int(max(r.o.Memory/2/size, 2)))
+	}
+	for in, err := range c.Each(ctx) {
+		if err != nil {
+			return err
+		}
+		r.samples = append(r.samples, in)
+	}
+	if len(r.samples) == 0 {
+		return fmt.Errorf("%s: %w", c.name, errEmpty)
+	}
+	return nil
+}
+
+// shrink drops samples where the activations take too much memory.
+func (r *refit) shrink() {
+	n := len(r.b.values)
+	each := r.a.bytes(0) + r.b.bytes(0)
+	if each == 0 || each*int64(n) <= r.o.Memory {
+		return
+	}
+	keep := max(int(r.o.Memory/each), 2)
+	if keep >= n {
+		return
+	}
+	pick := func(v []map[*ir.Value]ir.Datum) []map[*ir.Value]ir.Datum {
+		var k []map[*ir.Value]ir.Datum
+		for i := range keep {
+			k = append(k, v[i*n/keep])
+		}
+		return k
+	}
+	r.a.values, r.b.values = pick(r.a.values), pick(r.b.values)
+}
+
+// errSkip wraps why a layer is refused while the walk goes on.
+type errSkip struct{ error }
+
+func (r *refit) layer(ctx context.Context, i int) (RefitResult, error) {
+	j := r.jobs[i]
+	res := RefitResult{Layer: j.layer}
+	if j.why == nil && !r.selected(j) {
+		j.why = errors.New("its result is not what the pairing says")
+	}
+	if j.why != nil {
+		res.Refused = j.why.Error()
+		return res, nil
+	}
+	r.compensate(i)
+	res.Compensated = j.other != nil
+	eq, err := r.equations(ctx, j)
+	var skip errSkip
+	if errors.As(err, &skip) {
+		res.Refused = skip.Error()
+		return res, nil
+	}
+	if err != nil {
+		return res, err
+	}
+	r.shrink()
+	res.Rows = int(eq[0].fit.Rows + eq[0].held.Rows)
+	return r.solve(j, eq, res)
+}
+
+// selected reports whether layer and target fit together as far as that can be seen without running.
+func (r *refit) selected(j *refitJob) bool {
+	return j.layer.Keep == nil || len(j.layer.Keep) == j.linear.Channels()
+}
+
+// compensate drops the other branch of an Add where it is not known yet: it waits for this layer, or for one that comes later.
+func (r *refit) compensate(i int) {
+	j := r.jobs[i]
+	if j.other == nil {
+		return
+	}
+	needs := r.b.needs(j.other)
+	for _, k := range r.jobs[i:] {
+		if needs[k.layer.Node] {
+			j.other, j.otherTarget = nil, nil
+			return
+		}
+	}
+}

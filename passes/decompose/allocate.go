@@ -1,0 +1,114 @@
+package decompose
+
+import (
+	"fmt"
+	"math"
+)
+
+// budget is what may remain of the whole model, in MACs or in bytes of weights.
+type budget struct {
+	share float64
+	cost  func(level) int64
+	whole int64
+	unit  string
+}
+
+// rest is the cost of the model with what is chosen so far.
+func (b budget) rest(ls []*layer) int64 {
+	n := b.whole
+	for _, l := range ls {
+		if l.best != nil {
+			n -= b.cost(l.asIs()) - b.cost(*l.best)
+		}
+	}
+	return n
+}
+
+// damage is what a level is thought to do to the outputs.
+func (l *layer) damage(v *level) float64 {
+	if v == nil {
+		return 0
+	}
+	return l.perError * noise(v.err)
+}
+
+// noise is a relative error as the ratio of what is lost to what is left: outputs suffer in proportion to it far longer than to the error
+// itself.
+func noise(e float64) float64 { return e / math.Max(1-e, 1e-3) }
+
+// allocate chooses levels until the budget is met: each time the step, of whatever layer, that does the least damage for what it saves.
+// Levels that would do more than worst on their own are left out. It reports whether the budget is met.
+func allocate(ls []*layer, b budget, worst float64) bool {
+	time := 0.0
+	for _, l := range ls {
+		time += l.asIs().seconds
+	}
+	for b.rest(ls) > int64(b.share*float64(b.whole)) {
+		var to *level
+		var where *layer
+		least := 0.0
+		for _, l := range ls {
+			at := l.asIs()
+			if l.best != nil {
+				at = *l.best
+			}
+			now, cost, seconds := l.damage(l.best), b.cost(at), at.seconds
+			for i := range l.levels {
+				v := &l.levels[i]
+				if b.cost(*v) >= cost || l.damage(v) > worst {
+					continue
+				}
+				// Half of what counts is the budget, the other half the time that is the reason for it.
+				saves := float64(cost-b.cost(*v))/float64(b.whole) + (seconds-v.seconds)/time
+				if saves <= 0 {
+					continue
+				}
+				price := (l.damage(v) - now + 1e-9) / saves
+				if to == nil || price < least {
+					to, where, least = v, l, price
+				}
+			}
+		}
+		if to == nil {
+			return false
+		}
+		where.best = to
+	}
+	return true
+}
+
+// byEnergy chooses for each layer the cheapest level whose error is within 1 − energy.
+func byEnergy(ls []*layer, energy, worst float64) {
+	for _, l := range ls {
+		for i := range l.levels {
+			v := &l.levels[i]
+			if v.err <= 1-energy && l.damage(v) <= worst && (l.best == nil || v.seconds < l.best.seconds) {
+				l.best = v
+			}
+		}
+	}
+}
+
+// why says for what reason a layer that could have been decomposed was not.
+func (l *layer) why(worst float64, o Options) string {
+	least := &l.levels[0]
+	for i := range l.levels {
+		if l.damage(&l.levels[i]) < l.damage(least) {
+			least = &l.levels[i]
+		}
+	}
+	if d := l.damage(least); d > worst {
+		return fmt.Sprintf("alone it would move the outputs by %.2g, more than max-drift=%g (%s, rank %s, error %.3f)", d, worst, least.kind, least.rank, least.err)
+	}
+	if o.Energy > 0 {
+		return fmt.Sprintf("no rank that pays keeps energy=%g; %.3f is the most", o.Energy, 1-least.err)
+	}
+	return "the budget is met without it"
+}
+
+func (r rank) String() string {
+	if r.p > 0 {
+		return fmt.Sprintf("%d/%d", r.r, r.p)
+	}
+	return fmt.Sprint(r.r)
+}

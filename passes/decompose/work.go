@@ -1,0 +1,486 @@
+package decompose
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/onnxopt/onnxopt/analysis/measured"
+	"github.com/onnxopt/onnxopt/internal/linalg"
+	"github.com/onnxopt/onnxopt/internal/par"
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/kernel"
+	"github.com/onnxopt/onnxopt/passes"
+)
+
+// work is one run of the pass.
+type work struct {
+	c        *passes.Context
+	m        *ir.Model
+	o        Options
+	data     *measured.Calibration // nil: none
+	original *ir.Model
+	pool     *par.Pool
+	layers   []*layer
+	refits   []measured.RefitLayer // of layers that are not decomposed
+	macs     int64                 // of the original
+	bytes    int64
+	worst    float64
+	// dequantized counts the operands that were made floats.
+	dequantized int
+}
+
+func (w *work) run() error {
+	w.pool = par.New(1)
+	if w.data != nil {
+		w.pool = par.New(w.data.Threads())
+	}
+	w.worst = w.o.MaxDrift
+	if w.worst == 0 || w.data == nil {
+		w.worst = math.Inf(1)
+	}
+	if err := w.find(); err != nil {
+		return err
+	}
+	if len(w.layers) == 0 {
+		w.c.Note("no layer can be decomposed")
+		return nil
+	}
+	if err := w.moments(); err != nil {
+		return err
+	}
+	w.offer()
+	if err := w.probe(); err != nil {
+		return err
+	}
+	met := w.choose()
+	if err := w.replace(); err != nil {
+		return err
+	}
+	results, err := w.refit()
+	if err != nil {
+		return err
+	}
+	w.tell(met, results)
+	return w.drift()
+}
+
+// drift says how far the outputs are from the original's, on some of the samples.
+func (w *work) drift() error {
+	if w.data == nil {
+		return nil
+	}
+	d, err := w.data.Limit(w.probes(2)).Divergence(w.c.Context(), w.original, w.m)
+	if err == nil {
+		w.c.Note("outputs beside the original's: " + d.String())
+	}
+	return err
+}
+
+// probes is the number of samples for a measurement that runs so many models.
+func (w *work) probes(models int) int {
+	each := float64(max(w.macs, 1e5)) * float64(models)
+	return int(math.Min(math.Max(probeMACs/each, 4), 100))
+}
+
+// find lists the layers of the main graph.
+func (w *work) find() error {
+	w.dequantize()
+	types, r, err := fixedTypes(w.c.Context(), w.m, w.data)
+	if err != nil {
+		return err
+	}
+	w.macs, w.bytes = r.MACs, r.Constants.Bytes
+	w.original = w.m.Clone()
+	forms := w.original.Main.NodeList()
+	at := 0
+	for n := range w.m.Main.Nodes() {
+		form := forms[at]
+		at++
+		if !n.Is("Conv", "ConvTranspose", "Gemm", "MatMul") {
+			continue
+		}
+		if _, err := measured.LinearOf(n); err == nil {
+			w.refits = append(w.refits, measured.RefitLayer{Node: n, Target: form.Result(0)})
+		}
+		if !w.c.Enabled("decompose", n) {
+			continue
+		}
+		l, err := newLayer(n, form, types, w.pool)
+		if err != nil {
+			w.c.Remark(n, "decompose", err.Error())
+			continue
+		}
+		w.layers = append(w.layers, l)
+	}
+	for n := range w.m.Nodes() {
+		if n.Graph() != w.m.Main && n.Is("Conv", "ConvTranspose", "Gemm", "MatMul") {
+			w.c.Remark(n, "decompose", "it stands in a subgraph or function; inline them first")
+		}
+	}
+	return nil
+}
+
+// dequantize makes constants of weights and biases that DequantizeLinear computes from constants.
+func (w *work) dequantize() {
+	for n := range w.m.Main.Nodes() {
+		if !n.Is("Conv", "ConvTranspose", "Gemm", "MatMul") || !w.c.Enabled("decompose", n) {
+			continue
+		}
+		for i := 1; i < n.NumOperands(); i++ {
+			v := n.Operand(i)
+			if v == nil || v.Node() == nil || !v.Node().Is("DequantizeLinear") || v.Const() != nil {
+				continue
+			}
+			d := v.Node()
+			t, err := w.floats(d)
+			if err != nil {
+				w.c.Remark(n, "dequantize", err.Error())
+				continue
+			}
+			done := w.c.Rewrite("dequantize", n, []*ir.Node{d}, func() {
+				n.SetOperand(i, n.Graph().NamedConst(named(d.Operand(0).Name(), "dequantized"), t))
+				if !d.Used() {
+					n.Graph().Erase(d)
+				}
+			})
+			if done {
+				w.dequantized++
+			}
+		}
+	}
+}
+
+// floats is what a DequantizeLinear of constants gives.
+func (w *work) floats(d *ir.Node) (*ir.Tensor, error) {
+	in := make([]ir.Datum, d.NumOperands())
+	for i, v := range d.Operands() {
+		if v == nil {
+			continue
+		}
+		if v.Const() == nil {
+			return nil, errors.New("its quantized weights are computed")
+		}
+		in[i] = v.Const()
+	}
+	opset := d.Graph().Opset(d.Op().Domain)
+	f := kernel.Lookup(d.Op(), opset)
+	if f == nil {
+		return nil, fmt.Errorf("there is no kernel for %s", d.Op())
+	}
+	out, err := f(kernel.NewCall(w.c.Context(), d.Op(), opset, d.Attr, in, 1))
+	if err != nil {
+		return nil, err
+	}
+	t, ok := out[0].(*ir.Tensor)
+	if !ok {
+		return nil, errors.New("its quantized weights are no tensor")
+	}
+	return t, nil
+}
+
+// moments gathers what the layers read.
+func (w *work) moments() error {
+	seen := make([]*measured.Moments, len(w.layers))
+	if w.data != nil {
+		var ls []*measured.Linear
+		var at []int
+		for i, l := range w.layers {
+			if l.linear != nil && l.linear.In <= maxColumns {
+				ls, at = append(ls, l.linear), append(at, i)
+			}
+		}
+		ms, err := w.data.Limit(momentSamples).MomentsOf(w.c.Context(), w.original, ls, momentRows)
+		if err != nil {
+			return err
+		}
+		for i, m := range ms {
+			seen[at[i]] = m
+		}
+	}
+	for i, l := range w.layers {
+		m := seen[i]
+		l.settle(m)
+		if m == nil || m.Refused != "" || m.Rows == 0 {
+			continue
+		}
+		for g, h := range m.H {
+			p, err := newProblem(h, mul(h, l.weight[g], w.pool), m.Rows, l.weight[g], 1e-4, l.size.c, w.pool)
+			if err != nil {
+				l.data = nil
+				break
+			}
+			l.data = append(l.data, p)
+		}
+	}
+	return nil
+}
+
+// Bounds of the data looked at before anything is changed.
+const (
+	momentSamples = 128
+	momentRows    = 4096
+	maxColumns    = 6000 // a matrix of so many squared is what fits
+)
+
+// offer works out the ways to write each layer, and drops those that have none.
+func (w *work) offer() {
+	var keep []*layer
+	for _, l := range w.layers {
+		if err := l.makeLevels(w.o.kinds(), w.o); err != nil {
+			w.c.Remark(l.node, "decompose", err.Error())
+			continue
+		}
+		keep = append(keep, l)
+	}
+	w.layers = keep
+}
+
+// probeMACs bounds the multiply-accumulates of all probes.
+const probeMACs = 20e9
+
+// probe measures how far each layer alone moves the outputs.
+func (w *work) probe() error {
+	if w.data == nil || len(w.layers) == 0 {
+		return nil
+	}
+	data := w.data.Limit(w.probes(len(w.layers) + 1))
+	ref, err := data.Reference(w.c.Context(), w.original)
+	if err != nil {
+		return err
+	}
+	for _, l := range w.layers {
+		if err := w.c.Err(); err != nil {
+			return err
+		}
+		v := l.middle()
+		fs, err := l.factor(v)
+		if err != nil {
+			return err
+		}
+		e := l.errorOf(fs, l.judge())
+		ts, err := l.tensors(l.parts(fs))
+		if err != nil {
+			l.perError = math.Inf(1)
+			continue
+		}
+		m, same := w.original.CloneMap()
+		alone := *l
+		alone.node, alone.made = same[l.form.Result(0)].Node(), nil
+		alone.place(fs, ts)
+		if l.data != nil {
+			if err := alone.change(fs, alone.biases(fs, l.data)); err != nil {
+				l.perError = math.Inf(1)
+				continue
+			}
+		}
+		d, err := ref.Divergence(w.c.Context(), m)
+		if err != nil {
+			return err
+		}
+		l.perError = drift(d) / math.Max(noise(e), 1e-9)
+	}
+	return nil
+}
+
+// middle is the level nearest to half of the layer's cost.
+func (l *layer) middle() *level {
+	half := float64(l.asIs().macs) / 2
+	best := &l.levels[0]
+	for i := range l.levels {
+		v := &l.levels[i]
+		a, b := math.Abs(float64(v.macs)-half), math.Abs(float64(best.macs)-half)
+		if a < b || a == b && v.err < best.err {
+			best = v
+		}
+	}
+	return best
+}
+
+// biases are the layer as a whole with the biases that make up for the mean of the error.
+func (l *layer) biases(fs []*factors, p []*problem) []matrix {
+	r := make([]matrix, len(fs))
+	for g, f := range fs {
+		r[g] = p[g].withBias(f.expand())
+	}
+	return r
+}
+
+// drift is one number for how far outputs part.
+func drift(d measured.Divergence) float64 {
+	if d.Lost > 0 {
+		return math.Inf(1)
+	}
+	if d.KL > 0 {
+		return d.KL
+	}
+	return math.Pow(10, -d.SQNR/10)
+}
+
+// choose settles the level of each layer, and reports whether the budget is met.
+func (w *work) choose() bool {
+	switch {
+	case w.o.Energy > 0:
+		byEnergy(w.layers, w.o.Energy, w.worst)
+	case w.o.Rank != Rank{}:
+		byEnergy(w.layers, math.Inf(-1), w.worst)
+	case w.o.Bytes > 0:
+		return allocate(w.layers, budget{w.o.Bytes, func(v level) int64 { return v.params * 4 }, w.bytes, "bytes"}, w.worst)
+	default:
+		return allocate(w.layers, budget{w.o.MACs, func(v level) int64 { return v.macs }, w.total(), "macs"}, w.worst)
+	}
+	return true
+}
+
+// total is the MACs of the model; where sizes are not known, of what is known of it.
+func (w *work) total() int64 {
+	known := int64(0)
+	for _, l := range w.layers {
+		known += l.asIs().macs
+	}
+	return max(w.macs, known)
+}
+
+// replace makes the chosen layers.
+func (w *work) replace() error {
+	for _, l := range w.layers {
+		if l.best == nil {
+			continue
+		}
+		fs, err := l.factor(l.best)
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.node.Name(), err)
+		}
+		ts, err := l.tensors(l.parts(fs))
+		if err != nil {
+			w.c.Remark(l.node, "decompose", err.Error())
+			l.best = nil
+			continue
+		}
+		l.now = fs
+		node, weight := l.node, l.node.Operand(1)
+		done := w.c.Rewrite("decompose", node, nil, func() {
+			l.place(fs, ts)
+			if l.data != nil {
+				_ = l.change(fs, l.biases(fs, l.data)) // else the bias stays
+			}
+			if weight.IsInitializer() && weight.NumUses() == 0 {
+				weight.Graph().EraseConst(weight)
+			}
+		})
+		if !done {
+			l.best, l.made = nil, nil
+		}
+	}
+	return nil
+}
+
+// refit repairs what was made, and all other layers.
+func (w *work) refit() ([]measured.RefitResult, error) {
+	if w.data == nil || !w.o.Refit {
+		return nil, nil
+	}
+	var list []measured.RefitLayer
+	any := false
+	for _, l := range w.layers {
+		if l.best != nil && l.linear != nil {
+			any = true
+			list = append(list, measured.RefitLayer{Node: l.made[len(l.made)-1], Target: l.form.Result(0), Chain: w.chain(l)})
+		}
+	}
+	if !any {
+		return nil, nil
+	}
+	for _, r := range w.refits {
+		if !r.Node.Dead() {
+			list = append(list, r)
+		}
+	}
+	return measured.Refit(w.c.Context(), w.original, w.m, list, w.data, measured.RefitOptions{Apply: func(l measured.RefitLayer, edit func()) {
+		w.c.Rewrite("refit", l.Node, nil, edit)
+	}})
+}
+
+// chain says how a decomposed layer is fit.
+func (w *work) chain(l *layer) *measured.Chain {
+	sweeps := 3
+	if float64(l.size.columns())*float64(l.size.columns())*float64(l.size.o) > exactWork {
+		sweeps = 1
+	}
+	return &measured.Chain{
+		Input: l.made[0].Operand(0), Form: l.form, Lambdas: []float64{1e-4, 1e-2},
+		Solve: func(eq []*linalg.LeastSquares, prior []matrix, lambda float64) ([]matrix, func() error, error) {
+			ps := make([]*problem, len(eq))
+			for g, s := range eq {
+				p, err := newProblem(s.Normal(), s.G, s.Rows, prior[g], lambda, l.size.c, w.pool)
+				if err != nil {
+					return nil, nil, err
+				}
+				ps[g] = p
+			}
+			fs := clone(l.now)
+			if err := improve(fs, ps, sweeps); err != nil {
+				return nil, nil, err
+			}
+			now := l.biases(fs, ps)
+			return now, func() error {
+				l.now = fs
+				return l.change(fs, now)
+			}, nil
+		},
+	}
+}
+
+// tell reports what was done.
+func (w *work) tell(met bool, results []measured.RefitResult) {
+	after := map[*ir.Node]measured.RefitResult{}
+	for _, r := range results {
+		after[r.Layer.Node] = r
+		if r.Refused != "" && !r.Layer.Node.Dead() {
+			w.c.Remark(r.Layer.Node, "refit", r.Refused)
+		}
+	}
+	rows := [][]string{{"layer", "method", "rank", "error", "MACs", "", "drift alone"}}
+	saved := int64(0)
+	for _, l := range w.layers {
+		if l.best == nil {
+			w.c.Remark(l.node, "decompose", l.why(w.worst, w.o))
+			continue
+		}
+		was := l.asIs()
+		saved += was.macs - l.best.macs
+		e := l.best.err
+		if r, ok := after[l.made[len(l.made)-1]]; ok && r.Refused == "" {
+			e = r.After
+		}
+		drift := "-"
+		if w.data != nil {
+			drift = fmt.Sprintf("%.2g", l.damage(l.best))
+		}
+		rows = append(rows, []string{label(l.form), l.best.kind.String(), l.best.rank.String(), fmt.Sprintf("%.3f", e),
+			fmt.Sprint(was.macs), fmt.Sprintf("-> %d", l.best.macs), drift})
+	}
+	if len(rows) > 1 {
+		w.c.Note(table(rows))
+	}
+	total := w.total()
+	if total > 0 {
+		w.c.Note(fmt.Sprintf("%d of %d layers that could be decomposed were; %.3f of the MACs remain", len(rows)-1, len(w.layers), 1-float64(saved)/float64(total)))
+	}
+	if !met {
+		w.c.Note("the budget is not met: the other layers are refused, see --remarks; a larger max-drift lets more of them through")
+	}
+	if w.dequantized > 0 {
+		w.c.Note(fmt.Sprintf("%d quantized weights and biases are floats now", w.dequantized))
+	}
+	if w.data == nil {
+		w.c.Note("without calibration data (--calib) the weights alone decided, and nothing was repaired")
+	}
+}
+
+func label(n *ir.Node) string {
+	if n.Name() != "" {
+		return n.Name()
+	}
+	return n.Result(0).Name()
+}
