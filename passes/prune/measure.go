@@ -41,8 +41,24 @@ func (j *job) measure(how string) error {
 			continue
 		}
 		kept = append(kept, f)
+		if how == "taylor" {
+			if err := j.alone(f); err != nil {
+				return err
+			}
+			continue
+		}
 		ss := j.surgeons(f, layers, eqs)
 		if len(ss) == 0 {
+			f.rank(s, false)
+			continue
+		}
+		if how == "activation" {
+			for u := range s {
+				s[u] = 0
+				for _, x := range ss {
+					s[u] += x.strength[u]
+				}
+			}
 			f.rank(s, false)
 			continue
 		}
@@ -58,6 +74,27 @@ func (j *job) measure(how string) error {
 		return err
 	}
 	return j.sensitivity()
+}
+
+// alone scores each unit by the divergence of the outputs when it goes and nothing makes up for it: the finite difference that a Taylor expansion
+// estimates from gradients (Molchanov et al., "Pruning convolutional neural networks for resource efficient inference", ICLR 2017).
+func (j *job) alone(f *family) error {
+	repair := j.o.Repair
+	j.o.Repair = false
+	defer func() { j.o.Repair = repair }()
+	score := make([]float64, len(f.Units))
+	f.gone = 1
+	for u := range score {
+		f.order = []int{u}
+		loss, err := j.try([]*family{f}, nil)
+		if err != nil {
+			return err
+		}
+		score[u] = loss
+	}
+	f.gone = 0
+	f.rank(score, false)
+	return nil
 }
 
 func (f *family) reads(n *ir.Node) bool {
