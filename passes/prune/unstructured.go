@@ -43,6 +43,10 @@ func unstructured(c *passes.Context, m *ir.Model, o Options) error {
 	if err := s.collect(); err != nil {
 		return err
 	}
+	if len(s.plans) == 0 {
+		c.Note(strings.Join(append([]string{"there is no layer whose weights could become zero (--remarks says why)"}, s.notes...), "\n"))
+		return nil
+	}
 	cal, err := measured.For(c, o.Calib)
 	switch {
 	case errors.Is(err, measured.ErrNoData):
@@ -88,9 +92,6 @@ func (s *sparse) collect() error {
 		}
 		p := &plan{layer: l, w: w}
 		s.plans, s.of[l.Node] = append(s.plans, p), p
-	}
-	if len(s.plans) == 0 {
-		return errors.New("there is no layer whose weights could become zero (--remarks says why)")
 	}
 	return nil
 }

@@ -1,0 +1,216 @@
+package prune_test
+
+import (
+	"context"
+	"iter"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/onnxopt/onnxopt/analysis/measured"
+	"github.com/onnxopt/onnxopt/compare"
+	"github.com/onnxopt/onnxopt/engine/native"
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops"
+	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/passtest"
+	"github.com/onnxopt/onnxopt/passes/prune"
+)
+
+// generated are eight samples of a model's inputs.
+func generated(m *ir.Model) map[passes.Data]any {
+	open := func(ctx context.Context) iter.Seq2[map[string]ir.Datum, error] {
+		return func(yield func(map[string]ir.Datum, error) bool) {
+			for seed := range uint64(8) {
+				for set, err := range compare.NewGenerator(m, compare.GenerateOptions{Seed: seed}).Sets(ctx) {
+					if !yield(set.Inputs, err) {
+						return
+					}
+					break
+				}
+			}
+		}
+	}
+	return map[passes.Data]any{"": measured.New(open, native.New(), 2)}
+}
+
+func TestPass(t *testing.T) { passtest.Run(t, prune.Pass, passtest.Data(generated)) }
+
+// net is a small residual network over images whose channels are partly repeated, so that some can go without loss: conv, block of two
+// convolutions, and a classifier.
+func net(seed uint64) *ir.Model {
+	rng := rand.New(rand.NewPCG(seed, 9))
+	m := ir.NewModel(10, 17)
+	g := m.Main
+	constant := func(scale float64, shape ...int64) *ir.Value {
+		e := make([]float32, ir.NumElements(shape))
+		for i := range e {
+			e[i] = float32(rng.NormFloat64() * scale)
+		}
+		return g.Const(ir.TensorOf(e, shape...))
+	}
+	op := func(typ string, in []*ir.Value, attrs ...*ir.Attr) *ir.Value {
+		return g.New(nil, ir.Op(typ), in, attrs...).Result(0)
+	}
+	same := ir.IntsAttr("pads", []int64{1, 1, 1, 1})
+	x := g.AddInput("x", ir.TensorType(ir.Float32, ir.StaticShape(1, 3, 8, 8)))
+	a := op("Relu", []*ir.Value{op("Conv", []*ir.Value{x, constant(0.3, 16, 3, 3, 3), constant(0.1, 16)}, same)})
+	b := op("Relu", []*ir.Value{op("Conv", []*ir.Value{a, constant(0.1, 32, 16, 3, 3), constant(0.1, 32)}, same)})
+	c := op("Conv", []*ir.Value{b, constant(0.1, 16, 32, 3, 3), constant(0.1, 16)}, same)
+	r := op("Relu", []*ir.Value{op("Add", []*ir.Value{a, c})})
+	p := op("Flatten", []*ir.Value{op("GlobalAveragePool", []*ir.Value{r})})
+	y := op("Softmax", []*ir.Value{op("Gemm", []*ir.Value{p, constant(1, 16, 5), constant(0.1, 5)})})
+	g.AddOutput("y", y, ir.TensorType(ir.Float32, ir.StaticShape(1, 5)))
+	return m
+}
+
+// images are samples for net.
+func images(n int) []map[string]ir.Datum {
+	rng := rand.New(rand.NewPCG(5, 6))
+	var r []map[string]ir.Datum
+	for range n {
+		e := make([]float32, 3*8*8)
+		base := rng.NormFloat64()
+		for i := range e {
+			e[i] = float32(base + rng.NormFloat64())
+		}
+		r = append(r, map[string]ir.Datum{"x": ir.TensorOf(e, 1, 3, 8, 8)})
+	}
+	return r
+}
+
+func apply(t *testing.T, m *ir.Model, pipeline string, data []map[string]ir.Datum) (note string, err error) {
+	t.Helper()
+	reg, err := passes.NewRegistry(prune.Pass)
+	require.NoError(t, err)
+	p, err := reg.Parse(pipeline)
+	require.NoError(t, err)
+	cfg := passes.Config{Notes: func(_, text string) { note += text }}
+	if data != nil {
+		cfg.Data = map[passes.Data]any{"": measured.New(measured.Fixed(data...), native.New(), 2)}
+	}
+	_, err = p.Run(context.Background(), m, cfg)
+	return note, err
+}
+
+// apart is the mean Kullback-Leibler divergence of b's classes from a's.
+func apart(t *testing.T, a, b *ir.Model, data []map[string]ir.Datum) float64 {
+	t.Helper()
+	d, err := measured.New(measured.Fixed(data...), native.New(), 1).Divergence(context.Background(), a, b)
+	require.NoError(t, err)
+	require.Zero(t, d.Lost)
+	return d.KL
+}
+
+// TestRepair holds that what is left fits the original better after the repair, on data that it was not fitted on, and that the budget is kept.
+func TestRepair(t *testing.T) {
+	all := images(120)
+	data, fresh := all[:80], all[80:]
+	for _, how := range []string{"macs=0.6", "macs=0.6 scope=layer", "ratio=0.3", "sparsity=0.6", "pattern=2:4", "sparsity=0.6 scope=global"} {
+		t.Run(how, func(t *testing.T) {
+			m := net(1)
+			with, without := m.Clone(), m.Clone()
+			note, err := apply(t, with, "prune{"+how+" prepare=false}", data)
+			require.NoError(t, err)
+			require.Contains(t, note, "fitted again")
+			require.NoError(t, ir.Verify(with))
+			require.NoError(t, ops.Verify(with))
+			_, err = apply(t, without, "prune{"+how+" prepare=false repair=false}", data)
+			require.NoError(t, err)
+			require.Less(t, apart(t, m, with, fresh), 1.0)
+			if with.Main.NumNodes() == without.Main.NumNodes() && apart(t, m, without, fresh) > 0.02 {
+				require.Less(t, apart(t, m, with, fresh), apart(t, m, without, fresh))
+			}
+		})
+	}
+}
+
+// TestSparsity counts zeros.
+func TestSparsity(t *testing.T) {
+	for _, data := range [][]map[string]ir.Datum{nil, images(40)} {
+		for _, how := range []string{"sparsity=0.7", "sparsity=0.7 scope=layer", "sparsity=0.3 scope=global", "pattern=2:4"} {
+			m := net(2)
+			_, err := apply(t, m, "prune{"+how+" prepare=false}", data)
+			require.NoError(t, err)
+			zeros, total := 0, 0
+			for _, v := range m.Main.Consts() {
+				c := v.Const()
+				if c.Rank() < 2 {
+					continue
+				}
+				e, err := ir.Elements[float32](c)
+				require.NoError(t, err)
+				if how == "pattern=2:4" && c.Rank() == 4 && c.Shape()[1]%4 != 0 {
+					continue
+				}
+				for i, x := range e {
+					total++
+					if x == 0 {
+						zeros++
+					}
+					if how == "pattern=2:4" && c.Rank() == 4 {
+						k := 0
+						ch, at := int(c.Shape()[1]), i/9%int(c.Shape()[1])
+						for d := range 4 {
+							if e[i+(at/4*4+d-at)*9] != 0 {
+								k++
+							}
+						}
+						require.LessOrEqual(t, k, 2)
+						require.Zero(t, ch%4)
+					}
+				}
+			}
+			want := 0.5
+			if s, ok := strings.CutPrefix(how, "sparsity="); ok {
+				want, _ = strconv.ParseFloat(strings.Fields(s)[0], 64)
+			}
+			require.InDelta(t, want, float64(zeros)/float64(total), 0.02, how)
+		}
+	}
+}
+
+func TestBadOptions(t *testing.T) {
+	for how, want := range map[string]string{
+		"":                               "say how much goes",
+		"macs=1.5":                       "macs=1.5 is no share",
+		"ratio=1":                        "would empty every layer",
+		"sparsity=1":                     "would empty every layer",
+		"macs=0.5 ratio=0.5":             "macs or ratio, not both",
+		"macs=0.5 sparsity=0.5":          "give one kind",
+		"sparsity=0.5 pattern=2:4":       "cannot be given with it",
+		"macs=0.5 unit=weight":           "not weights",
+		"sparsity=0.5 unit=channel":      "not channels",
+		"macs=0.5 round-to=0":            "round-to=0",
+		"macs=0.5 importance=magnitude":  "for channels l1 or l2",
+		"sparsity=0.5 importance=l1":     "for weights magnitude",
+		"macs=0.5 scope=lamp":            "for channels global or layer",
+		"macs=0.5 importance=obs":        "calibration data",
+		"sparsity=0.5 importance=taylor": "calibration data",
+		"macs=0.001":                     "cannot be reached",
+	} {
+		_, err := apply(t, net(3), "prune{"+how+" prepare=false}", nil)
+		require.ErrorContains(t, err, want, how)
+	}
+}
+
+// TestNotFinite: weights that are not finite leave their layers alone.
+func TestNotFinite(t *testing.T) {
+	m := net(4)
+	for _, v := range m.Main.Consts() {
+		if c := v.Const(); c.Rank() == 4 && c.Shape()[0] == 32 {
+			e, err := ir.Elements[float32](c)
+			require.NoError(t, err)
+			e = append([]float32{}, e...)
+			e[7] = float32(math.NaN())
+			v.ReplaceUses(m.Main.Const(ir.TensorOf(e, c.Shape()...)))
+		}
+	}
+	note, err := apply(t, m.Clone(), "prune{sparsity=0.5 prepare=false}", nil)
+	require.NoError(t, err)
+	require.Contains(t, note, "not finite")
+}
