@@ -15,6 +15,7 @@ import (
 	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/engine/native"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/onnxio/text"
 	"github.com/onnxopt/onnxopt/ops"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/passtest"
@@ -213,4 +214,116 @@ func TestNotFinite(t *testing.T) {
 	note, err := apply(t, m.Clone(), "prune{sparsity=0.5 prepare=false}", nil)
 	require.NoError(t, err)
 	require.Contains(t, note, "not finite")
+}
+
+// TestNets prunes networks of other kinds, without data and with it: inverted residuals with gates, concatenations, shuffles of channels, groups,
+// attention. What comes out is valid and runs, and the budget is kept.
+func TestNets(t *testing.T) {
+	for name, src := range nets {
+		t.Run(name, func(t *testing.T) {
+			m, err := text.Parse([]byte("<ir_version: 8, opset_import: [\"\" : 17]>\n" + src))
+			require.NoError(t, err)
+			rng := rand.New(rand.NewPCG(1, 2))
+			for i := len(m.Main.Inputs()) - 1; i > 0; i-- { // all inputs but the first are weights
+				v := m.Main.Inputs()[i].Value()
+				shape, ok := v.Type().TensorShape().Ints()
+				require.True(t, ok)
+				e := make([]float32, ir.NumElements(shape))
+				for k := range e {
+					e[k] = float32(rng.NormFloat64()) * 0.3
+				}
+				v.ReplaceUses(m.Main.NamedConst(v.Name(), ir.TensorOf(e, shape...)))
+				m.Main.RemoveInput(i)
+			}
+			var data []map[string]ir.Datum
+			for seed := range uint64(24) {
+				for set, err := range compare.NewGenerator(m, compare.GenerateOptions{Seed: seed}).Sets(context.Background()) {
+					require.NoError(t, err)
+					data = append(data, set.Inputs)
+					break
+				}
+			}
+			for _, d := range [][]map[string]ir.Datum{nil, data} {
+				less := m.Clone()
+				note, err := apply(t, less, "prune{macs=0.8 round-to=2 prepare=false}", d)
+				require.NoError(t, err)
+				require.NoError(t, ir.Verify(less))
+				require.NoError(t, ops.Verify(less))
+				require.Contains(t, note, "of the multiply-accumulates remain")
+				v, err := measured.New(measured.Fixed(data...), native.New(), 1).Divergence(context.Background(), m, less)
+				require.NoError(t, err)
+				require.Zero(t, v.Lost)
+			}
+		})
+	}
+}
+
+var nets = map[string]string{
+	"inverted residual": `main (float[1,8,6,6] x, float[8,8,1,1] w0, float[32,8,1,1] w1, float[32,1,3,3] w2, float[8,32,1,1] w3, float[8,32,1,1] s1, float[32,8,1,1] s2, float[2,8,1,1] w4) => (float[1,2,6,6] y) {
+		x0 = Conv (x, w0)
+		a = Conv (x0, w1)
+		a6 = HardSwish (a)
+		b = Conv <group = 32, pads = [1,1,1,1]> (a6, w2)
+		p = GlobalAveragePool (b)
+		q = Conv (p, s1)
+		r = Relu (q)
+		s = Conv (r, s2)
+		g = HardSigmoid (s)
+		m = Mul (b, g)
+		c = Conv (m, w3)
+		d = Add (x0, c)
+		y = Conv (d, w4)
+	}`,
+	"dense concatenations": `main (float[1,4,6,6] x, float[8,4,3,3] w1, float[8,8,3,3] w2, float[8,16,3,3] w3, float[4,24,1,1] w4) => (float[1,4,6,6] y) {
+		a = Conv <pads = [1,1,1,1]> (x, w1)
+		b0 = Relu (a)
+		b = Conv <pads = [1,1,1,1]> (b0, w2)
+		c0 = Concat <axis = 1> (b0, b)
+		c = Conv <pads = [1,1,1,1]> (c0, w3)
+		d = Concat <axis = 1> (c0, c)
+		y = Conv (d, w4)
+	}`,
+	"channel shuffle": `main (float[1,4,6,6] x, float[16,4,1,1] w1, float[16,1,3,3] w2, float[16,8,1,1] w3, float[4,16,1,1] w4) => (float[1,4,6,6] y) {
+		a = Conv (x, w1)
+		s1 = Constant <value = int64[5] {1,2,8,6,6}> ()
+		b = Reshape (a, s1)
+		c = Transpose <perm = [0,2,1,3,4]> (b)
+		s2 = Constant <value = int64[4] {0,-1,6,6}> ()
+		d = Reshape (c, s2)
+		e = Conv <group = 16, pads = [1,1,1,1]> (d, w2)
+		f = Conv <group = 2> (e, w3)
+		g = Relu (f)
+		y = Conv (g, w4)
+	}`,
+	"attention": `main (float[1,5,8] x, float[8,16] w1, float[16] w1b, float[8,16] w2, float[8,16] w3, float[16,8] w4, float[8] n1, float[8] n2, float[8,32] w6, float[32] w7, float[32,8] w8) => (float[1,5,8] y) {
+		q0 = MatMul (x, w1)
+		q = Add (q0, w1b)
+		k = MatMul (x, w2)
+		v = MatMul (x, w3)
+		hs = Constant <value = int64[4] {0,0,4,4}> ()
+		qh = Reshape (q, hs)
+		kh = Reshape (k, hs)
+		vh = Reshape (v, hs)
+		qt = Transpose <perm = [0,2,1,3]> (qh)
+		kt = Transpose <perm = [0,2,3,1]> (kh)
+		vt = Transpose <perm = [0,2,1,3]> (vh)
+		s = MatMul (qt, kt)
+		p = Softmax <axis = -1> (s)
+		o = MatMul (p, vt)
+		ot = Transpose <perm = [0,2,1,3]> (o)
+		os = Constant <value = int64[3] {0,0,16}> ()
+		oc = Reshape (ot, os)
+		d = MatMul (oc, w4)
+		e = Add (d, x)
+		n = LayerNormalization (e, n1, n2)
+		f = MatMul (n, w6)
+		fb = Add (f, w7)
+		g = Relu (fb)
+		h = MatMul (g, w8)
+		y = Add (h, n)
+	}`,
+	"recurrent": `main (float[6,1,4] x, float[1,24,4] w1, float[1,24,8] r1, float[1,48] b1, float[8,4] w2) => (float[6,1,1,4] y) {
+		h = GRU <hidden_size = 8, linear_before_reset = 1> (x, w1, r1, b1)
+		y = MatMul (h, w2)
+	}`,
 }
