@@ -15,7 +15,7 @@ MODELS = {
     "squeezenet-fp16-winml": dict(calib="imagenet300/calib", data="imagenet300/val", flags=["--preset", "caffe-bgr"], metric="top1"),
     "minilm-l2-trimvocab-fp32": dict(calib="sts/stsb-en-dev.trimids.tsv", calib_flags=["--calib-limit", "100"], data="sts/stsb-en-test.trimids.tsv", metric="spearman"),
     "ppocrv4-rec": dict(calib="ocr/lines", calib_flags=["--calib-limit", "60"], data="ocr/lines", metric="agreement", data_flags=["--limit", "100"],
-                        flags=["--resize", "48x320", "--scale", "1/127.5", "--mean", "[1,1,1]", "--bgr"]),
+                        flags=["--resize", "320x48", "--scale", "1/127.5", "--mean", "[1,1,1]", "--bgr"]),
 }
 
 # Model, pipeline, and the bounds of loss (points), latency and seconds; None: shown, not held to anything.

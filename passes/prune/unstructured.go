@@ -23,7 +23,6 @@ type plan struct {
 	layer *refit.Layer
 	w     []float64 // as the tensor has them
 	zeros int       // weights that become zero
-	keep  []bool    // chosen by the weights alone; nil where data choose
 	done  bool
 }
 
