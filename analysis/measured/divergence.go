@@ -7,8 +7,10 @@ import (
 	"slices"
 
 	"github.com/onnxopt/onnxopt/engine"
+	"github.com/onnxopt/onnxopt/internal/gemm"
 	"github.com/onnxopt/onnxopt/internal/weights"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/kernel"
 )
 
 // Divergence is how far the outputs of model b lie from those of model a, over all samples. Outputs that are no floats count for
@@ -342,6 +344,17 @@ func Floats(t *ir.Tensor) ([]float32, error) {
 	}
 	if !weights.Supported(t.DType()) {
 		return nil, nil
+	}
+	if t.DType() == ir.Float16 {
+		h, err := ir.Elements[uint16](t)
+		if err != nil {
+			return nil, err
+		}
+		r := make([]float32, len(h))
+		for i := gemm.Widen(r, h); i < len(h); i++ {
+			r[i] = kernel.Float16ToFloat32(h[i])
+		}
+		return r, nil
 	}
 	v, err := weights.Floats(t)
 	if err != nil {

@@ -150,6 +150,9 @@ type refitJob struct {
 	other, otherTarget *ir.Value
 }
 
+// maxUnknowns bounds the columns of a layer: four matrices of so many squared are held, 1.2 GB.
+const maxUnknowns = 6144
+
 // plan looks at a layer before anything runs.
 func (r *refit) plan(l RefitLayer) {
 	j := &refitJob{layer: l}
@@ -158,6 +161,9 @@ func (r *refit) plan(l RefitLayer) {
 		form = l.Chain.Form
 	}
 	j.linear, j.why = LinearOf(form)
+	if j.why == nil && j.linear.In > maxUnknowns {
+		j.why = fmt.Errorf("equations with %d unknowns take too much memory; %d are the most", j.linear.In, maxUnknowns)
+	}
 	result := l.Node.Result(0)
 	j.bias = !l.Node.Is("MatMul")
 	if sum, target := biasAdd(result), biasAdd(l.Target); !j.bias && sum != nil && target != nil { // the bias of a MatMul stands in an Add

@@ -3,6 +3,7 @@
 Latency is that of one thread with ONNX Runtime's default optimizations; original and result take turns, so that what else runs on the
 machine meets both, and the figure is the ratio of the medians (the 20th percentile of each is printed by --verbose callers)."""
 import os
+import resource
 import subprocess
 import time
 
@@ -39,13 +40,15 @@ def latency(before, after, feed, seconds=3.0, feed_after=None):
 
 
 def run(binary, model, pipeline, out, *flags, timeout=900):
-    """Runs the command; returns seconds of the whole process and its output."""
+    """Runs the command; returns seconds of the whole process, seconds of processors, and its output."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begun = time.perf_counter()
     p = subprocess.run([binary, "-p", pipeline, str(model), "-o", str(out), *map(str, flags)], capture_output=True, text=True, timeout=timeout)
     took = time.perf_counter() - begun
     if p.returncode:
         raise RuntimeError(f"{pipeline}: exit {p.returncode}: {p.stderr.strip() or p.stdout.strip()}")
-    return took, p.stdout + p.stderr
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, p.stdout + p.stderr
 
 
 def cifar(path):

@@ -15,7 +15,7 @@ MODELS = {
     "squeezenet-fp16-winml": dict(calib="imagenet300/calib", data="imagenet300/val", flags=["--preset", "caffe-bgr"], metric="top1"),
     "minilm-l2-trimvocab-fp32": dict(calib="sts/stsb-en-dev.trimids.tsv", calib_flags=["--calib-limit", "100"], data="sts/stsb-en-test.trimids.tsv", metric="spearman"),
     "ppocrv4-rec": dict(calib="ocr/lines", calib_flags=["--calib-limit", "60"], data="ocr/lines", metric="agreement", data_flags=["--limit", "100"],
-                        flags=["--resize", "320x48", "--scale", "1/127.5", "--mean", "[1,1,1]", "--bgr"]),
+                        flags=["--resize", "320x48", "--scale", "1/127.5", "--mean", "1", "--bgr"]),
 }
 
 # Model, pipeline, and the bounds of loss (points), latency and seconds; None: shown, not held to anything.
@@ -66,14 +66,14 @@ def feed(model):
 def main():
     folder, shared, words = sys.argv[1], sys.argv[2], sys.argv[3:]
     binary, bad, base = folder + "/onnxopt", 0, {}
-    print(f"{'model':26} {'pipeline':40} {'MACs':>7} {'bytes':>7} {'before':>7} {'after':>7} {'loss':>6} {'latency':>8} {'seconds':>8}")
+    print(f"{'model':26} {'pipeline':40} {'MACs':>7} {'bytes':>7} {'before':>7} {'after':>7} {'loss':>6} {'latency':>8} {'seconds':>8} {'CPU s':>6}")
     notes = []
     for name, pipeline, loss, ratio, seconds in ROWS:
         if words and not any(w in name or w in pipeline for w in words):
             continue
         m, model, out = MODELS[name], f"{shared}/models/{name}.onnx", f"{folder}/out.onnx"
         try:
-            took, text = measure.run(binary, model, pipeline, out, "--calib", f"{shared}/data/{m['calib']}", *m.get("calib_flags", []), *m.get("flags", []),
+            took, cpu, text = measure.run(binary, model, pipeline, out, "--calib", f"{shared}/data/{m['calib']}", *m.get("calib_flags", []), *m.get("flags", []),
                                      "--verify=off", "--remarks")
             if name not in base:
                 base[name] = evaluate(binary, model, shared, m, model)
@@ -87,7 +87,7 @@ def main():
         show = {w: (c.group(1) + "%" if c else "-") for w, c in change.items()}
         missed = [t for v, t, bound in ((base[name] - after, "loss", loss), (lat, "latency", ratio), (took, "seconds", seconds)) if bound is not None and v > bound]
         bad += bool(missed)
-        print(f"{name:26} {pipeline:40} {show['MACs']:>7} {show['file size']:>7} {base[name]:7.2f} {after:7.2f} {base[name] - after:6.2f} {lat:8.2f} {took:8.1f}"
+        print(f"{name:26} {pipeline:40} {show['MACs']:>7} {show['file size']:>7} {base[name]:7.2f} {after:7.2f} {base[name] - after:6.2f} {lat:8.2f} {took:8.1f} {cpu:6.1f}"
               + ("  MISSED " + ", ".join(missed) if missed else ""), flush=True)
         why = re.findall(r"(?:decompose|prune) not applied at (\S+ \S+), because (.*)", text)
         if why:

@@ -43,6 +43,7 @@ func allocate(ls []*layer, b budget, worst float64) bool {
 	for _, l := range ls {
 		time += l.asIs().seconds
 	}
+	paid := 0.0
 	for b.rest(ls) > int64(b.share*float64(b.whole)) {
 		var to *level
 		var where *layer
@@ -72,9 +73,41 @@ func allocate(ls []*layer, b budget, worst float64) bool {
 		if to == nil {
 			return false
 		}
+		where.best, paid = to, math.Max(paid, least)
+	}
+	relax(ls, b, time, paid)
+	return true
+}
+
+// relax takes back what the last steps saved beyond the budget: each time the step that repairs most damage, as long as the budget holds and
+// what it gives up would have been worth more than the dearest step that was taken.
+func relax(ls []*layer, b budget, time, paid float64) {
+	for {
+		room := int64(b.share*float64(b.whole)) - b.rest(ls)
+		var to *level
+		var where *layer
+		most := 0.0
+		offer := func(l *layer, v *level, as level) {
+			gain, more := l.damage(l.best)-l.damage(v), b.cost(as)-b.cost(*l.best)
+			gives := float64(more)/float64(b.whole) + (as.seconds-l.best.seconds)/time
+			if gain > most && more <= room && gain > paid*gives {
+				to, where, most = v, l, gain
+			}
+		}
+		for _, l := range ls {
+			if l.best == nil {
+				continue
+			}
+			for i := range l.levels {
+				offer(l, &l.levels[i], l.levels[i])
+			}
+			offer(l, nil, l.asIs())
+		}
+		if where == nil {
+			return
+		}
 		where.best = to
 	}
-	return true
 }
 
 // byEnergy chooses for each layer the cheapest level whose error is within 1 − energy.

@@ -100,7 +100,7 @@ A layer is left as it is if the modelled time would not fall, or if it alone mov
 		{Name: "dequantize", Doc: "makes quantized weights of a layer floats", Promise: passes.Promise{RelTol: 1e-6}},
 		{Name: "refit", Doc: "gives a layer new weights by least squares", Promise: passes.Promise{Lossy: true}},
 	},
-}, Options{Method: "auto", Cost: "time", RoundTo: 8, Refit: true, MaxDrift: 0.5, Prepared: true}, run)
+}, Options{Method: "auto", Cost: "time", RoundTo: 8, Refit: true, MaxDrift: 1, Prepared: true}, run)
 
 func (o *Options) check() error {
 	for _, v := range []struct {
@@ -135,7 +135,7 @@ func (o *Options) check() error {
 func (o *Options) kinds() []kind {
 	for k, name := range kindNames {
 		if name == o.Method {
-			return []kind{k}
+			return []kind{kind(k)}
 		}
 	}
 	return []kind{svd, spatialSVD, tucker, cp}

@@ -142,7 +142,7 @@ func (l *layer) place(fs []*factors, ts []*ir.Tensor) {
 		switch {
 		case p.stays:
 			for _, a := range n.Attrs() {
-				if p.op != "Gemm" || a.Name == "beta" {
+				if p.op != "Gemm" || a.Name == "beta" || a.Name == "broadcast" { // alpha and transB went into the weights
 					attrs = append(attrs, a)
 				}
 			}

@@ -21,7 +21,7 @@ const (
 	cp
 )
 
-var kindNames = map[kind]string{svd: "svd", spatialSVD: "spatial-svd", tucker: "tucker", cp: "cp"}
+var kindNames = [...]string{svd: "svd", spatialSVD: "spatial-svd", tucker: "tucker", cp: "cp"}
 
 func (k kind) String() string { return kindNames[k] }
 

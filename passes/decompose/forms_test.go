@@ -261,7 +261,7 @@ func TestAdjoint(t *testing.T) {
 		want := q.expand()
 		x := linalg.Gaussian[float64](rng, 2*f.size.columns(), f.size.columns())
 		p := &problem{h: linalg.Gram(x, nil), channels: f.size.c}
-		p.g = p.weigh(want)
+		p.g = p.weigh(want).Clone()
 		require.NoError(t, p.solve())
 		q.f[len(q.f)-1] = linalg.New[float64](q.f[len(q.f)-1].Rows, q.f[len(q.f)-1].Cols)
 		require.NoError(t, p.last(q))

@@ -3,6 +3,7 @@ package decompose
 import (
 	"math"
 
+	"github.com/onnxopt/onnxopt/internal/gemm"
 	"github.com/onnxopt/onnxopt/internal/linalg"
 	"github.com/onnxopt/onnxopt/internal/par"
 )
@@ -22,6 +23,7 @@ type problem struct {
 	chol         *linalg.Cholesky
 	identity     bool
 	rows         int64
+	weighed      matrix // scratch of weigh
 	// cache holds the leading triplets of the matrix that a kind begins with, and most how many of them will be asked for.
 	cache map[kind]*linalg.SVD[float64]
 	most  map[kind]int
@@ -103,12 +105,16 @@ func (p *problem) solve() error {
 	}
 }
 
-// weigh is H w.
+// weigh is H w, valid until the next call.
 func (p *problem) weigh(w matrix) matrix {
 	if p.identity {
 		return w
 	}
-	return linalg.Mul(p.h.View(), w.View(), p.pool)
+	if len(p.weighed.Data) != len(w.Data) {
+		p.weighed = linalg.New[float64](w.Rows, w.Cols)
+	}
+	gemm.Gemm(p.weighed.View(), p.h.View(), w.View(), gemm.Options[float64]{Pool: p.pool})
+	return p.weighed
 }
 
 // excess is how much worse w is than the best without a bound on the rank: ‖(w − full) H^½‖².

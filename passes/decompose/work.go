@@ -220,15 +220,23 @@ func (w *work) moments() error {
 const (
 	momentSamples = 128
 	momentRows    = 4096
-	maxColumns    = 6000 // a matrix of so many squared is what fits
+	maxColumns    = 2400 // a layer's matrices have so many squared elements, and those of all layers are held at once
 )
 
 // offer works out the ways to write each layer, and drops those that have none.
 func (w *work) offer() {
 	var keep []*layer
-	for _, l := range w.layers {
-		if err := l.makeLevels(w.o.kinds(), w.o); err != nil {
-			w.c.Remark(l.node, "decompose", err.Error())
+	why := make([]error, len(w.layers))
+	w.pool.For(len(w.layers), 1, func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			if why[i] = w.c.Err(); why[i] == nil {
+				why[i] = w.layers[i].makeLevels(w.o.kinds(), w.o)
+			}
+		}
+	})
+	for i, l := range w.layers {
+		if why[i] != nil {
+			w.c.Remark(l.node, "decompose", why[i].Error())
 			continue
 		}
 		keep = append(keep, l)
@@ -383,8 +391,8 @@ func (w *work) refit() ([]measured.RefitResult, error) {
 	var list []measured.RefitLayer
 	any := false
 	for _, l := range w.layers {
+		any = any || l.best != nil
 		if l.best != nil && l.linear != nil {
-			any = true
 			list = append(list, measured.RefitLayer{Node: l.made[len(l.made)-1], Target: l.form.Result(0), Chain: w.chain(l)})
 		}
 	}
