@@ -46,6 +46,7 @@ var policy = []struct {
 	{"passes/passtest", "passes passes/facts passes/rewrite ops engine/native compare onnxio onnxio/text"},
 	{"passes/all", "passes/..."},
 	{"passes/budget", "passes analysis/measured"},
+	{"passes/precision", "passes passes/facts passes/rewrite ops ops/kernel analysis/measured"},
 	{"passes/quantize", "passes passes/facts passes/rewrite ops ops/kernel analysis/cost analysis/liveness analysis/ranges analysis/measured"},
 	{"passes/quantize/...", "passes/quantize"},
 	{"passes/precision", "passes/quantize"},

@@ -49,6 +49,8 @@ func TestFormulas(t *testing.T) {
 		{"gemm", one(ir.Op("Gemm"), nil, []*ir.Type{typ(4, 3), typ(5, 4)}, ir.IntAttr("transA", 1), ir.IntAttr("transB", 1)), 60},
 		{"lstm", one(ir.Op("LSTM"), nil, []*ir.Type{typ(10, 2, 6), typ(2, 32, 6), typ(2, 32, 8)}), 10 * 2 * 2 * 32 * 14},
 		{"einsum", one(ir.Op("Einsum"), nil, []*ir.Type{typ(2, 3), typ(3, 4)}, ir.StringAttr("equation", "ij, jk->ik")), 24},
+		{"blocks", one(ir.OpID{Domain: "com.microsoft", Type: "MatMulNBits"}, typ(3, 5), []*ir.Type{typ(3, 16), ir.TensorType(ir.Uint8, ir.StaticShape(5, 1, 8)), typ(5, 1)},
+			ir.IntAttr("K", 16), ir.IntAttr("N", 5), ir.IntAttr("bits", 4), ir.IntAttr("block_size", 16)), 240},
 		{"fused", one(ir.OpID{Domain: "com.microsoft", Type: "FusedMatMul"}, nil, []*ir.Type{typ(3, 4), typ(4, 5)}), 60},
 		{"huge", one(ir.Op("MatMul"), nil, []*ir.Type{typ(1<<40, 1<<40), typ(1<<40, 1<<40)}), math.MaxInt64},
 	} {

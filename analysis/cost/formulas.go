@@ -39,6 +39,8 @@ func formula(op ir.OpID) func(*reader) int64 {
 			return conv(1)
 		case "FusedMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul":
 			return matMul(0, 1)
+		case "MatMulNBits":
+			return func(s *reader) int64 { return analysis.Mul(s.out(), max(s.n.Int("K", 0), 0)) }
 		case "FusedGemm":
 			return gemm
 		}

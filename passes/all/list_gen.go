@@ -4,7 +4,9 @@ package all
 
 import (
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/budget"
 	"github.com/onnxopt/onnxopt/passes/decompose"
+	"github.com/onnxopt/onnxopt/passes/dequantize"
 	"github.com/onnxopt/onnxopt/passes/fuse/activation"
 	"github.com/onnxopt/onnxopt/passes/fuse/attention"
 	"github.com/onnxopt/onnxopt/passes/fuse/bnaffine"
@@ -32,6 +34,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/precision"
 	"github.com/onnxopt/onnxopt/passes/prune"
 	"github.com/onnxopt/onnxopt/passes/quantize"
+	"github.com/onnxopt/onnxopt/passes/requantize"
 	"github.com/onnxopt/onnxopt/passes/shapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/clips"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
@@ -70,7 +73,9 @@ import (
 // list holds the passes in the order of their directories.
 func list() []*passes.Pass {
 	return []*passes.Pass{
+		budget.Pass,
 		decompose.Pass,
+		dequantize.Pass,
 		activation.Pass,
 		attention.Pass,
 		bnaffine.Pass,
@@ -98,6 +103,7 @@ func list() []*passes.Pass {
 		precision.Pass,
 		prune.Pass,
 		quantize.Pass,
+		requantize.Pass,
 		shapes.Pass,
 		clips.Pass,
 		constfold.Pass,

@@ -309,21 +309,43 @@ func batches(n *ir.Node) bool {
 	return false
 }
 
-// extent is what calibration data showed of a value: its largest magnitude.
-type extent struct{ largest float64 }
-
 // outside is why results of n leave the range of the new type, as measured.
 func (p *planner) outside(n *ir.Node) string {
+	masks := p.masks(n)
 	for _, v := range n.Results() {
 		e, ok := p.measured[v]
+		if !ok || !p.isFrom(v) {
+			continue
+		}
+		largest := e.largest
+		if masks { // what stands for infinity saturates
+			largest = e.below
+			p.masked[v] = true
+		}
 		switch {
-		case !ok || !p.isFrom(v):
-		case e.largest > weights.Largest(p.to)/2: // what was not measured may be twice as large
+		case largest > weights.Largest(p.to)/2: // what was not measured may be twice as large
 			p.clip[v] = float32(weights.Largest(p.to))
-			return fmt.Sprintf("its results reach %.3g", e.largest)
-		case e.largest > 0 && e.largest < weights.Smallest(p.to):
-			return fmt.Sprintf("its results do not exceed %.3g, which is below the precise range of %s", e.largest, p.to)
+			return fmt.Sprintf("its results reach %.3g", largest)
+		case 2*e.small > e.nonzero:
+			return fmt.Sprintf("most of its results are below %.3g, the precise range of %s", weights.Smallest(p.to), p.to)
 		}
 	}
 	return ""
+}
+
+// masks reports whether n hands on numbers that stand for infinity, from an operand that has been clipped or from a constant.
+func (p *planner) masks(n *ir.Node) bool {
+	if !n.Is("Add", "Sub", "Where", "Cast") && !ops.Has(n, ops.Movement) {
+		return false
+	}
+	for i, v := range n.Operands() {
+		switch {
+		case v == nil || !p.isFrom(v):
+		case p.masked[v] || p.clip[v] == half(p.to):
+			return true
+		case v.Const() != nil && p.fit(v.Const()) != nil && p.saturates(n, i):
+			return true
+		}
+	}
+	return false
 }

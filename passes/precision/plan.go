@@ -21,7 +21,8 @@ type planner struct {
 	fits     map[*ir.Tensor]error
 	clip     map[*ir.Value]float32 // values that overflow in the new type, with the bound that stands for infinity
 	sigs     map[*ir.Node]sig
-	measured map[*ir.Value]extent // ranges seen on calibration data, nil without any
+	masked   map[*ir.Value]bool    // values with numbers that stand for infinity
+	measured map[*ir.Value]*extent // ranges seen on calibration data, nil without any
 }
 
 // reason is why a node keeps its type.
@@ -54,7 +55,7 @@ func (p *planner) isOld(d ir.DType) bool {
 
 // plan fills kept.
 func (p *planner) plan() error {
-	p.inferTypes()
+	p.masked = map[*ir.Value]bool{}
 	p.clip, p.sigs = map[*ir.Value]float32{}, map[*ir.Node]sig{}
 	for n := range p.m.Nodes() {
 		if p.c.Err() != nil {

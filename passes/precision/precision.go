@@ -11,11 +11,12 @@ import (
 
 // Options of the pass.
 type Options struct {
-	To          string   `opt:"to" enum:"float16|bfloat16|float32" doc:"the type of floats in the result"`
-	KeepIO      bool     `opt:"keep-io" doc:"inputs and outputs keep their types, by a Cast at the border; not inputs with a default, which are weights"`
-	Block       []string `opt:"block" doc:"nodes that keep their type: names, globs, operator types"`
-	Depth       int64    `opt:"depth" doc:"number of elements from which a sum stays in float32; 0: 2048 for float16, 256 for bfloat16, where a sum of equal numbers stops growing"`
-	WeightsOnly bool     `opt:"weights-only" doc:"only constants change their type; everything is computed as before, behind a Cast"`
+	To          string      `opt:"to" enum:"float16|bfloat16|float32" doc:"the type of floats in the result"`
+	KeepIO      bool        `opt:"keep-io" doc:"inputs and outputs keep their types, by a Cast at the border; not inputs with a default, which are weights"`
+	Block       []string    `opt:"block" doc:"nodes that keep their type: names, globs, operator types"`
+	Depth       int64       `opt:"depth" doc:"number of elements from which a sum stays in float32; 0: 2048 for float16, 256 for bfloat16, where a sum of equal numbers stops growing"`
+	Calib       passes.Data `opt:"calib" doc:"data set on which ranges are measured; otherwise that of --calib, and without either they are guessed"`
+	WeightsOnly bool        `opt:"weights-only" doc:"only constants change their type; everything is computed as before, behind a Cast"`
 }
 
 // Pass converts between float32 and the 16-bit floats.
@@ -24,8 +25,8 @@ var Pass = passes.Define(passes.Info{
 	Doc:  "converts the floats of a model to float16, bfloat16 or float32",
 	Long: `Constants and nodes change their type, subgraphs and functions included, with as few casts as that takes: a node between two that keep
 their type keeps it, too. A node keeps float32 where the operator has no such version in the opset, where a constant does not fit
-the type's range or precision, where a sum is long (depth=), and where a result is likely to overflow or vanish: powers, exponentials,
-squares. Scales of QuantizeLinear and DequantizeLinear stay float32, and what is between them. Weights of nodes that have no
+the type's range or precision, where a sum is long (depth=), and where a result overflows or vanishes: on calibration data (--calib) if there
+are some, else where that is likely, as for powers, exponentials and squares. Scales of QuantizeLinear and DequantizeLinear stay float32, and what is between them. Weights of nodes that have no
 narrow version are stored narrow, with a Cast before them.
 
 A result that would overflow where it comes back to 16 bits, such as an attention mask of -3e38, is clipped first. bfloat16 has the
@@ -66,6 +67,12 @@ func run(c *passes.Context, m *ir.Model, o Options) error {
 		}
 	}
 	if !c.Enabled(rule, nil) {
+		return nil
+	}
+	if err := p.measure(); err != nil {
+		return err
+	}
+	if c.Err() != nil {
 		return nil
 	}
 	if err := p.plan(); err != nil {

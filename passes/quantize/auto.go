@@ -58,9 +58,18 @@ func (p *plan) chooseAuto(data *measured.Calibration, hists []*hist.Histogram) e
 		}
 	}
 	costs, err := p.compare(data.Limit(comparedOn), layers, candidates)
+	if err != nil || len(costs) == 0 {
+		return err
+	}
+	ref, err := data.Limit(comparedOn).Reference(p.c.Context(), p.m)
 	if err != nil {
 		return err
 	}
+	before, err := p.divergence(ref)
+	if err != nil {
+		return err
+	}
+	values := make(map[*group]qparams, len(costs))
 	for g, c := range costs {
 		best := 0
 		for i := range c {
@@ -68,7 +77,16 @@ func (p *plan) chooseAuto(data *measured.Calibration, hists []*hist.Histogram) e
 				best = i
 			}
 		}
+		values[g] = g.q
 		g.q = candidates[g][best]
+	}
+	p.remember()
+	after, err := p.divergence(ref)
+	if err != nil || after.SQNR >= before.SQNR {
+		return err
+	}
+	for g, q := range values { // what is better for each layer is not better for the whole
+		g.q = q
 	}
 	p.remember()
 	return nil

@@ -54,8 +54,35 @@ func weightsOnly(c *passes.Context, m *ir.Model, o Options) error {
 			return inputStats(c, m, cal, p.Pool, inputs)
 		}
 	}
-	_, err := blockwise.Apply(c, m, p)
+	r, err := blockwise.Apply(c, m, p)
+	if err == nil {
+		c.Note(blocksReport(r, o))
+	}
 	return err
+}
+
+// blocksReport says what became of the weights.
+func blocksReport(r []blockwise.Verdict, o Options) string {
+	n := map[int]int{}
+	var kept []verdict
+	for _, v := range r {
+		switch {
+		case v.Why == "":
+			n[v.Bits]++
+		case v.Node != nil:
+			kept = append(kept, verdict{v.Node, "its weight stays: " + v.Why})
+		}
+	}
+	var parts []string
+	for _, bits := range []int{4, 8} {
+		if n[bits] > 0 {
+			parts = append(parts, fmt.Sprintf("%d weights in %d bits", n[bits], bits))
+		}
+	}
+	if len(parts) == 0 {
+		return errNothing.Error() + keptText(kept)
+	}
+	return fmt.Sprintf("%s, a scale for each %d of them, by %s", strings.Join(parts, ", "), o.Block, o.Algorithm) + keptText(kept)
 }
 
 // inputStats measures the inputs of products.

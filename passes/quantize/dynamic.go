@@ -90,6 +90,8 @@ func (d *dynamic) product(n *ir.Node) (why string, err error) {
 		return "transA, alpha or beta are not what integer products take", nil
 	case !d.c.Enabled("dynamic", n):
 		return "only=, except= or --skip leaves it out", nil
+	case !finite(t):
+		return "its weights are not finite", nil
 	}
 	axis := 1
 	if n.Is("Gemm") && n.Int("transB", 0) != 0 {
@@ -172,6 +174,9 @@ func (d *dynamic) table(n *ir.Node) (why string, err error) {
 	if v.NumUses() != 1 {
 		return "its table has other uses", nil
 	}
+	if !finite(t) {
+		return "its table is not finite", nil
+	}
 	if !d.c.Enabled("dynamic", n) {
 		return "only=, except= or --skip leaves it out", nil
 	}
@@ -199,6 +204,8 @@ func (d *dynamic) lstm(n *ir.Node) (why string, err error) {
 		return "its weights are not constant", nil
 	case w.Const().DType() != ir.Float32 || w.Const().Rank() != 3 || r.Const().Rank() != 3 || w.Const().Len() == 0 || r.Const().Len() == 0:
 		return fmt.Sprintf("its weights are %s", w.Const().Type()), nil
+	case !finite(w.Const()) || !finite(r.Const()):
+		return "its weights are not finite", nil
 	case n.Int("layout", 0) != 0:
 		return "its batch comes first", nil
 	case !strings.HasPrefix(d.p.Name, "ort"):

@@ -186,6 +186,9 @@ func (p *plan) weighted(u *unit) string {
 	if n.Operand(0).Const() != nil {
 		return "its input is constant"
 	}
+	if !finite(w) {
+		return "its weights are not finite"
+	}
 	switch {
 	case n.Is("Conv"):
 		if w.Rank() < 3 {

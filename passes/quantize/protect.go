@@ -18,6 +18,32 @@ const (
 	answeredOn = 300
 )
 
+// gain is by how many dB the outputs have to improve for a group of operators to stay float.
+const gain = 1.5
+
+// withoutIslands leaves depthwise convolutions in float that float operators surround. They have so few products for an element that
+// integers hardly pay between a quantizer before and one behind them, and each of the two costs accuracy.
+func (p *plan) withoutIslands(ref *measured.Reference) (*plan, measured.Divergence, int, error) {
+	exempt := map[*ir.Node]string{}
+	for _, u := range p.units {
+		if !u.node.Is("Conv") || u.node.Operand(1).Const() == nil || u.node.Operand(1).Const().Shape()[1] != 1 || u.node.Int("group", 1) < 2 {
+			continue
+		}
+		if p.producer(u.node.Operand(0)) == nil && !p.feedsIntegers(u) {
+			exempt[u.source] = "a depthwise convolution between float operators gains little and costs accuracy"
+		}
+	}
+	if len(exempt) == 0 {
+		return p, measured.Divergence{}, 0, nil
+	}
+	q, err := p.without(exempt)
+	if err != nil {
+		return nil, measured.Divergence{}, 0, err
+	}
+	d, err := q.divergence(ref)
+	return q, d, len(exempt), err
+}
+
 // goal is what the outputs have to reach: that of a pass around this one, or else the option's.
 func (p *plan) goal() passes.Goal {
 	if g := p.c.Goal(); g != nil {
@@ -63,6 +89,19 @@ func (p *plan) protect(data *measured.Calibration) (*plan, string, error) {
 	if reached(g, first) {
 		return p, "\n  outputs: " + first.String(), nil
 	}
+	note := ""
+	if q, d, n, err := p.withoutIslands(whole); err != nil {
+		return nil, "", err
+	} else if n > 0 && d.SQNR > first.SQNR+gain {
+		note = fmt.Sprintf("\n  outputs: %s; with %d depthwise convolutions between float operators in float: %s", first, n, d)
+		if p = q; reached(g, d) {
+			return p, note, nil
+		}
+		first = d
+		if m, err = p.copied(); err != nil {
+			return nil, "", err
+		}
+	}
 	each, err := whole.Samples(p.c.Context(), m)
 	if err != nil {
 		return nil, "", err
@@ -75,7 +114,7 @@ func (p *plan) protect(data *measured.Calibration) (*plan, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	s := fmt.Sprintf("\n  outputs: %s; with %d more operators in float: %s", first, k, d)
+	s := note + fmt.Sprintf("\n  outputs: %s; with %d more operators in float: %s", first, k, d)
 	if !reached(g, d) {
 		s += "\n  warning: " + missed(g) + " is not reached"
 	}
@@ -99,6 +138,22 @@ func missed(g passes.Goal) string {
 		return fmt.Sprintf("a drop of %g", g.Drop)
 	}
 	return fmt.Sprintf("a ratio of %g dB", g.SQNR)
+}
+
+// fewWeights is how many of the first most operators hold no more than a twentieth of the weights together: those that are protected without
+// being asked for must not take back what quantizing gained.
+func (p *plan) fewWeights(ranked []sensitive, most int) int {
+	size := func(n *ir.Node) int64 { return n.Operand(p.byNode[n].weight).Const().Len() }
+	all, sum := int64(0), int64(0)
+	for _, s := range ranked {
+		all += size(s.node)
+	}
+	for k, s := range ranked[:most] {
+		if sum += size(s.node); 20*sum > all {
+			return k
+		}
+	}
+	return most
 }
 
 // fewest finds how many of the ranked operators have to stay float: it doubles their number until the goal is reached, and then searches
@@ -125,9 +180,16 @@ func (p *plan) fewest(g passes.Goal, ranked []sensitive, ref *measured.Reference
 		tried[k] = try{q, d}
 		return tried[k], err
 	}
-	low, high := 0, 1
+	low, high, limit := 0, 1, len(ranked)
+	if p.c.Goal() == nil {
+		limit = p.fewWeights(ranked, (limit+7)/8)
+	}
+	if limit == 0 {
+		t, err := at(0)
+		return t.p, t.d, 0, err
+	}
 	for ; ; high *= 2 {
-		high = min(high, len(ranked))
+		high = min(high, limit)
 		t, err := at(high)
 		if err != nil {
 			return nil, t.d, 0, err
@@ -135,8 +197,8 @@ func (p *plan) fewest(g passes.Goal, ranked []sensitive, ref *measured.Reference
 		if reached(g, t.d) {
 			break
 		}
-		if high == len(ranked) || p.c.Goal() == nil && 2*high > len(ranked) {
-			k, most := 0, math.Inf(-1)
+		if high == limit {
+			k, most := high, math.Inf(-1)
 			for i, t := range tried {
 				if t.d.SQNR > most {
 					k, most = i, t.d.SQNR

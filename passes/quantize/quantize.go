@@ -7,6 +7,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/quantize/internal/blockwise"
 )
 
 // Options of the pass.
@@ -18,10 +19,11 @@ type Options struct {
 	Bias        string      `opt:"bias" enum:"int32|float" doc:"int32 with the scale of the products, as integer kernels want it, or float"`
 	Calibrate   string      `opt:"calibrate" enum:"auto|minmax|moving|percentile|entropy|mse" doc:"how ranges are found; auto: for each tensor the method with the least error in the outputs of its layers"`
 	Percentile  float64     `opt:"percentile" doc:"share of values, in percent, that percentile covers"`
-	Equalize    bool        `opt:"equalize" doc:"evens out the ranges of channels across layers before they are quantized"`
 	Round       bool        `opt:"round" doc:"rounds weights so that the outputs of their layer come out right, not each weight"`
 	Correct     bool        `opt:"correct" doc:"corrects biases by the mean error of the quantized layers"`
-	Protect     float64     `opt:"protect" doc:"keeps the operators in float that hurt the outputs most, until these have that ratio of signal to error, in dB; 0: none. A budget around the pass says it otherwise"`
+	Protect     float64     `opt:"protect" doc:"keeps up to an eighth of the operators in float, those that hurt the outputs most, until these have that ratio of signal to error, in dB; 0: none. A budget around the pass says otherwise how many"`
+	Objective   string      `opt:"objective" enum:"speed|size" doc:"speed leaves models in float that integers would make slower, size quantizes all the same"`
+	Measure     bool        `opt:"measure" doc:"measures on this machine, in the engine of --engine, whether integers are faster, in place of the profile's cost model"`
 	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`
 	Calib       passes.Data `opt:"calib" doc:"data set to calibrate on; otherwise that of --calib"`
 	Cache       passes.File `opt:"cache" doc:"ranges that an earlier run left by --calib-out, in place of data"`
@@ -71,8 +73,8 @@ func (o Options) Prepare(m *ir.Model) []int {
 		return nil
 	}
 	var r []int
-	wide, narrow, bound := weightsOf(m)
-	if o.Mode != "weights" && wide+narrow+bound == 0 {
+	_, narrow, bound := weightsOf(m)
+	if o.nothing(m) {
 		return nil // there is nothing to quantize, and the model stays as it is
 	}
 	if v := m.Opset(""); v > 0 && v < o.opset() {
@@ -88,6 +90,15 @@ func (o Options) Prepare(m *ir.Model) []int {
 		r = append(r, prepareFloat)
 	}
 	return append(r, prepareO2)
+}
+
+// nothing reports whether there is nothing to quantize.
+func (o Options) nothing(m *ir.Model) bool {
+	if o.Mode == "weights" {
+		return !blockwise.Any(m, fewest)
+	}
+	wide, narrow, bound := weightsOf(m)
+	return wide+narrow+bound == 0
 }
 
 // weightsOf counts the weights of operators that may be quantized: of 32 bits, of 16 bits, and those that callers may override.
@@ -139,7 +150,7 @@ var Pass = passes.Define(passes.Info{
 
 var defaults = Options{
 	Mode: "auto", Profile: "auto", Activations: "profile", PerChannel: true, Bias: "int32", Calibrate: "auto", Percentile: 99.99,
-	Protect: 30, Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
+	Objective: "speed", Protect: 30, Round: true, Correct: true, Prepared: true, Bits: 4, Block: 32, Algorithm: "rtn", Form: "auto",
 }
 
 const long = `Static quantization looks at calibration data (--calib), finds the range of every tensor that is to be stored in integers, and puts
@@ -154,11 +165,14 @@ mode=weights is for large models, whose speed is that of reading their weights: 
 scale for each block of them. Embeddings are quantized, too, and a table that is also the head stays one. Weights are quantized while the
 model is written, one at a time.
 
+Measured and left out, because weights have a scale for each channel here: cross-layer equalization before depthwise convolutions, which
+made every model tried less faithful.
+
 Models that were quantized in part keep what they have; only float operators are looked at.`
 
 // run dispatches on the mode.
 func run(c *passes.Context, m *ir.Model, o Options) error {
-	if wide, narrow, bound := weightsOf(m); o.Mode != "weights" && wide+narrow+bound == 0 {
+	if o.nothing(m) {
 		c.Note(errNothing.Error())
 		return nil
 	}

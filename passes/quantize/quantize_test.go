@@ -16,7 +16,11 @@ import (
 
 // generated are eight samples of a model's inputs.
 func generated(m *ir.Model) map[passes.Data]any {
-	open := func(ctx context.Context) iter.Seq2[map[string]ir.Datum, error] {
+	return map[passes.Data]any{"": measured.New(open(m), native.New(), 2)}
+}
+
+func open(m *ir.Model) measured.Samples {
+	return func(ctx context.Context) iter.Seq2[map[string]ir.Datum, error] {
 		return func(yield func(map[string]ir.Datum, error) bool) {
 			for seed := range uint64(8) {
 				for set, err := range compare.NewGenerator(m, compare.GenerateOptions{Seed: seed}).Sets(ctx) {
@@ -28,7 +32,6 @@ func generated(m *ir.Model) map[passes.Data]any {
 			}
 		}
 	}
-	return map[passes.Data]any{"": measured.New(open, native.New(), 2)}
 }
 
 func TestPass(t *testing.T) {

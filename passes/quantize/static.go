@@ -33,6 +33,10 @@ func static(c *passes.Context, m *ir.Model, o Options, prof Profile) error {
 		c.Note(errNothing.Error() + keptText(p.kept))
 		return nil
 	}
+	if why := p.tooSmall(); why != "" {
+		c.Note(why)
+		return nil
+	}
 	data, err := measured.For(c, o.Calib)
 	if err != nil && (o.Cache == "" || !errors.Is(err, measured.ErrNoData)) {
 		return err
@@ -59,6 +63,15 @@ func static(c *passes.Context, m *ir.Model, o Options, prof Profile) error {
 		if p, outcome, err = p.protect(data); err != nil {
 			return err
 		}
+		note, slow, err := p.slower(data)
+		if err != nil {
+			return err
+		}
+		if slow {
+			c.Note(note)
+			return nil
+		}
+		outcome += note
 	}
 	before := p.counts()
 	if err := p.apply(); err != nil {

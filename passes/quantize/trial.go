@@ -1,6 +1,8 @@
 package quantize
 
 import (
+	"maps"
+
 	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -16,7 +18,9 @@ func (p *plan) rewrite(rule string, at *ir.Node, of []*ir.Node, edit func()) {
 
 // without is the plan that leaves more operators in float. Tensors keep the parameters that p has chosen for them.
 func (p *plan) without(exempt map[*ir.Node]string) (*plan, error) {
-	q, err := newPlan(p.c, p.m, p.o, p.p, p.over, exempt)
+	all := maps.Clone(p.exempt)
+	maps.Copy(all, exempt)
+	q, err := newPlan(p.c, p.m, p.o, p.p, p.over, all)
 	if err != nil {
 		return nil, err
 	}

@@ -103,3 +103,17 @@ func guard(scales []float32, input float32, bias []float32) (raised int) {
 	}
 	return raised
 }
+
+// finite reports whether all elements are; a tensor that cannot be read is not.
+func finite(t *ir.Tensor) bool {
+	v, err := ir.Elements[float32](t)
+	if err != nil {
+		return false
+	}
+	for _, x := range v {
+		if x-x != 0 {
+			return false
+		}
+	}
+	return true
+}

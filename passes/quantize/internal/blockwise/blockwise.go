@@ -39,7 +39,7 @@ const (
 // Verdict is what became of a weight.
 type Verdict struct {
 	Name string
-	Node *ir.Node
+	Node *ir.Node // the first that used it; nil if nothing that could be quantized did
 	Bits int
 	Why  string // why it stays float
 }
@@ -150,11 +150,10 @@ func (a *applier) plan(t *target) (*plan, error) {
 // weight carries out a plan.
 func (a *applier) weight(p *plan) (Verdict, error) {
 	r := Verdict{Name: p.t.name(), Bits: p.bits, Why: p.why}
-	if p.job == nil {
-		return r, nil
+	if len(p.t.uses) > 0 {
+		r.Node = p.t.uses[0].node
 	}
-	r.Node = p.t.uses[0].node
-	if p.done {
+	if p.job == nil || p.done {
 		return r, nil
 	}
 	if p.stats != nil && a.o.Algorithm == GPTQ && a.c.Enabled(a.o.Rule, r.Node) {

@@ -147,3 +147,22 @@ func last(n *ir.Node) bool {
 	}
 	return false
 }
+
+// Any reports whether a model has a weight of at least so many elements that may be quantized, those that callers may override included.
+func Any(m *ir.Model, least int64) bool {
+	for n := range m.Nodes() {
+		for i, v := range n.Operands() {
+			if v == nil || !product(n, i) && !lookup(n, i) && !turned(n) {
+				continue
+			}
+			t := v.Const()
+			if t == nil {
+				t = v.Default()
+			}
+			if t != nil && t.Rank() == 2 && float(t.DType()) && t.Len() >= least {
+				return true
+			}
+		}
+	}
+	return false
+}

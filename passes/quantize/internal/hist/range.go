@@ -175,6 +175,9 @@ func (h *Histogram) entropyOf(r Range) float64 {
 	p := make([]float64, n) // what is there, the ends with what lies beyond
 	q := make([]float64, n) // what is there within the range
 	h.eachBin(func(k int, c int64) {
+		if k == 0 { // zeros of a ReLU are exact in any case, and would outweigh everything
+			c = min(c, h.High[1])
+		}
 		i := min(max(k-lo, 0), n-1)
 		p[i] += float64(c)
 		if k >= lo && k < hi {
