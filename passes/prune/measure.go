@@ -256,6 +256,15 @@ func (s *search) take() {
 	s.seen = append(s.seen, a)
 }
 
+// closeness is by how much trials, which see few samples, do not tell allotments apart: the one that saves less then loses less.
+const closeness = 0.02
+
+// sum is the share of the multiply-accumulates that an allotment saves.
+func (s *search) sum(a *allotment) float64 {
+	s.set(a)
+	return 1 - s.cost.macs(removed(s.fs))/s.cost.total
+}
+
 // perRound is how many neighbours are tried before the best moves on.
 const perRound = 4
 
@@ -302,7 +311,7 @@ func (s *search) neighbours(of *allotment) {
 	}
 }
 
-// try tries the n most promising of those noted, and returns the best of them and of best.
+// try tries the n most promising of those noted, and returns the best of them and of best, which is not nil.
 func (s *search) try(best *allotment, n int) (*allotment, error) {
 	slices.SortStableFunc(s.seen, func(a, b allotment) int { return cmp.Compare(a.guess, b.guess) })
 	for i := range s.seen {
@@ -322,7 +331,7 @@ func (s *search) try(best *allotment, n int) (*allotment, error) {
 			return nil, err
 		}
 		a.loss = loss * s.time()
-		if best == nil || a.loss < best.loss {
+		if a.loss < best.loss*(1-closeness) || a.loss < best.loss*(1+closeness) && s.sum(a) < s.sum(best) {
 			c := *a
 			best = &c
 		}
