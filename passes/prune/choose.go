@@ -116,6 +116,11 @@ const steps = 8
 func (p *plan) chooseGroup(o Options, l *refit.Layer, eq *linalg.LeastSquares, w linalg.Matrix[float64], pool *par.Pool) []bool {
 	n, m := w.Rows, w.Cols
 	inverse, err := diagonal(eq, pool)
+	if o.Importance == "taylor" { // the second-order term of the layer's own error, without what the others make up for
+		for i := range inverse {
+			inverse[i] = 1 / (eq.H.Data[i*n+i]/float64(eq.Rows) + 1e-30)
+		}
+	}
 	if err != nil {
 		return p.magnitude(o, l, []linalg.Matrix[float64]{w})[0]
 	}

@@ -4,7 +4,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/onnxopt/onnxopt/internal/gemm"
 	"github.com/onnxopt/onnxopt/internal/linalg"
 	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
@@ -20,7 +19,10 @@ type surgeon struct {
 	inv     linalg.Matrix[float64] // of the normal equations, damped
 	total   float64                // the variance of the output
 	columns [][]int                // by unit
-	pool    *par.Pool
+	// strength is what each unit gives to the output, over the output's variance: the squares of its weights times those of what they read
+	// (Sun, Liu, Bair and Kolter, "A simple and effective pruning approach for large language models", ICLR 2024).
+	strength []float64
+	pool     *par.Pool
 }
 
 // damp is what is added to the diagonal of normal equations before they are inverted, in units of its mean.
@@ -48,6 +50,15 @@ func newSurgeon(eq *linalg.LeastSquares, w linalg.Matrix[float64], columns [][]i
 		s.total += e - sum*sum // the last column is all ones: its products are means
 	}
 	s.total = max(s.total, 1e-12*(1+mean))
+	for _, cols := range columns {
+		e := 0.0
+		for _, c := range cols {
+			for _, x := range w.Row(c) {
+				e += x * x * h.Data[c*n+c]
+			}
+		}
+		s.strength = append(s.strength, e/s.total)
+	}
 	for i := range n {
 		h.Data[i*n+i] += damp*mean + 1e-9
 	}
@@ -224,5 +235,3 @@ func (f *family) operate(ss []*surgeon) {
 		}
 	}
 }
-
-var _ = gemm.RowMajor[float64]

@@ -18,7 +18,7 @@ type Options struct {
 	RoundTo    int         `opt:"round-to" doc:"channel: what is left of a dimension is a multiple of this, because kernels work on blocks; 1: any number"`
 	Sparsity   float64     `opt:"sparsity" doc:"weight: this share of the weights becomes zero"`
 	Pattern    string      `opt:"pattern" enum:"none|2:4" doc:"weight: of 4 weights in a row along the inputs of a layer 2 become zero, as sparse tensor cores want it"`
-	Importance string      `opt:"importance" enum:"auto|magnitude|l1|l2|lamp|taylor|activation|obs" doc:"what matters: norms of weights (magnitude, l1, l2, lamp), the effect on the outputs (taylor), the strength of activations (activation), or the error that is left once the others make up for it (obs); auto: obs with data, l2 or lamp without"`
+	Importance string      `opt:"importance" enum:"auto|magnitude|l1|l2|lamp|taylor|activation|obs" doc:"what matters: norms of weights (magnitude, l1, l2, lamp), what outputs change if it alone goes (taylor: measured for channels, the second-order term for weights), the strength of activations (activation), or the error that is left once the others make up for it (obs); auto: obs with data, without l2 for channels and magnitude for weights"`
 	Scope      string      `opt:"scope" enum:"auto|global|layer|lamp" doc:"global weighs layers against each other, layer takes the same share from each, lamp (weight) allots by the LAMP score; auto: global for channels, lamp for weights"`
 	Repair     bool        `opt:"repair" doc:"fits the layers that are left on calibration data"`
 	Sparse     bool        `opt:"sparse" doc:"weight: stores a weight in coordinate form where that is smaller, which few runtimes take"`

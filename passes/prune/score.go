@@ -7,7 +7,6 @@ import (
 
 	"github.com/onnxopt/onnxopt/internal/weights"
 	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/passes/internal/coupling"
 )
 
 // norms scores the units of a family by the norms of what goes with them: for each weight the share of its norm that is in the slice of the
@@ -123,5 +122,3 @@ func (f *family) rank(score []float64, lamp bool) {
 		f.cost[k+1] = f.cost[k] + x
 	}
 }
-
-var _ = coupling.None

@@ -37,7 +37,12 @@ func structured(c *passes.Context, m *ir.Model, o Options) error {
 	}
 	j := &job{c: c, m: m, o: o, graph: coupling.New(m, known)}
 	if j.fs = families(c, j.graph, o.RoundTo); len(j.fs) == 0 {
-		return errors.New("there is nothing that could be removed: every dimension reaches an input or output of the model or an operator that looks at all of it (--remarks lists them)")
+		const why = "there is nothing that could be removed: every dimension is protected, or reaches an input or output of the model or an operator that looks at all of it (--remarks)"
+		if o.MACs > 0 {
+			return errors.New(why)
+		}
+		c.Note(why)
+		return nil
 	}
 	if err := j.openData(); err != nil {
 		return err
@@ -135,7 +140,7 @@ func (j *job) allot() error {
 }
 
 func (j *job) unreachable() error {
-	return fmt.Errorf("macs=%g cannot be reached: with all removed that may be, %.1f %% of the multiply-accumulates remain (what stays is fixed by --remarks)", j.o.MACs, 100*j.cost.macs(removed(j.fs))/j.cost.total)
+	return fmt.Errorf("macs=%g cannot be reached: with all removed that may be, %.1f %% of the multiply-accumulates remain (--remarks says what stays)", j.o.MACs, 100*j.cost.macs(removed(j.fs))/j.cost.total)
 }
 
 // allotRatio removes a share of the units: of each family, or of all by importance.
@@ -175,19 +180,17 @@ func (j *job) allotRatio(ratio float64) {
 // marginal is what is lost with the next units.
 func (f *family) marginal(step int) float64 { return f.cost[f.gone+step] - f.cost[f.gone] }
 
-// layerwise removes the same share of each family until the budget is kept.
+// layerwise removes the same share of each family, as far as steps permit, until the budget is kept.
 func (j *job) layerwise(share float64) bool {
 	for r := 0.0; r < 1; r += 1. / 64 {
 		for _, f := range j.fs {
-			f.gone = 0
-		}
-		for _, f := range j.fs {
-			for want := round(r*float64(len(f.Units)), f.step); f.gone < want && f.room(removed(j.fs), f.step); {
+			want := round(r*float64(len(f.Units)), f.step)
+			for f.gone < want && f.room(removed(j.fs), f.step) {
 				f.gone += f.step
+				if j.cost.macs(removed(j.fs)) <= share*j.cost.total {
+					return true
+				}
 			}
-		}
-		if j.cost.macs(removed(j.fs)) <= share*j.cost.total {
-			return true
 		}
 	}
 	return false

@@ -10,6 +10,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/internal/linalg"
+	packed "github.com/onnxopt/onnxopt/internal/sparse"
 	"github.com/onnxopt/onnxopt/internal/weights"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
@@ -22,7 +23,6 @@ type plan struct {
 	layer *refit.Layer
 	w     []float64 // as the tensor has them
 	zeros int       // weights that become zero
-	keep  []bool    // chosen by the weights alone; nil where data choose
 	done  bool
 }
 
@@ -41,6 +41,10 @@ func unstructured(c *passes.Context, m *ir.Model, o Options) error {
 	s := &sparse{c: c, m: m, o: o, of: map[*ir.Node]*plan{}}
 	if err := s.collect(); err != nil {
 		return err
+	}
+	if len(s.plans) == 0 {
+		c.Note(strings.Join(append([]string{"there is no layer whose weights could become zero (--remarks says why)"}, s.notes...), "\n"))
+		return nil
 	}
 	cal, err := measured.For(c, o.Calib)
 	switch {
@@ -87,9 +91,6 @@ func (s *sparse) collect() error {
 		}
 		p := &plan{layer: l, w: w}
 		s.plans, s.of[l.Node] = append(s.plans, p), p
-	}
-	if len(s.plans) == 0 {
-		return errors.New("there is no layer whose weights could become zero (--remarks says why)")
 	}
 	return nil
 }
@@ -240,9 +241,46 @@ func (s *sparse) rest() error {
 			}
 		}
 		zeros, total = zeros+z, total+len(w)
+		if s.o.Sparse {
+			if err := s.store(p, w, z); err != nil {
+				return err
+			}
+		}
 		table = append(table, fmt.Sprintf("%9d %7.1f %%  %s", len(w), 100*float64(z)/float64(len(w)), coupling.NodeLabel(p.layer.Node)))
 	}
 	table = append(table, fmt.Sprintf("%.1f %% of %d weights are zero; runtimes for dense models are no faster for it", 100*float64(zeros)/float64(max(1, total)), total))
 	s.c.Note(strings.Join(append(table, s.notes...), "\n"))
+	return nil
+}
+
+// store keeps a weight in coordinate form if that is smaller.
+func (s *sparse) store(p *plan, w []float64, zeros int) error {
+	old := p.layer.Node.Operand(1)
+	t := old.Const()
+	const index = 8 // bytes
+	if size := t.DType().ByteLen(1); int64(len(w)-zeros)*(size+index) >= int64(len(w))*size || old.NumUses() > 1 {
+		return nil
+	}
+	var at []int64
+	var values []float64
+	for i, x := range w {
+		if x != 0 {
+			at, values = append(at, int64(i)), append(values, x)
+		}
+	}
+	v, err := weights.Round(t.DType(), []int64{int64(len(values))}, values)
+	if err != nil {
+		return err
+	}
+	c, err := packed.Tensor(&ir.SparseTensor{Values: v, Indices: ir.TensorOf(at, int64(len(at))), Dims: t.Shape()})
+	if err != nil {
+		return err
+	}
+	s.c.Rewrite("weight", p.layer.Node, nil, func() {
+		p.layer.Node.SetOperand(1, s.m.Main.NamedConst(old.Name(), c))
+		if old.IsInitializer() {
+			s.m.Main.EraseConst(old)
+		}
+	})
 	return nil
 }

@@ -32,11 +32,14 @@ func run(c *passes.Context, m *ir.Model, _ struct{}) error {
 		if err != nil {
 			return err
 		}
-		g := coupling.New(m, f)
 		s := &state{facts: f, known: map[*ir.Value]channels{}}
 		for n := range m.Main.Nodes() {
 			s.visit(n)
 		}
+		if !s.promising(m) {
+			return nil
+		}
+		g := coupling.New(m, f)
 		done, err := s.one(c, g)
 		if err != nil || done {
 			return err
@@ -61,6 +64,16 @@ func (s *state) one(c *passes.Context, g *coupling.Graph) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// promising reports whether a layer is handed a channel of zeros.
+func (s *state) promising(m *ir.Model) bool {
+	for n := range m.Main.Nodes() {
+		if n.Is("Conv", "ConvTranspose", "Gemm", "MatMul") && slices.Contains(s.known[n.Operand(0)].value, 0) {
+			return true
+		}
+	}
+	return false
 }
 
 // maker is the first node whose weights make the family.

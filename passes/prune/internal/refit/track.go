@@ -104,9 +104,7 @@ func (t *track) advance(ctx context.Context, vs ...*ir.Value) error {
 			}
 		}
 	}
-	for _, v := range vs {
-		stack = append(stack, v)
-	}
+	stack = append(stack, vs...)
 	for len(stack) > 0 {
 		v := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
@@ -224,18 +222,7 @@ func (t *track) sample(ctx context.Context, s engine.Session, i int, ins, outs [
 	return nil
 }
 
-// bytes is what is held for one sample.
-func (t *track) bytes() int64 {
-	n := int64(0)
-	for _, d := range t.values[0] {
-		if x, ok := d.(*ir.Tensor); ok {
-			n += x.ByteLen()
-		}
-	}
-	return n
-}
-
-// tensor is a value as float32 with its shape.
+// tensor is the value of a sample, nil if it is none.
 func (t *track) tensor(sample int, v *ir.Value) *ir.Tensor {
 	x, _ := t.values[sample][v].(*ir.Tensor)
 	return x
