@@ -11,7 +11,11 @@ import (
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 
-// A product reads a transposed operand as fast as a straight one, and the Transpose takes a pass over it.
+// A product reads a transposed operand as fast as a straight one, and the Transpose takes a pass over it. PyTorch exporters
+// leave one at the weights of nn.Linear where these are not constant, or shared with an embedding.
+//
+//	w ── Transpose ─┐
+//	x ───────────── MatMul ──   becomes   x, w ── Gemm transB=1 ──
 var transposed = &rewrite.Rule{
 	Name:    "transpose-gemm",
 	Doc:     "makes the transposition of an operand part of the Gemm, or of the MatMul of two matrices, behind it",
