@@ -59,6 +59,10 @@ var transposed = &rewrite.Rule{
 		if n.Is("MatMul") {
 			return []*ir.Value{b.Op("Gemm", in, ir.IntAttr(name, 1))}
 		}
-		return []*ir.Value{b.Like(n, in, ir.IntAttr(name, 1-min(n.Int(name, 0), 1)))}
+		straight := int64(1)
+		if n.Int(name, 0) != 0 { // any number but 0 transposes
+			straight = 0
+		}
+		return []*ir.Value{b.Like(n, in, ir.IntAttr(name, straight))}
 	},
 }
