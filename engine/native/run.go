@@ -11,6 +11,7 @@ import (
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
 	"github.com/onnxopt/onnxopt/ops/kernel"
 )
 
@@ -22,6 +23,7 @@ type run struct {
 	arena *arena // of results in the main graph, and of scratch everywhere
 
 	onNode func(n *ir.Node, begun time.Time, took time.Duration) // may be nil
+	types  *infer.Result                                         // nil until somebody asks
 }
 
 // frame is one activation of a program: the main graph, a subgraph once around, or a call of a function.
@@ -211,11 +213,24 @@ func (f *frame) apply(s *step, in []ir.Datum) (res []ir.Datum, err error) {
 		}
 	}
 	c.Body = func(g *ir.Graph, args []ir.Datum) ([]ir.Datum, error) { return f.body(s, g, args) }
+	c.Type = f.run.inferred
 	res, err = s.kernel(c)
 	if e := new(kernel.LimitError); f.run.mem.limit > 0 && errors.As(err, &e) && !errors.Is(err, engine.ErrMemory) {
 		err = fmt.Errorf("%w: %w", engine.ErrMemory, err)
 	}
 	return res, err
+}
+
+// inferred is what inference knows of an output of a body: kernels ask for it where a loop ends before its first iteration.
+func (r *run) inferred(o *ir.Slot) *ir.Type {
+	v := o.Value()
+	if v == nil {
+		return nil
+	}
+	if r.types == nil {
+		r.types = infer.Model(v.Graph().Model())
+	}
+	return r.types.Type(v)
 }
 
 // accelerated runs the executor of s.

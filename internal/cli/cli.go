@@ -47,16 +47,24 @@ const (
 	smallRun               = 400
 	mediumRun, mediumModel = 200, 5000
 	largeRun, largeModel   = 100, 50_000
+	// A weight of largeTensor bytes that is computed, and read more than once, must not wait long to be collected.
+	tensorRun, largeTensor = 50, 8 << 20
 )
 
 // tune sets how often garbage is collected while m is worked on.
 func (e *env) tune(m *ir.Model) {
-	nodes := 0
+	nodes, largest := 0, int64(0)
 	for _, g := range m.Graphs() {
 		nodes += g.NumNodes()
+		for _, v := range g.Consts() {
+			largest = max(largest, v.Const().ByteLen())
+		}
 	}
 	switch {
-	case !e.tuneGC || nodes < mediumModel:
+	case !e.tuneGC:
+	case largest >= largeTensor:
+		debug.SetGCPercent(tensorRun)
+	case nodes < mediumModel:
 	case nodes < largeModel:
 		debug.SetGCPercent(mediumRun)
 	default:

@@ -245,9 +245,25 @@ func inferLoop(c *call) {
 		case i < len(carried):
 			c.out[i] = carried[i]
 		case i-n < len(rest):
-			c.out[i] = stack(c.declaredScan(g, i+1, rest[i-n]), trip, 0)
+			c.out[i] = stack(c.row(c.declaredScan(g, i+1, rest[i-n]), trip), trip, 0)
 		}
 	}
+}
+
+// row is what is known of the rows that n iterations give. Where there may be none, engines take the sizes that are numbers in every run, and
+// 0 for the others.
+func (c *call) row(x *info, n Int) *info {
+	if x == nil || n.Positive() {
+		return x
+	}
+	y := *x
+	y.exported, y.dims = nil, slices.Clone(x.dims)
+	for i, d := range y.dims {
+		if _, number := d.Const(); !number {
+			y.dims[i] = c.a.fresh()
+		}
+	}
+	return &y
 }
 
 // declaredScan is x, output i of a body, with what the body declares of it where x says nothing. Unlike what is carried, it is of the same

@@ -57,6 +57,7 @@ type shared struct {
 	result    *Result
 	rules     []ruleRow
 	functions map[ir.OpID]*ir.Function
+	meanings  []meaning          // by kind of node; those that were not asked for are empty
 	memo      map[string][]*info // results of function calls by function, attributes and operands
 	budget    int                // nodes that may still be visited in function calls
 	sizes     int                // private names given so far
@@ -174,11 +175,8 @@ func (a *analysis) operator(n *ir.Node, in []*info) []*info {
 	for i := range c.out {
 		c.out[i] = &info{}
 	}
-	op := n.Op()
-	c.opset = n.Graph().Opset(op.Domain)
-	if c.opset <= schema.Newest(op.Domain) {
-		c.schema = schema.Lookup(op, c.opset)
-	}
+	k := a.meaning(n)
+	c.opset, c.schema = k.opset, k.schema
 	if c.schema == nil {
 		if !(a.generic && n.HasRefs()) {
 			c.contrib()
@@ -187,13 +185,43 @@ func (a *analysis) operator(n *ir.Node, in []*info) []*info {
 		return c.out
 	}
 	c.resultTypes()
-	if !schema.Complete(op.Domain) && !(a.generic && n.HasRefs()) {
+	if !k.standard && !(a.generic && n.HasRefs()) {
 		c.contrib()
-	} else if rule := lookupRule(a.rules, op); rule != nil && c.complete() && !(a.generic && n.HasRefs()) {
-		rule(c)
+	} else if k.rule != nil && c.complete() && !(a.generic && n.HasRefs()) {
+		k.rule(c)
 	}
 	c.finish()
 	return c.out
+}
+
+// meaning is what the tables say of an operator in a version of its domain.
+type meaning struct {
+	op       ir.OpID
+	opset    int64
+	schema   *schema.Schema // nil where there is none
+	rule     rule
+	standard bool
+}
+
+// meaning looks the operator of n up. Nodes of one kind, mostly of one version, are many.
+func (s *shared) meaning(n *ir.Node) *meaning {
+	op, kind := n.Op(), n.Kind()
+	opset := n.Graph().Opset(op.Domain)
+	if kind >= len(s.meanings) {
+		s.meanings = append(s.meanings, make([]meaning, kind+1-len(s.meanings))...)
+	}
+	k := &s.meanings[kind]
+	if k.op == op && k.opset == opset {
+		return k
+	}
+	*k = meaning{op: op, opset: opset, standard: schema.Complete(op.Domain)}
+	if opset <= schema.Newest(op.Domain) {
+		k.schema = schema.Lookup(op, opset)
+	}
+	if k.schema != nil {
+		k.rule = lookupRule(s.rules, op)
+	}
+	return k
 }
 
 // reconcile adds what the file records of v to what was inferred. Inference wins; a contradiction is a remark.

@@ -216,7 +216,7 @@ func TestLoops(t *testing.T) {
 	f.types(`
 		grown: float[?,4]
 		kept: float[N,4]
-		all: float[?,N,4]
+		all: float[?,?,4]
 		k2: float[N,4]
 		all2: float[3,N,4]
 		last: float[N,4]

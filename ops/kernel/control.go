@@ -110,10 +110,17 @@ func (c *Call) collect(rows [][]*ir.Tensor, out []ir.Datum) error {
 	return nil
 }
 
-// stackRows joins rows along a new axis. Without rows the result is empty with the row type that the slot declares.
+// stackRows joins rows along a new axis. Without rows the result is empty, and a row has the sizes that are known as
+// numbers, declared or found by inference, and 0 for others: as ONNX Runtime has it.
 func stackRows(c *Call, rows []*ir.Tensor, axis int64, slot *ir.Slot) (*ir.Tensor, error) {
 	if len(rows) == 0 {
-		d, shape := rowType(slot)
+		known := slot.Type()
+		if c.Type != nil {
+			if t, ok := known.Merge(c.Type(slot)); ok {
+				known = t
+			}
+		}
+		d, shape := rowType(known, slot)
 		at, err := axisOf(axis, len(shape)+1)
 		if err != nil {
 			return nil, err
@@ -130,9 +137,8 @@ func stackRows(c *Call, rows []*ir.Tensor, axis int64, slot *ir.Slot) (*ir.Tenso
 	return stack(c, rows, axis)
 }
 
-// rowType is a slot's element type and shape with unknown dimensions taken as 0.
-func rowType(slot *ir.Slot) (ir.DType, []int64) {
-	t := slot.Type()
+// rowType is the element type and shape of t, or if that is nil what is recorded of the slot's value, with unknown dimensions taken as 0.
+func rowType(t *ir.Type, slot *ir.Slot) (ir.DType, []int64) {
 	if t == nil && slot.Value() != nil {
 		t = slot.Value().Type()
 	}

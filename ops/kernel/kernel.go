@@ -38,6 +38,8 @@ type Call struct {
 	Lend func(n int) []float32
 	// Body evaluates a subgraph with the given values for its inputs; operators with subgraphs use it.
 	Body func(g *ir.Graph, in []ir.Datum) ([]ir.Datum, error)
+	// Type, which may be nil, tells what is known of an output of a subgraph that was not evaluated, beyond what the slot declares.
+	Type func(*ir.Slot) *ir.Type
 }
 
 // defaultLimit is what an evaluation may allocate where Limit is 0: enough for any model that fits a machine, and small

@@ -208,7 +208,7 @@ func sequenceMapOp(c *Call) ([]ir.Datum, error) {
 	}
 	results := make([]*ir.Sequence, len(g.Outputs()))
 	for i, o := range g.Outputs() {
-		d, _ := rowType(o)
+		d, _ := rowType(o.Type(), o)
 		results[i] = &ir.Sequence{Elem: ir.TensorType(d, nil)}
 	}
 	for k := range first.Items {

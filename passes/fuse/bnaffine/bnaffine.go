@@ -49,7 +49,8 @@ var after = &rewrite.Rule{
 	Replace: replace,
 }
 
-// Arithmetic before a normalization is that of preprocessing (x/127.5 - 1) or a scale layer before the first normalization:
+// Arithmetic before a normalization is that of preprocessing (x/127.5 - 1) or a scale layer before the first normalization, in Keras and
+// Caffe models:
 //
 //	x ── Mul ── BatchNormalization ──   becomes   x ── BatchNormalization ──
 //

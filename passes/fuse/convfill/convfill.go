@@ -2,7 +2,9 @@
 package convfill
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/internal/affine"
 	"github.com/onnxopt/onnxopt/internal/convfold"
@@ -15,8 +17,8 @@ import (
 // Pass folds BatchNormalization into Conv and ConvTranspose with weights from ConstantOfShape.
 var Pass = rewrite.Define(passes.Info{
 	Name: "conv-fill-bn",
-	Doc:  "folds BatchNormalization into convolutions with weights from ConstantOfShape, which stay as small as they are",
-}, rule)
+	Doc:  "folds BatchNormalization into convolutions with weights from ConstantOfShape, which stay as small as they are where they can",
+}, rule, written)
 
 // The "light" models of the ONNX project, and models whose weights were taken out to share or to measure them, state weights as
 //
@@ -52,37 +54,85 @@ var rule = &rewrite.Rule{
 	},
 }
 
+// Where channels are scaled by different factors, the weights have to be written out, if they are not too many:
+//
+//	ConstantOfShape ── Conv ── BatchNormalization ──   becomes   w ── Conv ──
+var written = &rewrite.Rule{
+	Name:    "conv-written-bn",
+	Doc:     "folds a BatchNormalization that scales channels by different factors, and writes up to 1 MB of weights out for it",
+	Promise: passes.Promise{RelTol: 1e-4},
+	Match:   rule.Match,
+	Where: func(m *rewrite.Match) error {
+		f, err := write(m)
+		m.Keep = f
+		return convfold.Refuse(m, err)
+	},
+	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
+		return []*ir.Value{convfold.Replace(b, m.Node("y"), m.Keep.(*convfold.Folded))}
+	},
+}
+
+// most is the most bytes of weights that are written out.
+const most = 1 << 20
+
+func write(m *rewrite.Match) (*convfold.Folded, error) {
+	value, shape, scale, shift, err := read(m)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(scale, func(s float64) bool { return s != scale[0] }) {
+		return nil, affine.Refuse("it scales all channels alike, or rule conv-fill-bn says why not")
+	}
+	n, size := int64(1), int64(value.DType().Bits()/8)
+	for _, d := range shape {
+		if n *= d; d <= 0 || n > most/size {
+			return nil, affine.Refuse("weights of shape %v take none or more than %d bytes", shape, most)
+		}
+	}
+	one, err := value.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return convfold.Fold(m.Node("y"), ir.NewTensor(value.DType(), shape, bytes.Repeat(one, int(n))), m.Const("b"), scale, shift)
+}
+
 // filled is what the convolution gets: the number that its weights are, and a bias, nil if it has none and needs none.
 type filled struct{ value, bias *ir.Tensor }
 
-func fold(m *rewrite.Match) (*filled, error) {
-	value := m.Node("w").Attr("value").Tensor()
-	if value == nil {
+// read reads the weights' value and shape, and what the normalization does to a channel.
+func read(m *rewrite.Match) (value *ir.Tensor, shape []int64, scale, shift []float64, err error) {
+	if value = m.Node("w").Attr("value").Tensor(); value == nil {
 		value = ir.TensorOf([]float32{0})
 	}
 	if !weights.Supported(value.DType()) || value.Len() != 1 {
-		return nil, affine.Refuse("the weights are of type %s", value.DType())
+		return nil, nil, nil, nil, affine.Refuse("the weights are of type %s", value.DType())
 	}
-	shape, err := ir.Elements[int64](m.Const("shape"))
-	if err != nil {
-		return nil, err
+	if shape, err = ir.Elements[int64](m.Const("shape")); err != nil {
+		return nil, nil, nil, nil, err
 	}
 	channels, _, err := convfold.Channels(m.Node("y"), shape)
 	if err != nil {
-		return nil, affine.Refuse("%v", err)
+		return nil, nil, nil, nil, affine.Refuse("%v", err)
 	}
 	p, err := affine.ReadNorm(m.Root(), channels)
 	if err != nil {
+		return nil, nil, nil, nil, err
+	}
+	if scale, shift = p.Affine(); len(scale) == 0 {
+		return nil, nil, nil, nil, affine.Refuse("there are no channels")
+	}
+	return value, shape, scale, shift, nil
+}
+
+func fold(m *rewrite.Match) (*filled, error) {
+	value, _, scale, shift, err := read(m)
+	if err != nil {
 		return nil, err
 	}
-	scale, shift := p.Affine()
 	for i, s := range scale {
 		if s != scale[0] {
 			return nil, affine.Refuse("it scales channel %d by another factor than channel 0", i)
 		}
-	}
-	if len(scale) == 0 {
-		return nil, affine.Refuse("there are no channels")
 	}
 	v, err := weights.Floats(value)
 	if err != nil {

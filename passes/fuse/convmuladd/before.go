@@ -16,7 +16,9 @@ import (
 // A convolution is linear in each channel of its operand, so that conv(x*s, w) = conv(x, w*s) with the weights of a channel multiplied by
 // its s; padding stays zero. conv(x + d, w) = conv(x, w) + sum of w*d only where nothing is padded. Models that bring their
 // preprocessing begin so: (x - mean) / std. A product or quotient before it may be the end of an activation or a normalization, as the half of
-// Gelu is, which runtimes know as a whole: those keep it.
+// Gelu is, which runtimes know as a whole: those keep it. PyTorch and Keras exporters write the preprocessing layers of a model so.
+//
+//	x ── Sub ── Div ── Conv ──   becomes   x ── Conv ──
 var before = &rewrite.Rule{
 	Name:    "mul-conv",
 	Doc:     "folds Mul, Div, Add or Sub of a constant for each channel into the weights and bias of the convolution behind it",

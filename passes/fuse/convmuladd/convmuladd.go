@@ -19,7 +19,9 @@ var Pass = rewrite.Define(passes.Info{
 }, mul, add, before)
 
 // TensorFlow exporters leave a batch normalization that was taken apart as Mul and Add behind the convolution, and a bias as an
-// Add of a constant [1, M, 1, 1].
+// Add of a constant [1, M, 1, 1]; PyTorch writes a learned scale behind a convolution (LayerScale) so, too.
+//
+//	x ── Conv ── Mul ──   becomes   x ── Conv ──
 var mul = &rewrite.Rule{
 	Name:    "conv-mul",
 	Doc:     "folds Mul or Div by a constant for each channel into the weights and bias of the convolution before it",
@@ -31,6 +33,9 @@ var mul = &rewrite.Rule{
 	Replace: replace,
 }
 
+// The bias of TensorFlow's and Keras's convolutions is a node of its own, BiasAdd, which tf2onnx writes as an Add:
+//
+//	x ── Conv ── Add ──   becomes   x ── Conv ──
 var add = &rewrite.Rule{
 	Name:    "conv-add",
 	Doc:     "folds Add or Sub of a constant for each channel into the bias of the convolution before it",

@@ -18,7 +18,11 @@ var Pass = rewrite.Define(passes.Info{
 	Doc:  "turns Einsum that is a matrix product into MatMul",
 }, rule)
 
-// Exporters write batched products so: "bhqd,bhkd->bhqk" are the scores of attention, "btd,df->btf" is a linear layer.
+// Exporters write batched products so: "bhqd,bhkd->bhqk" are the scores of attention, "btd,df->btf" is a linear layer. PyTorch exports
+// torch.einsum as it is, tf2onnx what the attention layers of Keras make.
+//
+//	a, b ── Einsum "bhqd,bhkd->bhqk" ──   becomes   b ── Transpose ─┐
+//	                                                    a ───────────── MatMul ──
 var rule = &rewrite.Rule{
 	Name:    "einsum-matmul",
 	Doc:     "turns an Einsum of two operands that is a matrix product, with the second one transposed or not, into MatMul",

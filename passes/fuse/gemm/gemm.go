@@ -18,6 +18,8 @@ var Pass = rewrite.Define(passes.Info{
 }, rule, transposed)
 
 // Exporters of linear layers (torch.nn.Linear in older exporters, Keras Dense) write x·w + c as two nodes.
+//
+//	x ── MatMul ── Add ──   becomes   x ── Gemm ──
 var rule = &rewrite.Rule{
 	Name:    "matmul-add",
 	Doc:     "turns MatMul of two matrices and Add of what broadcasts to their product into Gemm",

@@ -11,7 +11,11 @@ import (
 	"github.com/onnxopt/onnxopt/passes/rewrite"
 )
 
-// A product reads a transposed operand as fast as a straight one, and the Transpose takes a pass over it.
+// A product reads a transposed operand as fast as a straight one, and the Transpose takes a pass over it. PyTorch exporters
+// leave one at the weights of nn.Linear where these are not constant, or shared with an embedding.
+//
+//	w ── Transpose ─┐
+//	x ───────────── MatMul ──   becomes   x, w ── Gemm transB=1 ──
 var transposed = &rewrite.Rule{
 	Name:    "transpose-gemm",
 	Doc:     "makes the transposition of an operand part of the Gemm, or of the MatMul of two matrices, behind it",
@@ -55,6 +59,10 @@ var transposed = &rewrite.Rule{
 		if n.Is("MatMul") {
 			return []*ir.Value{b.Op("Gemm", in, ir.IntAttr(name, 1))}
 		}
-		return []*ir.Value{b.Like(n, in, ir.IntAttr(name, 1-min(n.Int(name, 0), 1)))}
+		straight := int64(1)
+		if n.Int(name, 0) != 0 { // any number but 0 transposes
+			straight = 0
+		}
+		return []*ir.Value{b.Like(n, in, ir.IntAttr(name, straight))}
 	},
 }

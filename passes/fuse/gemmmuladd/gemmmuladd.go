@@ -23,7 +23,9 @@ var Pass = rewrite.Define(passes.Info{
 var tolerance = passes.Promise{RelTol: 1e-4}
 
 // Each column of a product x·w + c is the sum of a column of w, so that (x·w + c)*s = x·(w*s) + c*s for a number s of each column. Attention
-// scales its queries so, behind the projection.
+// scales its queries so, behind the projection, in the exports of Hugging Face's models (OPT, BART, Whisper).
+//
+//	x ── Gemm ── Mul ──   becomes   x ── Gemm ──
 var after = &rewrite.Rule{
 	Name:    "product-mul",
 	Doc:     "folds Mul or Div by a constant for each column into the weights and bias of the Gemm or MatMul before it",
@@ -37,6 +39,9 @@ var after = &rewrite.Rule{
 	Replace: replace,
 }
 
+// PyTorch exports a learned offset behind nn.Linear so, and tf2onnx the second half of a normalization that was taken apart:
+//
+//	x ── Gemm ── Add ──   becomes   x ── Gemm ──
 var shift = &rewrite.Rule{
 	Name:    "gemm-add",
 	Doc:     "folds Add or Sub of a constant for each column into the bias of the Gemm before it",
@@ -50,7 +55,10 @@ var shift = &rewrite.Rule{
 	Replace: replace,
 }
 
-// Batch normalization of a matrix has the columns for channels (Ioffe and Szegedy 2015).
+// Batch normalization of a matrix has the columns for channels (Ioffe and Szegedy 2015). PyTorch (BatchNorm1d) and Keras
+// export it behind a linear layer:
+//
+//	x ── Gemm ── BatchNormalization ──   becomes   x ── Gemm ──
 var norm = &rewrite.Rule{
 	Name:    "gemm-bn",
 	Doc:     "folds an inference BatchNormalization into the Gemm, or the MatMul of two matrices, before it",
@@ -78,7 +86,9 @@ var norm = &rewrite.Rule{
 	Replace: replace,
 }
 
-// bias is for what is no constant, or has a number for each element.
+// bias is for what is no constant, or has a number for each element: a residual connection, or the Sum that PyTorch before 1.0 and Caffe2 wrote.
+//
+//	x ── Gemm ── Add c ──   becomes   x, c ── Gemm ──
 var bias = &rewrite.Rule{
 	Name:    "gemm-bias",
 	Doc:     "makes what is added to a Gemm without bias its bias",
@@ -109,7 +119,10 @@ var bias = &rewrite.Rule{
 }
 
 // before: (x*s)·w = x·(w*s) for a number s of each row of w. A product or quotient before it may be the end of an activation or a normalization,
-// as the half of Gelu and the scale of RMS normalization are, which runtimes know as a whole: those keep it.
+// as the half of Gelu and the scale of RMS normalization are, which runtimes know as a whole: those keep it. T5 as PyTorch exports
+// it scales what goes into its output layer so.
+//
+//	x ── Mul ── MatMul ──   becomes   x ── MatMul ──
 var before = &rewrite.Rule{
 	Name:    "mul-product",
 	Doc:     "folds Mul or Div by a constant for each row of the weights of the Gemm or MatMul behind it into these",

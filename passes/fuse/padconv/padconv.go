@@ -26,6 +26,9 @@ const (
 		`
 )
 
+// tf2onnx and Keras write ZeroPadding2D before a strided convolution, PyTorch nn.ZeroPad2d and uneven paddings:
+//
+//	x ── Pad ── Conv ──   becomes   x ── Conv ──
 var conv = &rewrite.Rule{
 	Name: "pad-conv",
 	Doc:  "folds Pad with zeros into the pads of Conv",
@@ -41,7 +44,9 @@ var conv = &rewrite.Rule{
 	Replace: replace,
 }
 
-// The padding counts in the average, as it did when it was part of the operand.
+// The padding counts in the average, as it did when it was part of the operand. Older PyTorch exporters write every padded AvgPool so.
+//
+//	x ── Pad ── AveragePool ──   becomes   x ── AveragePool ──
 var averagePool = &rewrite.Rule{
 	Name: "pad-average-pool",
 	Doc:  "folds Pad with zeros into the pads of AveragePool, which are then counted",
@@ -70,7 +75,9 @@ var averagePool = &rewrite.Rule{
 }
 
 // MaxPool pads with what is less than every number. Zeros do the same where no element is negative and each window holds one.
-// What differs is the sign of a zero.
+// What differs is the sign of a zero. Keras's ResNet has its ZeroPadding2D behind a Relu here.
+//
+//	x ── Relu ── Pad ── MaxPool ──   becomes   x ── Relu ── MaxPool ──
 var maxPool = &rewrite.Rule{
 	Name:    "pad-max-pool",
 	Doc:     "folds Pad with -infinity, or with zeros behind Relu, into the pads of MaxPool",

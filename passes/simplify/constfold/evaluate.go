@@ -3,6 +3,7 @@ package constfold
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops"
@@ -17,7 +18,22 @@ const (
 	maxWork = 1 << 30
 	// stringSize stands for the size of a string, which nobody declares.
 	stringSize = 16
+	// maxFill is the largest result in bytes of a ConstantOfShape that stays.
+	maxFill = 4 << 10
 )
+
+// stays reports whether no use of a ConstantOfShape folds with it: each has an operand that is known in a run only. Folding it would make
+// the file larger and spare nothing, for engines compute it once.
+func stays(n *ir.Node) bool {
+	for u := range n.Result(0).Uses() {
+		if u.Node.IsReturn() || !slices.ContainsFunc(u.Node.Operands(), func(v *ir.Value) bool {
+			return v != nil && v.Const() == nil && (v.Node() == nil || !v.Node().Is("ConstantOfShape", "Constant"))
+		}) {
+			return false
+		}
+	}
+	return n.Result(0).NumUses() > 0 && n.Operand(0).Const().Len() > 1 // what there is one of for each channel is small, and read by many rules
+}
 
 // evaluate computes the used results of n, whose operands are constants. An error says why n is to stay.
 func (f *folder) evaluate(n *ir.Node) ([]*ir.Tensor, error) {
@@ -30,6 +46,9 @@ func (f *folder) evaluate(n *ir.Node) ([]*ir.Tensor, error) {
 		return nil, fmt.Errorf("its operands take %d bytes and may take %d", operands, f.o.MaxSize)
 	}
 	limit := min(add(freed, int64(f.o.MaxGrowth)), int64(f.o.MaxSize))
+	if n.Is("ConstantOfShape") && stays(n) {
+		limit = min(limit, maxFill)
+	}
 	if size := f.declared(n); size > limit {
 		return nil, fmt.Errorf("its results take %d bytes and may take %d", size, limit)
 	}

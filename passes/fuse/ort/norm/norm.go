@@ -68,6 +68,11 @@ func layer(refused error, types func(*ir.Value) *ir.Type) *rewrite.Rule {
 				return err
 			}
 			m.Keep = f
+			for _, g := range m.Root().Graph().Model().Functions {
+				if v := g.Graph.Opset(""); v != 0 && v < since {
+					return fmt.Errorf("function %s imports opset %d, and ONNX Runtime takes that of the model for it", g.ID(), v)
+				}
+			}
 			return refused
 		},
 		Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
