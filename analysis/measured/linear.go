@@ -260,8 +260,8 @@ func (l *Linear) SetWeights(m []linalg.Matrix[float64]) error {
 		} else {
 			n.AddOperand(c)
 		}
-		if old != nil && old.NumUses() == 0 && old.IsInitializer() {
-			g.EraseConst(old)
+		if old != nil {
+			Drop(old)
 		}
 	}
 	old, at := l.biasOperand()
@@ -278,4 +278,15 @@ func (l *Linear) SetWeights(m []linalg.Matrix[float64]) error {
 		replace(at, slices.Index(at.Operands(), old), b)
 	}
 	return nil
+}
+
+// Drop erases a constant that nothing uses any more: an initializer, or a Constant node.
+func Drop(v *ir.Value) {
+	switch n := v.Node(); {
+	case v.Dead() || v.NumUses() > 0:
+	case v.IsInitializer():
+		v.Graph().EraseConst(v)
+	case n != nil && n.Is("Constant") && !n.Used():
+		n.Graph().Erase(n)
+	}
 }

@@ -233,16 +233,12 @@ func (l *layer) change(fs []*factors, bias []matrix) error {
 	for i, m := range l.made[:len(l.made)-1] {
 		old := m.Operand(1)
 		m.SetOperand(1, g.NamedConst(old.Name(), ts[i]))
-		if old.NumUses() == 0 && old.IsInitializer() {
-			g.EraseConst(old)
-		}
+		measured.Drop(old)
 	}
 	end := l.made[len(l.made)-1]
 	old := end.Operand(1)
 	end.SetOperand(1, g.NamedConst(old.Name(), ts[len(ts)-1]))
-	if old.NumUses() == 0 && old.IsInitializer() {
-		g.EraseConst(old)
-	}
+	measured.Drop(old)
 	lin, err := measured.LinearOf(end)
 	if err != nil {
 		return err

@@ -372,9 +372,7 @@ func (w *work) replace() error {
 			if l.data != nil {
 				_ = l.change(fs, l.biases(fs, l.data)) // else the bias stays
 			}
-			if weight.IsInitializer() && weight.NumUses() == 0 {
-				weight.Graph().EraseConst(weight)
-			}
+			measured.Drop(weight)
 		})
 		if !done {
 			l.best, l.made = nil, nil
