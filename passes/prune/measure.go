@@ -106,9 +106,16 @@ func (f *family) reads(n *ir.Node) bool {
 	return false
 }
 
+// maxSensed is how many families are tried one by one.
+const maxSensed = 24
+
 // sensitivity scales the costs of a family so that they are in units of the outputs' divergence: half of its units are removed in a trial,
 // the layers that read them fitted again, and the outputs compared.
 func (j *job) sensitivity() error {
+	if len(j.fs) > maxSensed {
+		j.note("%d families are too many to try each; the errors of the layers that read them stand for what outputs lose", len(j.fs))
+		return nil
+	}
 	for _, f := range j.fs {
 		half := max(f.step, round(float64(len(f.Units))/2, f.step))
 		if half >= len(f.Units) {

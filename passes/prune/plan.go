@@ -31,7 +31,7 @@ type reader struct {
 }
 
 // families lists what may shrink, and says of the rest why it may not. Of two families that share elements, as heads and the places within
-// heads do, one is taken: not the one that products of two activations sum over, else that with more units.
+// heads do, one is taken: not the one that products of two activations sum over, else that which more weights make, else that with more units.
 func families(c *passes.Context, g *coupling.Graph, roundTo int) []*family {
 	var all []*family
 	for i, f := range g.Families() {
@@ -87,13 +87,17 @@ func (f *family) describe(g *coupling.Graph) {
 }
 
 // computed reports whether v is computed of constants alone, as weights are that are stored in integers.
-func computed(v *ir.Value) bool {
-	for depth := 0; v.Const() == nil; depth++ {
-		n := v.Node()
-		if n == nil || depth > 8 || n.NumOperands() == 0 || n.Operand(0) == nil {
-			return n != nil && n.Is("ConstantOfShape")
+func computed(v *ir.Value) bool { return v.Const() != nil || folds(v, 8) }
+
+func folds(v *ir.Value, depth int) bool {
+	n := v.Node()
+	if v.Const() != nil || n == nil || depth == 0 {
+		return v.Const() != nil
+	}
+	for _, o := range n.Operands() {
+		if o != nil && !folds(o, depth-1) {
+			return false
 		}
-		v = n.Operand(0)
 	}
 	return true
 }
@@ -138,6 +142,9 @@ func (f *family) shares(o *family) bool {
 func (f *family) better(o *family) bool {
 	if a, b := f.inner(), o.inner(); a != b {
 		return b
+	}
+	if a, b := len(f.made), len(o.made); a != b {
+		return a > b
 	}
 	if a, b := len(f.Units), len(o.Units); a != b {
 		return a > b

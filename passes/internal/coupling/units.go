@@ -92,15 +92,17 @@ type search struct {
 func (g *Graph) Families() []*Family {
 	s := &search{Graph: g, members: map[int32][]int32{}, places: map[int32][]incidence{}, covered: map[int32]bool{}}
 	for e := range g.parent {
-		c := g.find(int32(e))
-		s.members[c] = append(s.members[c], int32(e))
+		if c := g.find(int32(e)); g.why[c] == 0 {
+			s.members[c] = append(s.members[c], int32(e))
+		}
 	}
 	var first []int32
 	for k := range g.products {
 		p := &g.products[k]
 		for i := range g.axes[p.whole].Size {
-			c := g.find(g.element(p.whole, i))
-			s.places[c] = append(s.places[c], incidence{int32(k), -1, int32(i)})
+			if c := g.find(g.element(p.whole, i)); g.why[c] == 0 {
+				s.places[c] = append(s.places[c], incidence{int32(k), -1, int32(i)})
+			}
 		}
 		for j, a := range p.parts {
 			for i := range g.axes[a].Size {
@@ -111,7 +113,9 @@ func (g *Graph) Families() []*Family {
 		}
 	}
 	for e := range g.parent {
-		first = append(first, g.find(int32(e)))
+		if c := g.find(int32(e)); g.why[c] == 0 {
+			first = append(first, c)
+		}
 	}
 	var r []*Family
 	at := map[string]int{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/engine"
@@ -210,7 +211,8 @@ func (r *runner) layer(ctx context.Context, index int, p *problem) (Outcome, err
 		lo, hi = a, b
 		r.sheets = make([]*sheet, l.Groups)
 		for g := range r.sheets {
-			r.sheets[g] = &sheet{n: l.N(), m: l.Outputs}
+			rows := r.perSample(l) * len(r.now.values)
+			r.sheets[g] = &sheet{n: l.N(), m: l.Outputs, x: make([]float64, 0, rows*l.N()), s: make([]float64, 0, rows*l.Outputs)}
 		}
 	}
 	if !beside && classes(l.Y) && l.Groups == 1 {
@@ -295,8 +297,8 @@ func (r *runner) equations(index int, p *problem, beside bool) (fit, held []*lin
 		}
 		for g := range l.Groups {
 			at, to := len(rows[set][g]), len(targets[set][g])
-			rows[set][g] = append(rows[set][g], make([]float64, len(places)*n)...)
-			targets[set][g] = append(targets[set][g], make([]float64, len(places)*m)...)
+			rows[set][g] = slices.Grow(rows[set][g], len(places)*n)[:at+len(places)*n]
+			targets[set][g] = slices.Grow(targets[set][g], len(places)*m)[:to+len(places)*m]
 			l.Rows(xf, x.Shape(), y.Shape(), places, g, rows[set][g][at:])
 			l.Targets(yf, y.Shape(), places, g, keep, targets[set][g][to:])
 			var sh *sheet
