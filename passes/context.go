@@ -61,9 +61,9 @@ func (c *Context) Goal() *Goal { return c.goal }
 
 // NestedFor is Nested under a goal.
 func (c *Context) NestedFor(i int, g Goal) error {
-	outer := c.goal
-	c.goal = &g
-	defer func() { c.goal = outer }()
+	outer, clean := c.goal, c.clean
+	c.goal, c.clean = &g, map[string]uint64{} // what changed nothing under another goal may do so under this one
+	defer func() { c.goal, c.clean = outer, clean }()
 	return c.Nested(i)
 }
 
