@@ -17,6 +17,7 @@ func (s *Set) Apply(c *passes.Context, m *ir.Model) error {
 	if !s.concerns(m) {
 		return nil
 	}
+	s.index()
 	d := &driver{
 		set: s, c: c, m: m,
 		queue:     queue{waiting: map[*ir.Node]bool{}},

@@ -12,27 +12,46 @@ import (
 
 // Parse reads a pattern. Several texts are alternatives, tried in order.
 func Parse(texts ...string) (*Pattern, error) {
-	p := &Pattern{text: strings.Join(texts, "\nor\n")}
+	alts, err := parseAll(texts)
+	if err != nil {
+		return nil, err
+	}
+	p := MustParse(texts...)
+	p.parsed.Do(func() { p.alts = alts })
+	return p, nil
+}
+
+func parseAll(texts []string) ([]*tree, error) {
+	var alts []*tree
 	for _, s := range texts {
 		t, err := parseTree(s)
 		if err != nil {
 			return nil, fmt.Errorf("pattern: %w", err)
 		}
-		p.alts = append(p.alts, t)
+		alts = append(alts, t)
 	}
-	if len(p.alts) == 0 {
+	if len(alts) == 0 {
 		return nil, fmt.Errorf("pattern: it has no alternative")
 	}
-	return p, nil
+	return alts, nil
 }
 
-// MustParse is Parse for patterns that stand in code; it panics on an error.
+// MustParse is Parse for patterns that stand in code. They are read when they are first needed: all of them together take longer
+// than a small model. An error is a panic then.
 func MustParse(texts ...string) *Pattern {
-	p, err := Parse(texts...)
-	if err != nil {
-		panic("rewrite: " + err.Error())
-	}
-	return p
+	return &Pattern{text: strings.Join(texts, "\nor\n"), texts: texts}
+}
+
+// trees are the alternatives.
+func (p *Pattern) trees() []*tree {
+	p.parsed.Do(func() {
+		alts, err := parseAll(p.texts)
+		if err != nil {
+			panic("rewrite: " + err.Error())
+		}
+		p.alts = alts
+	})
+	return p.alts
 }
 
 // reader is a recursive-descent parser over the tokens of package text. The first error sticks: every later token is the

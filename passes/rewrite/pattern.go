@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -9,8 +10,10 @@ import (
 // Pattern is what a rule looks for: one or several alternatives in the notation of the package documentation. It is
 // immutable.
 type Pattern struct {
-	text string
-	alts []*tree
+	text   string
+	texts  []string // the alternatives
+	parsed sync.Once
+	alts   []*tree
 }
 
 // String is the text the pattern was made of.

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
@@ -23,6 +24,8 @@ type Rule struct {
 // Set is a list of rules made ready for use. It is immutable.
 type Set struct {
 	rules   []*Rule
+	roots   map[ir.OpID]bool
+	indexed sync.Once // sets what follows
 	byRoot  map[ir.OpID][]candidate
 	depth   int
 	maxUses int
@@ -40,24 +43,41 @@ type candidate struct {
 
 // New makes rules ready for use. It panics if one is not complete.
 func New(rules ...*Rule) *Set {
-	s := &Set{rules: rules, byRoot: map[ir.OpID][]candidate{}}
+	s := &Set{rules: rules, roots: map[ir.OpID]bool{}}
 	seen := map[string]bool{}
 	for _, r := range rules {
 		if r.Name == "" || r.Doc == "" || r.Match == nil || r.Replace == nil || seen[r.Name] {
 			panic("rewrite: rule " + r.Name + " is not complete, or its name is taken")
 		}
 		seen[r.Name] = true
-		for _, t := range r.Match.alts {
-			for _, op := range t.root().ops {
-				s.byRoot[op] = append(s.byRoot[op], candidate{r, t, s.candidates})
+		for _, t := range r.Match.texts {
+			for _, op := range rootNames(t) {
+				s.roots[op] = true
 			}
-			s.candidates++
-			s.depth = max(s.depth, t.depth)
-			s.maxUses = max(s.maxUses, t.maxUses)
-			s.shared = s.shared || t.shared
 		}
 	}
 	return s
+}
+
+// index reads the patterns and sorts them by their roots.
+func (s *Set) index() {
+	s.indexed.Do(func() {
+		s.byRoot = map[ir.OpID][]candidate{}
+		for _, r := range s.rules {
+			for _, t := range r.Match.trees() {
+				for _, op := range t.root().ops {
+					if !s.roots[op] {
+						panic("rewrite: rule " + r.Name + ": " + op.String() + " was not found to be its root")
+					}
+					s.byRoot[op] = append(s.byRoot[op], candidate{r, t, s.candidates})
+				}
+				s.candidates++
+				s.depth = max(s.depth, t.depth)
+				s.maxUses = max(s.maxUses, t.maxUses)
+				s.shared = s.shared || t.shared
+			}
+		}
+	})
 }
 
 // Exact is the set of the rules that promise the same bits, for a pass with an option that asks for them. See passes.Promise.Unless.
@@ -68,7 +88,7 @@ func (s *Set) Exact() *Set {
 // concerns reports whether m may have a node that is the root of a rule.
 func (s *Set) concerns(m *ir.Model) bool {
 	for _, op := range m.Kinds() {
-		if len(s.byRoot[op]) > 0 {
+		if s.roots[op] {
 			return true
 		}
 	}
