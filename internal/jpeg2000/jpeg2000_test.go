@@ -123,7 +123,7 @@ func TestPortable(t *testing.T) {
 // TestSweep decodes random files.
 func TestSweep(t *testing.T) {
 	if *sweep == "" {
-		t.Skip("left out: no -sweep")
+		t.Skip("left out: pictures of an encoder; testdata/make.py --sweep DIR FROM TO makes them, -sweep DIR reads them")
 	}
 	names, err := filepath.Glob(filepath.Join(*sweep, "*.j*"))
 	require.NoError(t, err)

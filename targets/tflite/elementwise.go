@@ -11,6 +11,9 @@ import (
 // binary translates an operator on the elements of two operands, with a Relu or Relu6 behind it where the target takes it.
 func binary(code opcode) lowering {
 	return func(e *emitter, n *ir.Node) error {
+		if code == opPow && (e.typ(n.Operand(0)) != typeFloat32 || e.typ(n.Operand(1)) != typeFloat32) {
+			return fmt.Errorf("%s to the power of %s; the target has powers of floats", e.facts.DType(n.Operand(0)), e.facts.DType(n.Operand(1)))
+		}
 		last, act := n, int8(actNone)
 		if o := binaryOptions(code, 0); o.kind != 0 {
 			last, act = e.activation(n)

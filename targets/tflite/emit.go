@@ -97,12 +97,21 @@ func (e *emitter) supported(n *ir.Node, f lowering) error {
 // translate calls f; operands without a static shape or a type of the target end it.
 func (e *emitter) translate(n *ir.Node, f lowering) error {
 	e.err = nil
+	moves := placers()
 	for _, v := range n.Operands() {
 		if v == nil {
 			continue
 		}
 		if _, err := e.static(v); err != nil {
 			return fmt.Errorf("operand %q: %w", v.Name(), err)
+		}
+		if d := e.facts.DType(v); !moves[n.Op().Type] && d.IsInt() && d.Bits() < 32 {
+			return fmt.Errorf("operand %q: numbers of type %s, which the target computes with only where they have a scale", v.Name(), d)
+		}
+	}
+	for _, v := range n.Results() {
+		if v != nil && v.NumUses() > 0 && slices.Contains(e.shape(v), 0) {
+			return errors.New("an empty result")
 		}
 	}
 	if e.onIntegers(n, f) {
@@ -112,6 +121,15 @@ func (e *emitter) translate(n *ir.Node, f lowering) error {
 		return err
 	}
 	return e.err
+}
+
+// placers are the operators that take elements of any type, because they do not compute with them.
+func placers() map[string]bool {
+	return map[string]bool{
+		"Reshape": true, "Flatten": true, "Squeeze": true, "Unsqueeze": true, "Transpose": true, "Concat": true, "Split": true, "Slice": true, "Pad": true,
+		"Gather": true, "Expand": true, "Tile": true, "DepthToSpace": true, "SpaceToDepth": true, "Identity": true, "Dropout": true, "Where": true, "Cast": true,
+		"QuantizeLinear": true, "DequantizeLinear": true, "ConstantOfShape": true,
+	}
 }
 
 // known reports whether nothing has to be computed: all results that are used are constants.
@@ -389,6 +407,9 @@ func (e *emitter) output(slot *ir.Slot, layout string) error {
 	shape := e.shape(v)
 	if e.err != nil {
 		return fmt.Errorf("output %q: %w", slot.Name(), e.err)
+	}
+	if slices.Contains(shape, 0) {
+		return fmt.Errorf("output %q is empty", slot.Name())
 	}
 	perm := identity(len(shape))
 	if w := e.view(v); layout == layoutNHWC && len(shape) == 4 && slices.Equal(w.perm, channelsLast(4)) {

@@ -386,6 +386,9 @@ func lowerDepthToSpace(e *emitter, n *ir.Node) error {
 }
 
 func lowerSpaceToDepth(e *emitter, n *ir.Node) error {
+	if mode := n.Str("mode", "DCR"); mode != "DCR" {
+		return fmt.Errorf("mode %s", mode)
+	}
 	e.result(n, opSpaceToDepth, channelsLast(4), blockOptions(opSpaceToDepth, int(n.Int("blocksize", 1))), e.as(n.Operand(0), channelsLast(4)))
 	return nil
 }

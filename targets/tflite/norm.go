@@ -188,6 +188,9 @@ func lowerSoftmax(e *emitter, n *ir.Node) error {
 // reduce translates a reduction over constant axes.
 func reduce(code opcode) lowering {
 	return func(e *emitter, n *ir.Node) error {
+		if e.typ(n.Operand(0)) == typeBool {
+			return errors.New("a reduction of bools")
+		}
 		w := e.view(n.Operand(0))
 		t, perm, err := e.reduced(n, code, w)
 		if err != nil {

@@ -57,7 +57,10 @@ func (s *Selection) KeptOperand(n *ir.Node, i, dim int) []int {
 
 // Shape are the sizes of operand i of n before the removal; -1 where it is not known.
 func (s *Selection) Shape(n *ir.Node, i int) []int {
-	a := s.operand(n, i)
+	return s.sizes(s.operand(n, i))
+}
+
+func (s *Selection) sizes(a []int32) []int {
 	r := make([]int, len(a))
 	for d, x := range a {
 		switch {
@@ -250,17 +253,5 @@ func Take(t *ir.Tensor, keep [][]int) (*ir.Tensor, error) {
 
 // Dims are the sizes of v before the removal; -1 where one is not known.
 func (s *Selection) Dims(v *ir.Value) []int {
-	a := s.ofValue(v)
-	r := make([]int, len(a))
-	for d, x := range a {
-		switch {
-		case x == unit:
-			r[d] = 1
-		case x == unknown:
-			r[d] = -1
-		default:
-			r[d] = s.axes[x].Size
-		}
-	}
-	return r
+	return s.sizes(s.ofValue(v))
 }
