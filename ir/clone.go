@@ -20,6 +20,7 @@ func (m *Model) CloneMap() (*Model, map[*Value]*Value) {
 	c.opsets = slices.Clone(m.opsets)
 	c.Functions = nil
 	c.Training = nil
+	c.values = 0
 	k := &cloner{m: &c, values: map[*Value]*Value{}}
 	if m.Main != nil {
 		c.Main = k.graph(m.Main, nil)
@@ -122,7 +123,7 @@ func (k *cloner) bindings(b []Binding) []Binding {
 
 func (k *cloner) copyValue(v *Value, g *Graph, def *Node) *Value {
 	w := *v
-	w.graph, w.def, w.uses = g, def, nil
+	w.graph, w.def, w.uses, w.index = g, def, nil, k.m.number()
 	k.values[v] = &w
 	return &w
 }

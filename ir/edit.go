@@ -8,7 +8,7 @@ import (
 
 // AddInput appends an input of type t (nil: not declared).
 func (g *Graph) AddInput(name string, t *Type) *Value {
-	v := &Value{graph: g, name: name, typ: t, input: true}
+	v := &Value{graph: g, index: g.model.number(), name: name, typ: t, input: true}
 	g.ins = append(g.ins, &Slot{graph: g, name: name, value: v, index: len(g.ins)})
 	g.touch(Structure)
 	return v
@@ -50,7 +50,7 @@ func (g *Graph) Const(t *Tensor) *Value { return g.NamedConst("", t) }
 
 // NamedConst makes t an initializer and suggests a name. In a function body the writer makes it a Constant node.
 func (g *Graph) NamedConst(name string, t *Tensor) *Value {
-	v := &Value{graph: g, name: name, tensor: t}
+	v := &Value{graph: g, index: g.model.number(), name: name, tensor: t}
 	g.consts = append(g.consts, v)
 	g.touch(Consts)
 	g.tell(func(l *Listener) {
@@ -102,7 +102,7 @@ func (g *Graph) NewN(near *Node, op OpID, in []*Value, results int, attrs ...*At
 	}
 	vs := make([]Value, results)
 	for i := range vs {
-		vs[i] = Value{graph: g, def: n, result: int32(i)}
+		vs[i] = Value{graph: g, index: g.model.number(), def: n, result: int32(i)}
 		n.out[i] = &vs[i]
 	}
 	for i, v := range in {
@@ -126,7 +126,7 @@ func (g *Graph) Append(op OpID, operands, results int) *Node {
 	n := &Node{graph: g, op: op, kind: g.model.kind(op), in: make([]operand, operands), out: make([]*Value, results), pos: int64(len(g.nodes))}
 	vs := make([]Value, results)
 	for i := range vs {
-		vs[i] = Value{graph: g, def: n, result: int32(i)}
+		vs[i] = Value{graph: g, index: g.model.number(), def: n, result: int32(i)}
 		n.out[i] = &vs[i]
 	}
 	g.nodes = append(g.nodes, n)

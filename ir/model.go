@@ -87,6 +87,7 @@ type Model struct {
 	opsets    []Opset
 	epochs    [numFacets]uint64
 	made      int64 // nodes made so far: second key of the derived order
+	values    int32 // values made so far
 	shuffle   uint64
 	listeners []*Listener
 	index     functionIndex
@@ -116,9 +117,24 @@ func (m *Model) kind(op OpID) int32 {
 	return k
 }
 
+// NumValues is the number of values that m has had: larger than every Value.Index.
+func (m *Model) NumValues() int { return int(m.values) }
+
+// number is the index of a value that is being made.
+func (m *Model) number() int32 {
+	m.values++
+	return m.values - 1
+}
+
 // Kinds are the operators of m's nodes, and those that nodes of m had once: an operator that is not among them has no node. See
 // Node.Kind. The caller must not change the list.
 func (m *Model) Kinds() []OpID { return m.kinds }
+
+// Kind is the place of op in Kinds; ok is false if no node has ever been of that operator.
+func (m *Model) Kind(op OpID) (kind int, ok bool) {
+	k, ok := m.kindOf[op]
+	return int(k), ok
+}
 
 // MayHave reports whether a node of m may be of that operator, in constant time.
 func (m *Model) MayHave(op OpID) bool {

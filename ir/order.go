@@ -67,6 +67,7 @@ func (g *Graph) sorted() ([]*Node, bool) {
 	}
 	r, ok := kahn(g, ns)
 	g.order, g.orderOK, g.orderAt = r, ok, g.epochs[Structure]
+	g.orderKinds = nil
 	return r, ok
 }
 

@@ -18,6 +18,7 @@ type Value struct {
 	tensor *Tensor // initializers: the constant; inputs: the default
 	origin *Origin // initializers
 	uses   []Use
+	index  int32
 	result int32
 	input  bool
 	dead   bool
@@ -38,6 +39,10 @@ func (v *Value) SetName(s string) {
 	v.name = s
 	v.graph.touch(Metadata)
 }
+
+// Index numbers the values of a model in the order in which they were made, for tables by value. It belongs to v for life; a copy of the
+// model numbers its values anew.
+func (v *Value) Index() int { return int(v.index) }
 
 // Graph is the graph that defines v.
 func (v *Value) Graph() *Graph { return v.graph }
@@ -148,6 +153,9 @@ func (v *Value) Declared() bool { return v.stated && v.typ != nil }
 func (v *Value) Uses() iter.Seq[Use] {
 	return slices.Values(slices.Clone(v.uses))
 }
+
+// Use is use i of NumUses, in no order that has a meaning. Unlike Uses it is no snapshot.
+func (v *Value) Use(i int) Use { return v.uses[i] }
 
 // NumUses is the number of uses; it is safe on nil.
 func (v *Value) NumUses() int {

@@ -83,6 +83,9 @@ func Strs(n *ir.Node, name string) []string {
 // not deterministic; one with subgraphs is if all nodes in them are. Random operators with a fixed seed count as random: the
 // standard does not say which numbers the seed gives. A call of a model-local function is as its body.
 func Deterministic(n *ir.Node) bool {
+	if s := Of(n); s != nil && !s.Has(Random) && len(n.Subgraphs()) == 0 {
+		return true
+	}
 	return deterministic(n, map[*ir.Function]bool{})
 }
 

@@ -46,7 +46,7 @@ func (c *call) resultTypes() {
 			continue
 		}
 		if b := c.bound(p); b != nil && !p.Mixed {
-			*x = *b.withoutShape()
+			*x = info{kind: b.kind, elem: b.elem, of: b.of.withoutShape(), domain: b.domain, name: b.name}
 		}
 	}
 }

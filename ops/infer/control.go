@@ -17,7 +17,7 @@ func (c *call) subgraph(g *ir.Graph, in []*info) []*info {
 			// What is recorded here was often traced for one time around: only the kind and element type are taken.
 			x, _ = c.a.merge(x, fromType(t, c.a.recordedSize).withoutShape())
 		}
-		c.a.vals[s.Value()] = x
+		c.a.vals.set(s.Value(), x)
 	}
 	c.a.graph(g)
 	var out []*info

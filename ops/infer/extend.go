@@ -37,7 +37,7 @@ func (r *Result) lacks(v *ir.Value) bool {
 	if v == nil || v.Node() == nil || v.Dead() {
 		return false
 	}
-	_, seen := r.vals[v]
+	_, seen := r.vals.get(v)
 	return !seen
 }
 

@@ -62,13 +62,13 @@ func (a *analysis) bind(n *ir.Node, f *ir.Function) map[string]*ir.Attr {
 
 // enter infers the body of f for one call.
 func (a *analysis) enter(f *ir.Function, attrs map[string]*ir.Attr, in []*info) []*info {
-	b := &analysis{shared: a.shared, vals: map[*ir.Value]*info{}, attrs: attrs, inCall: true,
+	b := &analysis{shared: a.shared, vals: &table{}, attrs: attrs, inCall: true,
 		stack: append(slices.Clip(a.stack), f), loops: a.loops, unsure: a.unsure}
 	for i, s := range f.Graph.Inputs() {
 		if i < len(in) {
-			b.vals[s.Value()] = in[i]
+			b.vals.set(s.Value(), in[i])
 		} else {
-			b.vals[s.Value()] = nil
+			b.vals.set(s.Value(), nil)
 		}
 	}
 	b.graph(f.Graph)

@@ -14,7 +14,7 @@ func Model(m *ir.Model) *Result { return Assuming(m, nil) }
 // Assuming is Model for a caller who knows the types of inputs of functions, because all calls agree in them: what the Result holds of
 // the values in a body is inferred under these types. Inputs without one are unknown, as they are to Model.
 func Assuming(m *ir.Model, types map[*ir.Value]*ir.Type) *Result {
-	r := &Result{vals: map[*ir.Value]*info{}, reserved: map[string]bool{}}
+	r := &Result{vals: newTable(m.NumValues()), reserved: map[string]bool{}}
 	s := &shared{result: r, rules: rules, functions: make(map[ir.OpID]*ir.Function, len(m.Functions)), memo: map[string][]*info{}}
 	r.shared = s
 	nodes := 0
@@ -42,7 +42,7 @@ func Assuming(m *ir.Model, types map[*ir.Value]*ir.Type) *Result {
 	for _, f := range m.Functions {
 		a := &analysis{shared: s, vals: r.vals, generic: true, unsure: 1}
 		for _, in := range f.Graph.Inputs() {
-			a.vals[in.Value()] = a.declared(types[in.Value()])
+			a.vals.set(in.Value(), a.declared(types[in.Value()]))
 		}
 		a.graph(f.Graph)
 	}
@@ -66,7 +66,7 @@ type shared struct {
 // analysis is one visit of a graph and the graphs nested in it: the main graph, or a function's body in one call.
 type analysis struct {
 	*shared
-	vals    map[*ir.Value]*info
+	vals    *table
 	attrs   map[string]*ir.Attr // the call's attributes, for references
 	generic bool                // a function by itself: references and operands are unknown
 	inCall  bool                // recorded types are not looked at: they are the generic ones
@@ -91,7 +91,7 @@ func (a *analysis) remark(s Severity, n *ir.Node, v *ir.Value, format string, ar
 // inputs takes what the interface of g declares.
 func (a *analysis) inputs(g *ir.Graph) {
 	for _, in := range g.Inputs() {
-		a.vals[in.Value()] = a.declared(in.Value().Type())
+		a.vals.set(in.Value(), a.declared(in.Value().Type()))
 	}
 }
 
@@ -128,7 +128,7 @@ func (a *analysis) value(v *ir.Value) *info {
 	if v == nil {
 		return nil
 	}
-	if x, ok := a.vals[v]; ok {
+	if x, ok := a.vals.get(v); ok {
 		return x // nil for a function's operand that the call omits
 	}
 	x := &info{}
@@ -137,7 +137,7 @@ func (a *analysis) value(v *ir.Value) *info {
 			x = constInfo(t)
 		}
 	}
-	a.vals[v] = x
+	a.vals.set(v, x)
 	return x
 }
 
@@ -164,7 +164,7 @@ func (a *analysis) node(n *ir.Node) {
 	}
 	for i, v := range n.Results() {
 		if v != nil {
-			a.vals[v] = a.reconcile(n, v, out[i])
+			a.vals.set(v, a.reconcile(n, v, out[i]))
 		}
 	}
 }
@@ -172,8 +172,9 @@ func (a *analysis) node(n *ir.Node) {
 // operator applies the rule of a standard operator. Every entry of the result is set.
 func (a *analysis) operator(n *ir.Node, in []*info) []*info {
 	c := &call{a: a, n: n, in: in, out: make([]*info, n.NumResults())}
+	known := make([]info, len(c.out))
 	for i := range c.out {
-		c.out[i] = &info{}
+		c.out[i] = &known[i]
 	}
 	k := a.meaning(n)
 	c.opset, c.schema = k.opset, k.schema

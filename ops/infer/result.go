@@ -43,7 +43,7 @@ func (r Remark) String() string {
 // Result is what inference found out of a model. It does not follow edits of the model, and it is not safe for concurrent use:
 // answers are made when they are first asked for.
 type Result struct {
-	vals     map[*ir.Value]*info
+	vals     *table
 	remarks  []Remark
 	reserved map[string]bool // dimension names of the model that are no identifiers
 	shared   *shared         // for Extend to go on with
@@ -56,12 +56,12 @@ func (r *Result) info(v *ir.Value) *info {
 	if v == nil {
 		return nil
 	}
-	if x := r.vals[v]; x != nil {
+	if x, _ := r.vals.get(v); x != nil {
 		return x
 	}
 	if t := v.Const(); t != nil {
 		x := constInfo(t)
-		r.vals[v] = x
+		r.vals.set(v, x)
 		return x
 	}
 	return nil

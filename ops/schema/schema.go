@@ -4,7 +4,6 @@
 package schema
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -85,18 +84,45 @@ func Versions(op ir.OpID) []Schema {
 	if op.Overload != "" {
 		return nil
 	}
-	i, ok := slices.BinarySearchFunc(opTable[:], op, func(r opRow, op ir.OpID) int {
-		if c := strings.Compare(r.name, op.Type); c != 0 {
-			return c
-		}
-		return strings.Compare(r.domain, ir.Domain(op.Domain))
-	})
-	if !ok {
+	if op.Type == "" {
 		return nil
 	}
-	s := opTable[i].versions
-	return schemaTable[s.first : int(s.first)+int(s.n)]
+	lo, hi := int(firstOp[op.Type[0]]), int(firstOp[int(op.Type[0])+1])
+	domain := ir.Domain(op.Domain)
+	for lo < hi {
+		switch i := (lo + hi) / 2; opTable[i].compare(op.Type, domain) {
+		case 0:
+			s := opTable[i].versions
+			return schemaTable[s.first : int(s.first)+int(s.n)]
+		case 1:
+			hi = i
+		default:
+			lo = i + 1
+		}
+	}
+	return nil
 }
+
+// compare is how r stands to an operator in opTable.
+func (r *opRow) compare(name, domain string) int {
+	if c := strings.Compare(r.name, name); c != 0 {
+		return c
+	}
+	return strings.Compare(r.domain, domain)
+}
+
+// firstOp is where the operators begin whose name has that first byte, or a larger one.
+var firstOp = func() (first [257]uint16) {
+	for b := range first {
+		first[b] = uint16(len(opTable))
+	}
+	for i := len(opTable) - 1; i >= 0; i-- {
+		for b := int(opTable[i].name[0]); b >= 0 && first[b] > uint16(i); b-- {
+			first[b] = uint16(i)
+		}
+	}
+	return first
+}()
 
 // All are the schemas of all operators, sorted by name, domain and version. The caller must not change them.
 func All() []Schema { return schemaTable[:] }

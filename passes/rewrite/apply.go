@@ -27,19 +27,29 @@ func (s *Set) Apply(c *passes.Context, m *ir.Model) error {
 		vetoed:    map[place]bool{},
 		remarked:  map[place]string{},
 		counts:    map[string]int{},
-		scratch:   make([]*Match, s.candidates),
+		scratch:   make([]*attempt, s.candidates),
+		kinds:     make([][][]int, s.candidates),
 	}
 	for _, f := range m.Functions {
 		d.functions[f.ID()] = true
 	}
 	nodes := 0
-	for n := range m.Nodes() {
-		nodes++
-		d.enqueue(n)
+	for _, g := range m.Graphs() {
+		nodes += g.NumNodes()
 	}
 	d.limit = 1000 + 16*nodes
 	d.rankLimit = 100 + nodes
 	defer m.Listen(d.listener())()
+	for _, g := range m.Graphs() {
+		for n := range g.NodesOf(d.roots) {
+			if c.Err() != nil {
+				return nil
+			}
+			if err := d.visit(n); err != nil {
+				return err
+			}
+		}
+	}
 	for n := d.pop(); n != nil && c.Err() == nil; n = d.pop() {
 		if err := d.visit(n); err != nil {
 			return err
@@ -55,11 +65,12 @@ type driver struct {
 	m         *ir.Model
 	functions map[ir.OpID]bool // operators that model-local functions define
 	byKind    [][]candidate    // by ir.Node.Kind
+	kinds     [][][]int        // by candidate and node of its tree, see outlined
 	queue
 	edit     *edit          // going on
 	vetoed   map[place]bool // by a hook, or refused by check: not tried again
 	remarked map[place]string
-	scratch  []*Match // by candidate, for the next attempt
+	scratch  []*attempt // by candidate, for the next time
 
 	// A rewrite that does not make the graph smaller must not go on forever. rank counts such rewrites one on top of the
 	// other, growths all of them.
@@ -88,17 +99,23 @@ func (d *driver) plain(n *ir.Node) bool {
 }
 
 // candidates are those whose root n may be.
-func (d *driver) candidates(n *ir.Node) []candidate {
+func (d *driver) candidates(n *ir.Node) []candidate { return d.ofKind(n.Kind()) }
+
+// roots reports whether a node of the kind may be the root of a rule.
+func (d *driver) roots(kind int) bool { return len(d.ofKind(kind)) > 0 }
+
+func (d *driver) ofKind(kind int) []candidate {
 	if len(d.byKind) != len(d.m.Kinds()) {
 		d.byKind = d.set.byKind(d.m) // an edit brought another operator
+		clear(d.kinds)
 	}
-	return d.byKind[n.Kind()]
+	return d.byKind[kind]
 }
 
 // visit tries the rules whose root n may be, until one applies.
 func (d *driver) visit(n *ir.Node) error {
 	for _, k := range d.candidates(n) {
-		if d.vetoed[place{k.rule, n}] || !d.c.Enabled(k.rule.Name, n) {
+		if !d.outlined(k, n) || d.vetoed[place{k.rule, n}] || !d.c.Enabled(k.rule.Name, n) {
 			continue
 		}
 		applied, err := d.try(k, n)
@@ -111,31 +128,41 @@ func (d *driver) visit(n *ir.Node) error {
 
 // try applies k at n if it matches.
 func (d *driver) try(k candidate, n *ir.Node) (applied bool, err error) {
-	m := d.scratch[k.index]
-	if m == nil {
-		m = newMatch(d, k.rule, k.tree)
+	s := d.scratch[k.index]
+	if s == nil {
+		s = newAttempt(d, k)
 	}
-	asked := false
-	s := &matcher{d: d, m: m, tree: k.tree, try: func() error {
-		asked = true
-		if k.rule.Where == nil {
-			return nil
-		}
-		return k.rule.Where(m)
-	}}
 	ok := s.matched(n)
 	d.scratch[k.index] = nil
 	switch {
-	case m.err != nil:
-		return false, fmt.Errorf("rule %s at %s: %w", k.rule.Name, n, m.err)
+	case s.m.err != nil:
+		return false, fmt.Errorf("rule %s at %s: %w", k.rule.Name, n, s.m.err)
 	case ok:
-		return d.apply(m)
-	case s.why != nil && (asked || len(k.tree.nodes) > 1):
-		d.remark(place{k.rule, n}, s.why.Error())
+		return d.apply(s.m)
 	case s.why == nil:
-		d.scratch[k.index] = m // nothing saw it, and everything was unbound again
+		d.scratch[k.index] = s // nothing saw it, and everything was unbound again
+	case s.asked || len(k.tree.nodes) > 1:
+		d.remark(place{k.rule, n}, s.why.Error())
 	}
 	return false, nil
+}
+
+// attempt is a matcher that asks a rule whether a match is good.
+type attempt struct {
+	matcher
+	asked bool
+}
+
+func newAttempt(d *driver, k candidate) *attempt {
+	s := &attempt{matcher: matcher{d: d, m: newMatch(d, k.rule, k.tree), tree: k.tree}}
+	s.try = func() error {
+		s.asked = true
+		if k.rule.Where == nil {
+			return nil
+		}
+		return k.rule.Where(s.m)
+	}
+	return s
 }
 
 // remark says why a rule was not applied, once for each reason.

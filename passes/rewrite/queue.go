@@ -107,8 +107,8 @@ func (d *driver) users(v *ir.Value, depth int) {
 	if v == nil || depth <= 0 {
 		return
 	}
-	for u := range v.Uses() {
-		if u.Node.Graph() == v.Graph() {
+	for i := range v.NumUses() { // nothing is edited meanwhile
+		if u := v.Use(i); u.Node.Graph() == v.Graph() {
 			d.below(u.Node, depth)
 		}
 	}

@@ -3,7 +3,6 @@ package cse
 
 import (
 	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/ops"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/simplify/internal/glue"
 )
@@ -23,7 +22,7 @@ var Pass = passes.Define(passes.Info{
 }, Options{}, run)
 
 func run(c *passes.Context, m *ir.Model, _ Options) error {
-	e := &eliminator{c: c, ids: map[*ir.Value]uint64{}}
+	e := &eliminator{c: c}
 	for _, g := range m.Graphs() {
 		if g.Owner() == nil {
 			e.graph(g, nil)
@@ -33,13 +32,14 @@ func run(c *passes.Context, m *ir.Model, _ Options) error {
 }
 
 type eliminator struct {
-	c   *passes.Context
-	ids map[*ir.Value]uint64 // numbers values in the order in which they are met, for hashing
+	c    *passes.Context
+	a, b signature // of the node that is looked at, and of one that it may be equal to
 }
 
 // scope holds the nodes of a graph that stay by their hash, within the scope of the graph around it.
 type scope struct {
-	nodes map[uint64][]*ir.Node
+	nodes map[uint64]*ir.Node
+	more  map[uint64][]*ir.Node // those of a hash that another node has
 	outer *scope
 }
 
@@ -47,17 +47,21 @@ type scope struct {
 // stands: both have the same operands, so the owner of the subgraph waits for those already, and the node of g, which waits for
 // nothing else, cannot depend on the owner.
 func (e *eliminator) graph(g *ir.Graph, outer *scope) {
-	s := &scope{map[uint64][]*ir.Node{}, outer}
+	s := &scope{make(map[uint64]*ir.Node, g.NumNodes()), map[uint64][]*ir.Node{}, outer}
 	var subgraphs []*ir.Graph
 	for n := range g.Nodes() {
 		subgraphs = append(subgraphs, n.Subgraphs()...)
-		sig, ok := e.signature(n)
-		if !ok {
+		if !signed(n, &e.a) {
 			continue
 		}
-		hash := sig.hash(e.id)
-		if !e.merge(n, sig, s, hash) {
-			s.nodes[hash] = append(s.nodes[hash], n)
+		hash := e.a.hash()
+		if e.merge(n, s, hash) {
+			continue
+		}
+		if s.nodes[hash] == nil {
+			s.nodes[hash] = n
+		} else {
+			s.more[hash] = append(s.more[hash], n)
 		}
 	}
 	for _, h := range subgraphs {
@@ -66,15 +70,27 @@ func (e *eliminator) graph(g *ir.Graph, outer *scope) {
 }
 
 // merge replaces n by an equal node of s or a scope around it.
-func (e *eliminator) merge(n *ir.Node, sig *signature, s *scope, hash uint64) bool {
+func (e *eliminator) merge(n *ir.Node, s *scope, hash uint64) bool {
 	for ; s != nil; s = s.outer {
-		for _, k := range s.nodes[hash] {
-			if other, _ := e.signature(k); sig.equal(other) && e.replace(n, k) {
+		k := s.nodes[hash]
+		if k == nil {
+			continue
+		}
+		if e.into(n, k) {
+			return true
+		}
+		for _, k := range s.more[hash] {
+			if e.into(n, k) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// into replaces n, the signature of which is e.a, by k if that is equal.
+func (e *eliminator) into(n, k *ir.Node) bool {
+	return !k.Dead() && signed(k, &e.b) && e.a.equal(&e.b) && e.replace(n, k)
 }
 
 // replace moves the uses of n's results to those of k and erases n. Outputs may cost Identity nodes, but no more than the node
@@ -104,31 +120,4 @@ func (e *eliminator) replace(n, k *ir.Node) bool {
 		}
 		n.Graph().Erase(n)
 	})
-}
-
-func (e *eliminator) id(v *ir.Value) uint64 {
-	if v == nil {
-		return 0
-	}
-	if _, ok := e.ids[v]; !ok {
-		e.ids[v] = uint64(len(e.ids) + 1)
-	}
-	return e.ids[v]
-}
-
-// signature is what decides the results of n; ok is false for nodes that are never merged.
-func (e *eliminator) signature(n *ir.Node) (s *signature, ok bool) {
-	s = &signature{schema: ops.Of(n), node: n}
-	if s.schema == nil || len(n.Subgraphs()) > 0 || !ops.Deterministic(n) || n.Op() == ir.Op("Constant") {
-		return nil, false
-	}
-	s.in = n.Operands()
-	for len(s.in) > 0 && s.in[len(s.in)-1] == nil {
-		s.in = s.in[:len(s.in)-1]
-	}
-	if s.schema.Has(ops.Commutative) && len(s.in) >= 2 && e.id(s.in[0]) > e.id(s.in[1]) {
-		s.in[0], s.in[1] = s.in[1], s.in[0]
-	}
-	s.attrs = stated(n, s.schema)
-	return s, true
 }

@@ -1,8 +1,6 @@
 package cse
 
 import (
-	"encoding/binary"
-	"hash/fnv"
 	"slices"
 	"strings"
 
@@ -19,35 +17,63 @@ type signature struct {
 	attrs  []*ir.Attr  // without those that state the default, by name
 }
 
-// stated lists the attributes of n that differ from their default, by name.
-func stated(n *ir.Node, s *ops.Schema) []*ir.Attr {
-	var r []*ir.Attr
+// signed makes s the signature of n, in the memory that s has. It is false for nodes that are never merged.
+func signed(n *ir.Node, s *signature) bool {
+	s.schema, s.node, s.in, s.attrs = ops.Of(n), n, s.in[:0], s.attrs[:0]
+	if s.schema == nil || len(n.Subgraphs()) > 0 || !ops.Deterministic(n) || n.Op() == ir.Op("Constant") {
+		return false
+	}
+	for i := range n.NumOperands() {
+		s.in = append(s.in, n.Operand(i))
+	}
+	for len(s.in) > 0 && s.in[len(s.in)-1] == nil {
+		s.in = s.in[:len(s.in)-1]
+	}
+	if s.schema.Has(ops.Commutative) && len(s.in) >= 2 && number(s.in[0]) > number(s.in[1]) {
+		s.in[0], s.in[1] = s.in[1], s.in[0]
+	}
 	for _, a := range n.Attrs() {
-		if d := s.Attr(a.Name).Default(); d == nil || !same.Attrs(a, d) {
-			r = append(r, a)
+		if d := s.schema.Attr(a.Name).Default(); d == nil || !same.Attrs(a, d) {
+			s.attrs = append(s.attrs, a)
 		}
 	}
-	slices.SortStableFunc(r, func(a, b *ir.Attr) int { return strings.Compare(a.Name, b.Name) })
-	return r
+	slices.SortStableFunc(s.attrs, func(a, b *ir.Attr) int { return strings.Compare(a.Name, b.Name) })
+	return true
 }
 
-// hash is equal for equal signatures. Values of attributes are left out where they may be large.
-func (s *signature) hash(id func(*ir.Value) uint64) uint64 {
-	b := append([]byte(s.schema.Op().Domain+"\x00"+s.schema.Op().Type), byte(s.node.NumResults()))
+// number tells values apart; an omitted operand is 0.
+func number(v *ir.Value) uint64 {
+	if v == nil {
+		return 0
+	}
+	return uint64(v.Index()) + 1
+}
+
+// hash is equal for equal signatures of one model. Values of attributes are left out where they may be large.
+func (s *signature) hash() uint64 {
+	h := fnv(14695981039346656037)
+	h.add(uint64(s.node.Kind()))
+	h.add(uint64(s.node.NumResults()))
 	for _, v := range s.in {
-		b = binary.LittleEndian.AppendUint64(b, id(v))
+		h.add(number(v))
 	}
 	for _, a := range s.attrs {
-		b = append(append(b, a.Name...), byte(a.Kind))
-		b = binary.LittleEndian.AppendUint64(b, uint64(a.Int()))
+		for _, c := range []byte(a.Name) {
+			h.add(uint64(c))
+		}
+		h.add(uint64(a.Kind))
+		h.add(uint64(a.Int()))
 		for _, x := range a.Ints() {
-			b = binary.LittleEndian.AppendUint64(b, uint64(x))
+			h.add(uint64(x))
 		}
 	}
-	h := fnv.New64a()
-	h.Write(b)
-	return h.Sum64()
+	return uint64(h)
 }
+
+// fnv is the hash FNV-1a of 64 bits, taken over numbers instead of bytes.
+type fnv uint64
+
+func (h *fnv) add(x uint64) { *h = (*h ^ fnv(x)) * 1099511628211 }
 
 // equal reports whether nodes with these signatures compute the same.
 func (s *signature) equal(t *signature) bool {

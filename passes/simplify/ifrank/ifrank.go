@@ -24,6 +24,9 @@ graph on which its outputs depend.`,
 }, struct{}{}, run)
 
 func run(c *passes.Context, m *ir.Model, _ struct{}) error {
+	if !m.MayHave(ir.Op("If")) {
+		return nil
+	}
 	f, err := facts.Of(c)
 	if err != nil {
 		return err
