@@ -23,6 +23,7 @@ type Rope struct {
 	first part // apart, so that most ropes need no list
 	rest  []part
 	n     int64
+	short *[]byte // where short parts are collected
 }
 
 // Len is the length in bytes.
@@ -59,16 +60,47 @@ func (r *Rope) add(p part) {
 		r.first = p
 		return
 	}
+	if r.melt(p) {
+		return
+	}
+	if p.from == nil && p.n <= copied && len(r.rest) >= many {
+		if p.b = r.collect(p.b); r.melt(p) {
+			return
+		}
+	}
+	r.rest = append(r.rest, p)
+}
+
+// melt makes p one with the last part if it lies behind that in memory.
+func (r *Rope) melt(p part) bool {
 	last := &r.first
 	if k := len(r.rest); k > 0 {
 		last = &r.rest[k-1]
 	}
-	if l := last.b; p.from == nil && last.from == nil && len(l) < cap(l) && &l[:len(l)+1][len(l)] == &p.b[0] && len(l)+len(p.b) <= cap(l) {
-		last.b, last.n = l[:len(l)+len(p.b)], last.n+p.n
-		return
+	l := last.b
+	if p.from != nil || last.from != nil || len(l) == cap(l) || &l[:len(l)+1][len(l)] != &p.b[0] || len(l)+len(p.b) > cap(l) {
+		return false
 	}
-	r.rest = append(r.rest, p)
+	last.b, last.n = l[:len(l)+len(p.b)], last.n+p.n
+	return true
 }
+
+// collect copies b behind what was collected before.
+func (r *Rope) collect(b []byte) []byte {
+	if r.short == nil || len(*r.short)+len(b) > cap(*r.short) {
+		buf := make([]byte, 0, collected)
+		r.short = &buf
+	}
+	at := len(*r.short)
+	*r.short = append(*r.short, b...)
+	return (*r.short)[at:]
+}
+
+// From many parts on, short ones are collected in buffers of so many bytes: the list would take more, and time of the garbage collector.
+const (
+	many      = 32
+	collected = 16 << 10
+)
 
 // Is reports whether r is the slice b itself, not a copy. An empty rope is every empty slice.
 func (r *Rope) Is(b []byte) bool {

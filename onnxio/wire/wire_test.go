@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
+	"pgregory.net/rapid"
 )
 
 // msg joins fields.
@@ -204,3 +205,37 @@ func TestRename(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, msg(str(1, string(msg(str(2, "z"), str(2, "b")))), str(2, "a")), b)
 }
+
+// TestRopeOfMany: short parts that are collected keep their order among long and lazy ones, and ropes of ropes, too.
+func TestRopeOfMany(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var want []byte
+		rope := func(n int) (r Rope) {
+			for range n {
+				b := rapid.SliceOfN(rapid.Byte(), 0, 9).Draw(t, "bytes")
+				if rapid.IntRange(0, 9).Draw(t, "long") == 0 {
+					b = bytes.Repeat(append(b, 7), 1200)
+				}
+				want = append(want, b...)
+				if rapid.IntRange(0, 9).Draw(t, "lazy") == 0 {
+					r.AppendLazy(int64(len(b)), supplied(b))
+				} else {
+					r.Append(b)
+				}
+			}
+			return r
+		}
+		var all Rope
+		for range rapid.IntRange(0, 4).Draw(t, "ropes") {
+			all.AppendRope(rope(rapid.IntRange(0, 90).Draw(t, "parts")))
+		}
+		got, err := all.Bytes()
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(got))
+		require.EqualValues(t, len(want), all.Len())
+	})
+}
+
+type supplied []byte
+
+func (s supplied) Bytes() ([]byte, error) { return s, nil }

@@ -25,6 +25,9 @@ var Pass = passes.Define(passes.Info{
 }, Options{}, run)
 
 func run(c *passes.Context, m *ir.Model, _ Options) error {
+	if !m.MayHave(ir.Op("If")) {
+		return nil
+	}
 	f, err := facts.Of(c)
 	if err != nil {
 		return err
