@@ -127,6 +127,9 @@ func (c *Context) Enabled(rule string, n *ir.Node) bool {
 	return !slices.Contains(c.cfg.Skip, Skip{c.step.Pass.Name, rule}) && (n == nil || c.Selected(n))
 }
 
+// Observed reports whether a hook is asked before each rewrite, as in tests.
+func (c *Context) Observed() bool { return len(c.rewrites) > 0 }
+
 // transaction is the rewrite that is going on.
 type transaction struct {
 	rule, place string

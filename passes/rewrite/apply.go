@@ -17,19 +17,18 @@ func (s *Set) Apply(c *passes.Context, m *ir.Model) error {
 	if !s.concerns(m) {
 		return nil
 	}
-	s.index()
 	d := &driver{
 		set: s, c: c, m: m,
 		queue:     queue{waiting: map[*ir.Node]bool{}},
-		byKind:    s.byKind(m),
 		functions: map[ir.OpID]bool{},
 		rank:      map[*ir.Node]int{},
 		vetoed:    map[place]bool{},
 		remarked:  map[place]string{},
 		counts:    map[string]int{},
-		scratch:   make([]*attempt, s.candidates),
-		kinds:     make([][][]int, s.candidates),
+		scratch:   make([]*attempt, len(s.texts)),
+		kinds:     make([][][]int, len(s.texts)),
 	}
+	d.read()
 	for _, f := range m.Functions {
 		d.functions[f.ID()] = true
 	}
@@ -66,6 +65,9 @@ type driver struct {
 	functions map[ir.OpID]bool // operators that model-local functions define
 	byKind    [][]candidate    // by ir.Node.Kind
 	kinds     [][][]int        // by candidate and node of its tree, see outlined
+	depth     int              // the largest of the candidates' trees, as are the next two
+	maxUses   int
+	shared    bool
 	queue
 	edit     *edit          // going on
 	vetoed   map[place]bool // by a hook, or refused by check: not tried again
@@ -98,6 +100,28 @@ func (d *driver) plain(n *ir.Node) bool {
 	return !n.HasRefs() && (len(d.functions) == 0 || !d.functions[n.Op()])
 }
 
+// read finds the alternatives all operators of which the model may have, by the kinds that their roots may be.
+func (d *driver) read() {
+	d.byKind, d.depth, d.maxUses, d.shared = make([][]candidate, len(d.m.Kinds())), 0, 0, false
+	clear(d.kinds)
+	for i := range d.set.texts {
+		a := &d.set.texts[i]
+		if !a.in(d.m) {
+			if d.c.Observed() {
+				a.rule.Match.tree(a.at) // so that tests read all of them
+			}
+			continue
+		}
+		t := a.rule.Match.tree(a.at)
+		d.depth, d.maxUses, d.shared = max(d.depth, t.depth), max(d.maxUses, t.maxUses), d.shared || t.shared
+		for _, op := range t.root().ops {
+			if k, ok := d.m.Kind(op); ok {
+				d.byKind[k] = append(d.byKind[k], candidate{a.rule, t, i})
+			}
+		}
+	}
+}
+
 // candidates are those whose root n may be.
 func (d *driver) candidates(n *ir.Node) []candidate { return d.ofKind(n.Kind()) }
 
@@ -106,8 +130,7 @@ func (d *driver) roots(kind int) bool { return len(d.ofKind(kind)) > 0 }
 
 func (d *driver) ofKind(kind int) []candidate {
 	if len(d.byKind) != len(d.m.Kinds()) {
-		d.byKind = d.set.byKind(d.m) // an edit brought another operator
-		clear(d.kinds)
+		d.read() // an edit brought another operator
 	}
 	return d.byKind[kind]
 }

@@ -1,10 +1,12 @@
 package rewrite
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio/text"
@@ -12,46 +14,36 @@ import (
 
 // Parse reads a pattern. Several texts are alternatives, tried in order.
 func Parse(texts ...string) (*Pattern, error) {
-	alts, err := parseAll(texts)
-	if err != nil {
-		return nil, err
-	}
 	p := MustParse(texts...)
-	p.parsed.Do(func() { p.alts = alts })
+	for i := range texts {
+		if err := p.read(i); err != nil {
+			return nil, fmt.Errorf("pattern: %w", err)
+		}
+	}
+	if len(texts) == 0 {
+		return nil, errors.New("pattern: it has no alternative")
+	}
 	return p, nil
 }
 
-func parseAll(texts []string) ([]*tree, error) {
-	var alts []*tree
-	for _, s := range texts {
-		t, err := parseTree(s)
-		if err != nil {
-			return nil, fmt.Errorf("pattern: %w", err)
-		}
-		alts = append(alts, t)
-	}
-	if len(alts) == 0 {
-		return nil, fmt.Errorf("pattern: it has no alternative")
-	}
-	return alts, nil
-}
-
-// MustParse is Parse for patterns that stand in code. They are read when they are first needed: all of them together take longer
-// than a small model. An error is a panic then.
+// MustParse is Parse for patterns that stand in code. An alternative is read when a model has all its operators: all of them together take
+// longer than a small model. An error is a panic then.
 func MustParse(texts ...string) *Pattern {
-	return &Pattern{text: strings.Join(texts, "\nor\n"), texts: texts}
+	return &Pattern{text: strings.Join(texts, "\nor\n"), texts: texts, parsed: make([]sync.Once, len(texts)), alts: make([]*tree, len(texts))}
 }
 
-// trees are the alternatives.
-func (p *Pattern) trees() []*tree {
-	p.parsed.Do(func() {
-		alts, err := parseAll(p.texts)
-		if err != nil {
-			panic("rewrite: " + err.Error())
-		}
-		p.alts = alts
-	})
-	return p.alts
+// read reads alternative i unless it has been read.
+func (p *Pattern) read(i int) (err error) {
+	p.parsed[i].Do(func() { p.alts[i], err = parseTree(p.texts[i]) })
+	return err
+}
+
+// tree is alternative i.
+func (p *Pattern) tree(i int) *tree {
+	if err := p.read(i); err != nil || p.alts[i] == nil {
+		panic(fmt.Sprintf("rewrite: pattern: %v in %s", err, p.texts[i]))
+	}
+	return p.alts[i]
 }
 
 // reader is a recursive-descent parser over the tokens of package text. The first error sticks: every later token is the

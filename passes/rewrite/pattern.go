@@ -1,7 +1,6 @@
 package rewrite
 
 import (
-	"slices"
 	"sync"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -12,7 +11,7 @@ import (
 type Pattern struct {
 	text   string
 	texts  []string // the alternatives
-	parsed sync.Once
+	parsed []sync.Once
 	alts   []*tree
 }
 
@@ -92,16 +91,6 @@ type attrPattern struct {
 
 // root is the node that the match is named after.
 func (t *tree) root() *node { return t.nodes[len(t.nodes)-1] }
-
-// in reports whether m may have all operators of the tree.
-func (t *tree) in(m *ir.Model) bool {
-	for _, n := range t.nodes {
-		if !slices.ContainsFunc(n.ops, m.MayHave) {
-			return false
-		}
-	}
-	return true
-}
 
 // closed fills in what follows from the nodes: the depth, how often the pattern itself uses a result, what is replaced.
 func (t *tree) close() {

@@ -73,15 +73,15 @@ const hub = 256
 // below either within the reach of a pattern.
 func (d *driver) settle(e *edit) {
 	for _, n := range e.made {
-		d.below(n, d.set.depth)
+		d.below(n, d.depth)
 	}
 	for _, n := range e.changed {
-		d.below(n, d.set.depth)
+		d.below(n, d.depth)
 	}
 	for _, v := range e.released {
 		// A value may have become one that only a match uses.
-		if v != nil && !v.Dead() && v.NumUses() <= d.set.maxUses {
-			d.users(v, d.set.depth-1)
+		if v != nil && !v.Dead() && v.NumUses() <= d.maxUses {
+			d.users(v, d.depth-1)
 		}
 	}
 }
@@ -92,8 +92,8 @@ func (d *driver) below(n *ir.Node, depth int) {
 		return
 	}
 	d.enqueue(n)
-	most := d.set.maxUses
-	if d.set.shared {
+	most := d.maxUses
+	if d.shared {
 		most = hub
 	}
 	for _, v := range n.Results() {

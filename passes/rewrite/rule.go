@@ -24,17 +24,19 @@ type Rule struct {
 // Set is a list of rules made ready for use. It is immutable.
 type Set struct {
 	rules   []*Rule
+	scanned sync.Once // sets what follows
+	texts   []alternative
 	roots   map[ir.OpID]bool
-	indexed sync.Once // sets what follows
-	byRoot  map[ir.OpID][]candidate
-	depth   int
-	maxUses int
-	shared  bool
-
-	candidates int
 }
 
-// candidate is an alternative of a rule; index numbers them in a set.
+// alternative is one text of a rule's pattern. Reading it takes longer than a small model, so it is put off until a model has all operators.
+type alternative struct {
+	rule *Rule
+	at   int         // among the rule's alternatives
+	ops  [][]ir.OpID // the operators that each node may be; the root's are the last
+}
+
+// candidate is an alternative of a rule, read; index numbers them in a set.
 type candidate struct {
 	rule  *Rule
 	tree  *tree
@@ -43,38 +45,25 @@ type candidate struct {
 
 // New makes rules ready for use. It panics if one is not complete.
 func New(rules ...*Rule) *Set {
-	s := &Set{rules: rules, roots: map[ir.OpID]bool{}}
-	seen := map[string]bool{}
-	for _, r := range rules {
-		if r.Name == "" || r.Doc == "" || r.Match == nil || r.Replace == nil || seen[r.Name] {
+	for i, r := range rules {
+		if r.Name == "" || r.Doc == "" || r.Match == nil || r.Replace == nil || slices.ContainsFunc(rules[:i], func(o *Rule) bool { return o.Name == r.Name }) {
 			panic("rewrite: rule " + r.Name + " is not complete, or its name is taken")
 		}
-		seen[r.Name] = true
-		for _, t := range r.Match.texts {
-			for _, op := range rootNames(t) {
-				s.roots[op] = true
-			}
-		}
 	}
-	return s
+	return &Set{rules: rules}
 }
 
-// index reads the patterns and sorts them by their roots.
-func (s *Set) index() {
-	s.indexed.Do(func() {
-		s.byRoot = map[ir.OpID][]candidate{}
+// scan finds the operators of the patterns.
+func (s *Set) scan() {
+	s.scanned.Do(func() {
+		s.roots = map[ir.OpID]bool{}
 		for _, r := range s.rules {
-			for _, t := range r.Match.trees() {
-				for _, op := range t.root().ops {
-					if !s.roots[op] {
-						panic("rewrite: rule " + r.Name + ": " + op.String() + " was not found to be its root")
-					}
-					s.byRoot[op] = append(s.byRoot[op], candidate{r, t, s.candidates})
+			for i, t := range r.Match.texts {
+				a := alternative{r, i, operators(t)}
+				for _, op := range a.ops[len(a.ops)-1] {
+					s.roots[op] = true
 				}
-				s.candidates++
-				s.depth = max(s.depth, t.depth)
-				s.maxUses = max(s.maxUses, t.maxUses)
-				s.shared = s.shared || t.shared
+				s.texts = append(s.texts, a)
 			}
 		}
 	})
@@ -87,6 +76,7 @@ func (s *Set) Exact() *Set {
 
 // concerns reports whether m may have a node that is the root of a rule.
 func (s *Set) concerns(m *ir.Model) bool {
+	s.scan()
 	for _, op := range m.Kinds() {
 		if s.roots[op] {
 			return true
@@ -95,17 +85,14 @@ func (s *Set) concerns(m *ir.Model) bool {
 	return false
 }
 
-// byKind lists for each of m's operators the candidates of which it is the root and all other operators of which m may have.
-func (s *Set) byKind(m *ir.Model) [][]candidate {
-	r := make([][]candidate, len(m.Kinds()))
-	for k, op := range m.Kinds() {
-		for _, c := range s.byRoot[op] {
-			if c.tree.in(m) {
-				r[k] = append(r[k], c)
-			}
+// in reports whether m may have all operators of the alternative.
+func (a *alternative) in(m *ir.Model) bool {
+	for _, ops := range a.ops {
+		if !slices.ContainsFunc(ops, m.MayHave) {
+			return false
 		}
 	}
-	return r
+	return true
 }
 
 // Describe fills in what the rules say: Info.Rules, and the promise if info states none.

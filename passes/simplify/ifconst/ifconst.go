@@ -25,7 +25,7 @@ var Pass = passes.Define(passes.Info{
 }, Options{}, run)
 
 func run(c *passes.Context, m *ir.Model, _ Options) error {
-	if !m.MayHave(ir.Op("If")) {
+	if !m.MayHave(ir.Op("If")) && !m.MayHave(ir.Op("Loop")) {
 		return nil
 	}
 	f, err := facts.Of(c)
