@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -133,6 +134,10 @@ func strided(c *Call, src array, shape []int64, at int, steps []int) (*ir.Tensor
 		return nil, err
 	}
 	n := newNest(shape, steps)
+	if planes := n.planes(); planes != nil {
+		err := transposePlanes(c, dst, src, at, planes, n)
+		return dst.tensor(shape), err
+	}
 	step, out := n.inner(0), 0
 	err = n.rows(func(o []int, length int) error {
 		dst.gather(out, 1, src, at+o[0], step, length)
@@ -140,6 +145,38 @@ func strided(c *Call, src array, shape []int64, at int, steps []int) (*ir.Tensor
 		return c.tick(length)
 	})
 	return dst.tensor(shape), err
+}
+
+// planes is the nest around the two innermost axes if they transpose a matrix that is not small, whose rows lie along the second to last;
+// else nil.
+func (n *nest) planes() *nest {
+	last := len(n.dims) - 1
+	if last < 1 || n.steps[0][last-1] != 1 || n.steps[0][last] < 2 || min(n.dims[last-1], n.dims[last]) < 16 {
+		return nil
+	}
+	// A last axis of one: rows calls once for each plane.
+	return &nest{dims: append(slices.Clone(n.dims[:last-1]), 1), steps: [][]int{append(slices.Clone(n.steps[0][:last-1]), 0)}}
+}
+
+// transposePlanes copies the matrices of src that planes walks, each transposed, in strips of a few cache lines, so that both sides are
+// used whole while they are near.
+func transposePlanes(c *Call, dst, src array, at int, planes, n *nest) error {
+	const strip = 64
+	last := len(n.dims) - 1
+	rows, cols, step, out := n.dims[last-1], n.dims[last], n.steps[0][last], 0
+	return planes.rows(func(o []int, _ int) error {
+		for i := 0; i < rows; i += strip {
+			k, from := min(strip, rows-i), at+o[0]+i
+			for j := range cols {
+				dst.gather(out+i*cols+j, cols, src, from+j*step, 1, k)
+			}
+			if err := c.tick(k * cols); err != nil {
+				return err
+			}
+		}
+		out += rows * cols
+		return nil
+	})
 }
 
 // noValue is a tensor of one zero of type d: the empty string for strings.
