@@ -222,6 +222,9 @@ func qGemmResult(c *Call, sums []int32, shape []int64) (*ir.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !quantized && len(c.In) > 8 && c.In[8] != nil {
+		return nil, fmt.Errorf("the zero point of the result stands without a scale")
+	}
 	if !quantized {
 		r, err := alloc[float32](c, shape)
 		for i := range r {

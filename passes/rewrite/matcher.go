@@ -157,6 +157,13 @@ func (m *Match) constraints() error {
 			return err
 		}
 	}
+	for i, r := range m.tree.replaced {
+		for _, q := range m.tree.replaced[:i] {
+			if m.nodes[r.node] == m.nodes[q.node] && r.result == q.result {
+				return fmt.Errorf("%s and %s are one value", m.tree.nodes[q.node].results[q.result].name, m.tree.nodes[r.node].results[r.result].name)
+			}
+		}
+	}
 	if err := m.interior(); err != nil {
 		return err
 	}
