@@ -58,7 +58,7 @@ var policy = []struct {
 	{"report", "analysis/... compare passes"},
 	{"targets", "passes analysis/... ops"},
 	{"targets/all", "targets/..."},
-	{"targets/...", "targets passes/rewrite"},
+	{"targets/...", "targets passes/rewrite passes/quantize"},
 	{"tune", "passes/all targets/... compare dataset dataset/metric report"},
 	{"distill", "passes/all targets/... compare dataset dataset/metric report"},
 	{"internal/optimize", "passes/all passes/hook targets/... compare dataset report onnxio onnxio/text engine/native analysis/... tune distill"},

@@ -37,6 +37,7 @@ import (
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/all"
+	targetlist "github.com/onnxopt/onnxopt/targets/all"
 )
 
 // Main is the command onnxopt with further passes. It uses the process's arguments and streams and ends it.
@@ -94,7 +95,7 @@ type (
 
 // Optimize runs a pipeline on m, in place, and verifies the result. After an error m must not be used.
 func Optimize(ctx context.Context, m *ir.Model, o Options) (*Result, error) {
-	r, err := all.Registry(o.Passes...)
+	r, err := all.RegistryFor(targetlist.Profiles(), o.Passes...)
 	if err != nil {
 		return nil, err
 	}

@@ -108,6 +108,17 @@ func newOptionSet(pass string, defaults any) *optionSet {
 	return s
 }
 
+func (s *optionSet) withChoices(name string, values []string) *optionSet {
+	i := slices.IndexFunc(s.list, func(o option) bool { return o.doc.Name == name && !o.free })
+	if i < 0 || !slices.Contains(values, s.list[i].doc.Default) {
+		panic(fmt.Sprintf("passes: %s has no option %s with a default among %q", s.pass, name, values))
+	}
+	r := *s
+	r.list = slices.Clone(s.list)
+	r.list[i].doc.Enum = slices.Clone(values)
+	return &r
+}
+
 func (s *optionSet) docs() []OptionDoc {
 	var r []OptionDoc
 	for _, o := range s.list {

@@ -117,5 +117,13 @@ func Define[O any](info Info, defaults O, run func(c *Context, m *ir.Model, o O)
 	return p
 }
 
+// WithChoices is a copy of p whose option takes no values but the given ones, for choices that are known only where passes are put
+// together. It panics if p has no such option, or its default is not among them.
+func (p *Pass) WithChoices(name string, values ...string) *Pass {
+	q := *p
+	q.options = p.options.withChoices(name, values)
+	return &q
+}
+
 // Options describes the options in the order of the struct's fields.
 func (p *Pass) Options() []OptionDoc { return p.options.docs() }

@@ -313,3 +313,22 @@ func TestRequiredOption(t *testing.T) {
 	_, err = r.Parse("p{to=0}")
 	require.NoError(t, err, "given is given")
 }
+
+// TestWithChoices: a copy takes other values than the pass, which stays as it was.
+func TestWithChoices(t *testing.T) {
+	type options struct {
+		Kind string `opt:"kind" enum:"any" doc:"a kind"`
+	}
+	p := passes.Define(passes.Info{Name: "choosy", Doc: "chooses"}, options{"any"}, func(*passes.Context, *ir.Model, options) error { return nil })
+	for _, c := range []struct {
+		pass *passes.Pass
+		ok   bool
+	}{{p, false}, {p.WithChoices("kind", "any", "rare"), true}} {
+		r, err := passes.NewRegistry(c.pass)
+		require.NoError(t, err)
+		_, err = r.Parse("choosy{kind=rare}")
+		require.Equal(t, c.ok, err == nil, "%v", err)
+	}
+	require.Panics(t, func() { p.WithChoices("kind", "rare") })
+	require.Panics(t, func() { p.WithChoices("mood", "any") })
+}

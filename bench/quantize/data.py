@@ -1,9 +1,10 @@
 """The rows of the table: models, data to calibrate on and data to measure on, which have no sample in common."""
-import glob, gzip, os
+import glob, gzip, os, site
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 from PIL import Image
+import depthwise
 
 SHARED = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../../shared')
 
@@ -59,6 +60,21 @@ def sentences(name, n):
     return r
 
 
+def scaled(kind, side):
+    """Photos as the depthwise classifiers take them, (x - 127) / 128 in RGB."""
+    r = []
+    for p in sorted(glob.glob(path('data/imagenet300', kind, '*.jpg'))):
+        x = np.asarray(Image.open(p).convert('RGB').resize((side, side)), np.float32)
+        r.append(((x - 127) / 128).transpose(2, 0, 1)[None])
+    return r
+
+
+def built(make, work, name):
+    out = os.path.join(work, name + '.onnx')
+    make(site.getsitepackages()[0], out)
+    return out
+
+
 def widened(work):
     """squeezenet in float32."""
     m = onnx.load(path('models/squeezenet-fp16-winml.onnx'))
@@ -80,6 +96,8 @@ def rows(work):
     return {
         'resnet8': lambda: (model('resnet8-cifar10'), named('input_1', cifar('calib_500.bin')), named('input_1', cifar('test_2000.bin')), 'top1', 'quantize', dict(agree=.98, speed=1.35, size=.35)),
         'squeezenet': lambda: (widened(work), named('data_0', photos('calib')), named('data_0', photos('val')), 'top1', 'quantize', dict(agree=.965, speed=1.6, size=.27)),
+        'lite0': lambda: (built(depthwise.efficientnet, work, 'lite0'), named('x', scaled('calib', 224)), named('x', scaled('val', 224)), 'top1', 'quantize', dict(agree=.965, speed=1.3, size=.30)),
+        'mobilenetv2': lambda: (built(depthwise.mobilenet, work, 'mobilenetv2'), named('x', scaled('calib', 160)), named('x', scaled('val', 160)), 'top1', 'quantize', dict(agree=.90, speed=1.3, size=.30)),
         'rec': lambda: (model('ppocrv4-rec'), named('x', lines(slice(0, 60))), named('x', lines(slice(60, None))), 'ctc', 'quantize', dict(agree=.99, speed=1.15, size=.32)),
         'minilm': lambda: (model('minilm-l2-trimvocab-fp32'), sentences('stsb-en-dev.trimids.tsv', 50), sentences('stsb-en-test.trimids.tsv', 300), 'cosine', 'quantize', dict(agree=.995, speed=2.0, size=.26)),
         'ultraface': lambda: (model('ultraface-RFB-320'), named('input', faces([1, 2, 3, 5, 6], (320, 240), lambda x: (x - 127) / 128)), named('input', faces([8, 9, 10, 11, 12, 13], (320, 240), lambda x: (x - 127) / 128)), 'ultraface', 'quantize', dict(agree=.98, speed=1.3)),

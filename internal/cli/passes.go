@@ -10,6 +10,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/all"
+	targetlist "github.com/onnxopt/onnxopt/targets/all"
 )
 
 const passesLong = `passes lists what a pipeline may name: passes with what they promise of the numbers,
@@ -33,7 +34,7 @@ func (e *env) passesVerb() *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			r, err := all.Registry(e.more...)
+			r, err := all.RegistryFor(targetlist.Profiles(), e.more...)
 			if err != nil {
 				return err
 			}

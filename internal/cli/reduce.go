@@ -19,6 +19,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/all"
 	"github.com/onnxopt/onnxopt/passes/hook"
+	targetlist "github.com/onnxopt/onnxopt/targets/all"
 )
 
 // reduceFlags are the options of reduce.
@@ -105,7 +106,7 @@ type reduction struct {
 
 func (e *env) reduce(ctx context.Context, f *reduceFlags, name string) (err error) {
 	r := &reduction{env: e, f: f}
-	if r.reg, err = all.Registry(e.more...); err != nil {
+	if r.reg, err = all.RegistryFor(targetlist.Profiles(), e.more...); err != nil {
 		return err
 	}
 	if err := r.usage(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/all"
 	"github.com/onnxopt/onnxopt/targets"
+	targetlist "github.com/onnxopt/onnxopt/targets/all"
 )
 
 // optimizeFlags are the options of the default verb.
@@ -197,7 +198,7 @@ type plan struct {
 
 // plan parses the pipeline and the names of passes in f. given says that -p or -O is on the command line.
 func (e *env) plan(f *optimizeFlags, given func(option string) bool) (*plan, error) {
-	r, err := all.Registry(e.more...)
+	r, err := all.RegistryFor(targetlist.Profiles(), e.more...)
 	if err != nil {
 		return nil, err
 	}

@@ -9,15 +9,25 @@ import (
 	"fmt"
 
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/quantize"
 )
 
 // Passes lists every pass of the module.
 func Passes() []*passes.Pass { return list() }
 
 // Registry holds every pass of the module, the given ones, and the presets. It fails if a given pass is not well formed or
-// has a name that is taken.
-func Registry(more ...*passes.Pass) (*passes.Registry, error) {
-	r, err := passes.NewRegistry(append(list(), more...)...)
+// has a name that is taken. Pass quantize knows no runtimes in it; RegistryFor has one that does.
+func Registry(more ...*passes.Pass) (*passes.Registry, error) { return RegistryFor(nil, more...) }
+
+// RegistryFor is Registry with pass quantize for the runtimes of the profiles, as package targets/all lists them.
+func RegistryFor(profiles []quantize.Profile, more ...*passes.Pass) (*passes.Registry, error) {
+	ps := list()
+	for i, p := range ps {
+		if p == quantize.Pass {
+			ps[i] = quantize.With(profiles...)
+		}
+	}
+	r, err := passes.NewRegistry(append(ps, more...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -1,18 +1,17 @@
 package quantize
 
 import (
+	"errors"
 	"fmt"
 	"slices"
-
-	"golang.org/x/sys/cpu"
 
 	"github.com/onnxopt/onnxopt/ir"
 )
 
-// Profile says what a runtime computes in integers, and how it wants it written.
+// Profile says what a runtime computes in integers, and how it wants it written. Its values are those of the targets: see With.
 type Profile struct {
-	Name string
-	Doc  string
+	Name string // as option profile takes it; those of ONNX Runtime, which has operators of its own for 4 bits and LSTM, begin with "ort-"
+	Doc  string // the runtime, and what is special
 	// Activations is the element type of activations. Symmetric ones have their zero point in the middle.
 	Activations ir.DType
 	Symmetric   bool
@@ -28,62 +27,18 @@ type Profile struct {
 	Sharing []string
 	// FloatResult lists the weighted operators that give a float result without a quantizer behind them.
 	FloatResult []string
-	// SharedConcat asks for one scale for all operands of Concat and its result.
-	SharedConcat bool
-}
-
-// ortOperators are those of ONNX Runtime's CPU provider.
-var ortCPU = Profile{
-	Activations: ir.Uint8,
-	WeightBits:  8,
-	PerChannel:  true,
-	Weighted:    []string{"Conv", "MatMul", "Gemm"},
-	Light:       []string{"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu"},
-	Sharing:     []string{"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Resize", "Slice", "Split", "Gather"},
-	FloatResult: []string{"MatMul", "Gemm"},
-}
-
-// profiles lists what the option takes.
-func profiles() []Profile {
-	vnni := ortCPU
-	vnni.Name, vnni.Doc = "ort-cpu-vnni", "ONNX Runtime on processors with VNNI, and on arm64"
-	plain := ortCPU
-	plain.Name, plain.Doc, plain.WeightBits = "ort-cpu", "ONNX Runtime on x86 without VNNI, where sums of u8 x s8 saturate: weights of 7 bits", 7
-	trt := Profile{
-		Name: "tensorrt", Doc: "TensorRT: symmetric int8, biases in float",
-		Activations: ir.Int8, Symmetric: true, WeightBits: 8, PerChannel: true,
-		Weighted: []string{"Conv", "ConvTranspose", "MatMul", "Gemm"}, Light: []string{"Add", "AveragePool", "GlobalAveragePool"},
-		Sharing: []string{"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Resize", "Slice", "Concat"}, FloatResult: []string{"Conv", "ConvTranspose", "MatMul", "Gemm"},
-		SharedConcat: true,
-	}
-	ov := Profile{
-		Name: "openvino", Doc: "OpenVINO on CPU: u8 activations, s8 weights",
-		Activations: ir.Uint8, WeightBits: 8, PerChannel: true,
-		Weighted: []string{"Conv", "ConvTranspose", "MatMul", "Gemm"}, Light: []string{"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool"},
-		Sharing: []string{"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Resize", "Slice", "Split", "Gather"}, FloatResult: []string{"Conv", "ConvTranspose", "MatMul", "Gemm"},
-	}
-	lite := Profile{
-		Name: "tflite", Doc: "TensorFlow Lite: s8 activations, one scale for what is joined or pooled",
-		Activations: ir.Int8, WeightBits: 8, PerChannel: true,
-		Weighted: []string{"Conv", "ConvTranspose", "MatMul", "Gemm"}, Light: []string{"Add", "Mul", "LeakyRelu", "Sigmoid"},
-		Sharing: []string{"MaxPool", "AveragePool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Resize", "Slice", "Split", "Gather", "Concat"}, SharedConcat: true,
-	}
-	return []Profile{plain, vnni, trt, ov, lite}
+	// Auto marks the profile that profile=auto takes: of several the first. The target says it of what suits the processor it runs on.
+	Auto bool
 }
 
 // profileOf is the profile with what the options change of it.
-func profileOf(o Options) (Profile, error) {
-	name := o.Profile
-	if name == "auto" {
-		name = "ort-cpu"
-		if saturates := (cpu.X86.HasAVX2 || cpu.X86.HasSSE2) && !cpu.X86.HasAVX512VNNI && !cpu.X86.HasAVXVNNI; !saturates {
-			name = "ort-cpu-vnni"
-		}
+func profileOf(all []Profile, o Options) (Profile, error) {
+	i := slices.IndexFunc(all, func(p Profile) bool { return p.Name == o.Profile || o.Profile == "auto" && p.Auto })
+	if i < 0 && o.Profile == "auto" {
+		return Profile{}, errors.New("no profile of a runtime is known here; quantize.With makes the pass with those of the targets")
 	}
-	all := profiles()
-	i := slices.IndexFunc(all, func(p Profile) bool { return p.Name == name })
 	if i < 0 {
-		return Profile{}, fmt.Errorf("there is no profile %q", name)
+		return Profile{}, fmt.Errorf("there is no profile %q", o.Profile)
 	}
 	p := all[i]
 	if !o.PerChannel {

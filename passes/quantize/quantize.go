@@ -13,7 +13,7 @@ import (
 // Options of the pass.
 type Options struct {
 	Mode        string      `opt:"mode" enum:"auto|static|dynamic|weights" doc:"static measures ranges on data, dynamic finds them at run time, weights stores weights in 4 or 8 bits and computes in float; auto: static for convolutional models, dynamic for those of products and recurrent layers"`
-	Profile     string      `opt:"profile" enum:"auto|ort-cpu|ort-cpu-vnni|tensorrt|openvino|tflite" doc:"the runtime that the model is for: its types, operators and places of quantizers; auto: ONNX Runtime on a processor like this one"`
+	Profile     string      `opt:"profile" enum:"auto" doc:"the runtime that the model is for: its types, operators and places of quantizers; auto: ONNX Runtime on a processor like this one"`
 	Activations string      `opt:"activations" enum:"profile|u8|s8|u16|s16" doc:"type of activations"`
 	PerChannel  bool        `opt:"per-channel" doc:"a scale for each output channel of weights; otherwise one for each tensor"`
 	Bias        string      `opt:"bias" enum:"int32|float" doc:"int32 with the scale of the products, as integer kernels want it, or float"`
@@ -128,8 +128,20 @@ func weightsOf(m *ir.Model) (wide, narrow, bound int) {
 	return wide, narrow, bound
 }
 
-// Pass quantizes a model.
-var Pass = passes.Define(passes.Info{
+// Pass quantizes a model. It knows no runtime, so only mode=weights runs; With gives it their profiles.
+var Pass = With()
+
+// With is the pass for the runtimes of the profiles, which option profile chooses among by their names. (That of the targets, which
+// onnxopt has, is With(all.Profiles()...) of package targets/all.)
+func With(profiles ...Profile) *passes.Pass {
+	names := []string{"auto"}
+	for _, p := range profiles {
+		names = append(names, p.Name)
+	}
+	return passes.Define(info, defaults, func(c *passes.Context, m *ir.Model, o Options) error { return run(c, m, o, profiles) }).WithChoices("profile", names...)
+}
+
+var info = passes.Info{
 	Name: "quantize",
 	Doc:  "makes convolutions and products compute in 8-bit integers",
 	Long: long,
@@ -146,7 +158,7 @@ var Pass = passes.Define(passes.Info{
 	},
 	Prepares: []string{prepareOpset: "opset{to=13}", prepareOpset21: "opset{to=21}", prepareFreeze: "freeze-defaults{all=true}", prepareFloat: "precision{to=float32}", prepareO2: "O2"},
 	Example:  "quantize{mode=static calibrate=percentile}",
-}, defaults, run)
+}
 
 var defaults = Options{
 	Mode: "auto", Profile: "auto", Activations: "profile", PerChannel: true, Bias: "int32", Calibrate: "auto", Percentile: 99.99,
@@ -175,7 +187,7 @@ made every model tried less faithful.
 Models that were quantized in part keep what they have; only float operators are looked at.`
 
 // run dispatches on the mode.
-func run(c *passes.Context, m *ir.Model, o Options) error {
+func run(c *passes.Context, m *ir.Model, o Options, profiles []Profile) error {
 	if o.nothing(m) {
 		c.Note(errNothing.Error())
 		return nil
@@ -186,7 +198,7 @@ func run(c *passes.Context, m *ir.Model, o Options) error {
 	if o.Mode == "weights" {
 		return weightsOnly(c, m, o)
 	}
-	prof, err := profileOf(o)
+	prof, err := profileOf(profiles, o)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/passtest"
 	"github.com/onnxopt/onnxopt/passes/quantize"
+	"github.com/onnxopt/onnxopt/targets/onnxruntime"
 )
 
 // generated are eight samples of a model's inputs.
@@ -35,5 +36,5 @@ func open(m *ir.Model) measured.Samples {
 }
 
 func TestPass(t *testing.T) {
-	passtest.Run(t, quantize.Pass, passtest.Data(generated))
+	passtest.Run(t, quantize.With(onnxruntime.Profiles()...), passtest.Data(generated))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/onnxopt/onnxopt/onnxio/text"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/quantize"
+	"github.com/onnxopt/onnxopt/targets/onnxruntime"
 )
 
 // residual is a small network of the usual parts: a branch, a residual sum, a pool, a head.
@@ -44,7 +45,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{t: t}
 	var err error
-	w.reg, err = passes.NewRegistry(quantize.Pass)
+	w.reg, err = passes.NewRegistry(quantize.With(onnxruntime.Profiles()...))
 	require.NoError(t, err)
 	m := w.model()
 	w.data = measured.New(open(m), native.New(), 2, measured.Named("data"), measured.Saving(func(_ string, b []byte) { w.kept = b }))
@@ -129,7 +130,7 @@ func TestBudget(t *testing.T) {
 		func(c *passes.Context, _ *ir.Model, _ struct{}) error {
 			return c.NestedFor(0, passes.Goal{SQNR: first + 3, Drop: -1})
 		})
-	reg, err := passes.NewRegistry(quantize.Pass, outer)
+	reg, err := passes.NewRegistry(quantize.With(onnxruntime.Profiles()...), outer)
 	require.NoError(t, err)
 	p, err := reg.Parse("outer(quantize{prepare=false objective=size profile=ort-cpu-vnni})")
 	require.NoError(t, err)
