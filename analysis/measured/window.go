@@ -124,7 +124,7 @@ func (l *Linear) rowsOf(x *ir.Tensor, out []int64) (*rows, error) {
 }
 
 // fill writes the row at position p of group g to dst, In elements long.
-func (r *rows) fill(p, g int, dst []float64) {
+func (r *rows) fill(p, g int, dst []float32) {
 	l := r.l
 	switch l.kind {
 	case conv:
@@ -132,17 +132,15 @@ func (r *rows) fill(p, g int, dst []float64) {
 	case convTranspose:
 		n, at := p/r.inSize, p%r.inSize
 		for c := range l.In {
-			dst[c] = float64(r.x[(n*l.In+c)*r.inSize+at])
+			dst[c] = r.x[(n*l.In+c)*r.inSize+at]
 		}
 	default:
-		for i, v := range r.x[p*l.In : (p+1)*l.In] {
-			dst[i] = float64(v)
-		}
+		copy(dst, r.x[p*l.In:(p+1)*l.In])
 	}
 }
 
 // fillWindow is fill for a convolution. Dimensions are seen as three, the first ones of size 1 where there are fewer.
-func (r *rows) fillWindow(p, g int, dst []float64) {
+func (r *rows) fillWindow(p, g int, dst []float32) {
 	l := r.l
 	d := len(r.in)
 	size, kernel, step, start := [3]int{1, 1, 1}, [3]int{1, 1, 1}, [3]int{1, 1, 1}, [3]int{}
@@ -169,7 +167,7 @@ func (r *rows) fillWindow(p, g int, dst []float64) {
 				line := x[(ia*size[1]+ib)*size[2]:][:size[2]]
 				for e := range kernel[2] {
 					if ie := start[2] + e*step[2]; ie >= 0 && ie < size[2] {
-						dst[o] = float64(line[ie])
+						dst[o] = line[ie]
 					} else {
 						dst[o] = 0
 					}
