@@ -47,16 +47,16 @@ func (r *refit) equations(ctx context.Context, j *refitJob) (*equations, error) 
 	n := len(r.b.values)
 	per := r.rowsPerSample(l, n)
 	fit, held := newGatherer(l, l.Out, r.pool), newGatherer(l, l.Out, r.pool)
-	eq := &equations{sheets: j.sheets(n * per)}
+	eq := &equations{sheets: j.sheets(n*per, &r.room)}
 	every := max(int(1/r.o.Held+0.5), 2)
 	var skip error // the walk goes on all the same: later layers need what comes behind
+	parts := make([]sampleRows, min(chunkSamples, n))
 	for lo := 0; lo < n; lo += chunkSamples {
 		hi := min(lo+chunkSamples, n)
-		parts := make([]*sampleRows, hi-lo)
 		errs := make([]error, hi-lo)
 		r.pool.For(hi-lo, 1, func(_, a, b int) {
 			for k := a; k < b; k++ {
-				parts[k], errs[k] = r.sample(ctx, j, pa, pb, lo+k, per)
+				errs[k] = r.sample(ctx, j, pa, pb, lo+k, per, &parts[k])
 			}
 		})
 		for k, err := range errs {
@@ -70,7 +70,8 @@ func (r *refit) equations(ctx context.Context, j *refitJob) (*equations, error) 
 		if skip != nil {
 			continue
 		}
-		for k, p := range parts {
+		for k := range hi - lo {
+			p := &parts[k]
 			if n >= every && (lo+k)%every == every-1 {
 				held.add(p)
 			} else {
@@ -108,31 +109,31 @@ type sampleRows struct {
 	t, o  []float64
 }
 
-// sample runs a sample through both pieces and reads some positions.
-func (r *refit) sample(ctx context.Context, j *refitJob, pa, pb *piece, sample, most int) (*sampleRows, error) {
+// sample runs a sample through both pieces and reads some positions into s, whose slices are used again.
+func (r *refit) sample(ctx context.Context, j *refitJob, pa, pb *piece, sample, most int, s *sampleRows) error {
 	va, err := pa.run(ctx, sample)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	vb, err := pb.run(ctx, sample)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	a, b := tensors(va), tensors(vb)
 	if a[0] == nil || b[0] == nil {
-		return nil, errSkip{errors.New("it was not computed on all samples")}
+		return errSkip{errors.New("it was not computed on all samples")}
 	}
 	l := j.linear
 	rows, err := l.rowsOf(b[0], a[0].Shape())
 	if err != nil {
-		return nil, errSkip{err}
+		return errSkip{err}
 	}
 	t, err := l.targetsOf(a[0], b[0].Shape())
 	if err != nil {
-		return nil, errSkip{err}
+		return errSkip{err}
 	}
 	if err := fits(j, rows, t); err != nil {
-		return nil, errSkip{err}
+		return errSkip{err}
 	}
 	var plus, minus *targets
 	if j.other != nil && a[1] != nil && b[1] != nil {
@@ -143,9 +144,11 @@ func (r *refit) sample(ctx context.Context, j *refitJob, pa, pb *piece, sample, 
 		}
 	}
 	places := pick(rows.count, most, r.o.Seed, sample)
-	s := &sampleRows{count: len(places), x: make([]float32, l.Groups*len(places)*(l.In+1)), t: make([]float64, len(places)*l.Groups*l.Out)}
+	s.count, s.x, s.t, s.o = len(places), sized(s.x, l.Groups*len(places)*(l.In+1)), sized(s.t, len(places)*l.Groups*l.Out), s.o[:0]
+	clear(s.t)
 	if plus != nil {
-		s.o = make([]float64, len(s.t))
+		s.o = sized(s.o, len(s.t))
+		clear(s.o)
 	}
 	bias := float32(0)
 	if j.bias {
@@ -157,17 +160,24 @@ func (r *refit) sample(ctx context.Context, j *refitJob, pa, pb *piece, sample, 
 			rows.fill(p, g, dst[:l.In])
 			dst[l.In] = bias
 		}
-		out := s.t[i*l.Groups*l.Out:][:l.Groups*l.Out]
-		t.add(p, j.layer.Keep, 1, out)
-		if plus != nil {
-			plus.add(p, j.layer.Keep, 1, out)
-			minus.add(p, nil, 1, s.o[i*l.Groups*l.Out:][:l.Groups*l.Out])
-		}
+	}
+	t.add(places, j.layer.Keep, s.t)
+	if plus != nil {
+		plus.add(places, j.layer.Keep, s.t)
+		minus.add(places, nil, s.o)
 	}
 	if !linalg.Finite(s.x) || !linalg.Finite(s.t) || !linalg.Finite(s.o) {
-		return nil, errSkip{errors.New("values on the data are NaN or infinite")}
+		return errSkip{errors.New("values on the data are NaN or infinite")}
 	}
-	return s, nil
+	return nil
+}
+
+// sized is s with n elements, whatever they are.
+func sized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
 }
 
 // fits checks that rows of the input stand beside rows of the target.
@@ -246,19 +256,22 @@ func (g *gatherer) each(f func(k int)) {
 func (g *gatherer) add(p *sampleRows) {
 	n, m := g.l.In+1, g.eq[0].G.Cols
 	g.each(func(k int) {
+		if rows := len(g.x[k]) / n; rows > 0 && rows+p.count > blockRows {
+			g.flushGroup(k)
+		}
+		if room := max(p.count, blockRows); cap(g.x[k]) < room*n {
+			g.x[k], g.t[k] = make([]float64, 0, room*n), make([]float64, 0, room*m)
+		}
 		g.x[k] = widen(g.x[k], p.x[k*p.count*n:][:p.count*n])
 		for i := 0; m > 0 && i < p.count; i++ {
 			at := (i*g.l.Groups + k) * m
 			for q, v := range p.t[at:][:m] {
-				if p.o != nil {
+				if len(p.o) > 0 {
 					v -= p.o[at+q]
 				}
 				g.t[k] = append(g.t[k], v)
 				g.sums[k][q] += v
 			}
-		}
-		if len(g.x[k]) >= blockRows*n {
-			g.flushGroup(k)
 		}
 	})
 }

@@ -35,7 +35,7 @@ type sheet struct {
 }
 
 // sheets are those that a layer's rows are kept in, by group; nil if they need not be kept, or would take too much memory.
-func (j *refitJob) sheets(rows int) []*sheet {
+func (j *refitJob) sheets(rows int, room *room) []*sheet {
 	l := j.linear
 	if rows*l.Groups*(l.In+1+4*l.Out) > maxSheet {
 		return nil
@@ -45,11 +45,25 @@ func (j *refitJob) sheets(rows int) []*sheet {
 	if !ok && !c || l.kind == convTranspose {
 		return nil
 	}
+	nx, nt := rows*(l.In+1), rows*l.Out
+	room.x, room.s = sized(room.x, nx*l.Groups), sized(room.s, nt*l.Groups)
+	if j.other != nil {
+		room.o = sized(room.o, nt*l.Groups)
+	}
 	r := make([]*sheet, l.Groups)
 	for g := range r {
-		r[g] = &sheet{n: l.In + 1, m: l.Out, lo: lo, hi: hi, classes: c}
+		r[g] = &sheet{n: l.In + 1, m: l.Out, lo: lo, hi: hi, classes: c, x: room.x[g*nx:][:0:nx], s: room.s[g*nt:][:0:nt]}
+		if j.other != nil {
+			r[g].o = room.o[g*nt:][:0:nt]
+		}
 	}
 	return r
+}
+
+// room is the memory of sheets, which one layer after another uses.
+type room struct {
+	x    []float32
+	s, o []float64
 }
 
 // sum is what the layer and the other operand of an Add give together.
@@ -110,7 +124,7 @@ func (h *sheet) add(p *sampleRows, l *Linear, g int) {
 	for i := range p.count {
 		at := (i*l.Groups + g) * h.m
 		h.s = append(h.s, p.t[at:][:h.m]...)
-		if p.o != nil {
+		if len(p.o) > 0 {
 			h.o = append(h.o, p.o[at:][:h.m]...)
 		}
 	}

@@ -159,6 +159,7 @@ type refit struct {
 	samples []map[string]ir.Datum
 	a, b    *walker
 	jobs    []*refitJob
+	room    room
 }
 
 // refitJob is a layer on its way.

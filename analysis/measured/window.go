@@ -213,10 +213,10 @@ func (l *Linear) targetsOf(y *ir.Tensor, in []int64) (*targets, error) {
 	return t, nil
 }
 
-// add adds sign times the row at position p to dst, Groups*Out elements long. Keep lists which channels of the value are those of
-// the node; nil: all.
-func (t *targets) add(p int, keep []int, sign float64, dst []float64) {
+// add adds the rows at positions to dst, Groups*Out elements for each. Keep lists which channels of the value are those of the node; nil: all.
+func (t *targets) add(places, keep []int, dst []float64) {
 	l := t.l
+	width := l.Groups * l.Out
 	channel := func(j int) int {
 		if keep != nil {
 			return keep[j]
@@ -225,32 +225,44 @@ func (t *targets) add(p int, keep []int, sign float64, dst []float64) {
 	}
 	switch l.kind {
 	case conv:
-		n, at := p/t.outSize, p%t.outSize
-		for j := range dst {
-			dst[j] += sign * float64(t.y[(n*t.m+channel(j))*t.outSize+at])
+		for j := range width {
+			c := channel(j)
+			for i, p := range places {
+				dst[i*width+j] += float64(t.y[(p/t.outSize*t.m+c)*t.outSize+p%t.outSize])
+			}
 		}
 	case convTranspose:
-		inSize := 1
-		for _, d := range t.in {
-			inSize *= d
-		}
-		n, at := p/inSize, p%inSize
-		per := l.perChannel()
-		for k := range per { // the place in the window, and with it in the result
-			place, stride, a, q := 0, 1, at, k
-			for i := len(t.in) - 1; i >= 0; i-- {
-				place += (a%t.in[i]*l.window.strides[i] + q%l.window.kernel[i]) * stride
-				a, q = a/t.in[i], q/l.window.kernel[i]
-				stride *= t.out[i]
-			}
-			for j := range int(l.shape[1]) {
-				dst[j*per+k] += sign * float64(t.y[(n*t.m+channel(j))*t.outSize+place])
-			}
+		for i, p := range places {
+			t.addWindow(p, channel, dst[i*width:][:width])
 		}
 	default:
-		row := t.y[p*t.m : (p+1)*t.m]
-		for j := range dst {
-			dst[j] += sign * float64(row[channel(j)])
+		for i, p := range places {
+			row := t.y[p*t.m : (p+1)*t.m]
+			for j := range width {
+				dst[i*width+j] += float64(row[channel(j)])
+			}
+		}
+	}
+}
+
+// addWindow adds what a transposed convolution makes of position p.
+func (t *targets) addWindow(p int, channel func(int) int, dst []float64) {
+	l := t.l
+	inSize := 1
+	for _, d := range t.in {
+		inSize *= d
+	}
+	n, at := p/inSize, p%inSize
+	per := l.perChannel()
+	for k := range per { // the place in the window, and with it in the result
+		place, stride, a, q := 0, 1, at, k
+		for i := len(t.in) - 1; i >= 0; i-- {
+			place += (a%t.in[i]*l.window.strides[i] + q%l.window.kernel[i]) * stride
+			a, q = a/t.in[i], q/l.window.kernel[i]
+			stride *= t.out[i]
+		}
+		for j := range int(l.shape[1]) {
+			dst[j*per+k] += float64(t.y[(n*t.m+channel(j))*t.outSize+place])
 		}
 	}
 }
