@@ -8,23 +8,27 @@ import (
 	"slices"
 
 	"github.com/onnxopt/onnxopt/internal/linalg"
+	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
 )
 
-// equation gathers one group of a layer.
-type equation struct {
-	fit, held *linalg.LeastSquares
-	mean      []float64 // sum of the targets of held rows
-}
-
-// chunkSamples is how many samples are run before their rows are added up, and chunkBytes what these rows may take.
+// chunkSamples is how many samples are run before their rows are added up, chunkBytes what these rows may take, and blockRows how many rows are
+// added at once.
 const (
 	chunkSamples = 16
 	chunkBytes   = 256 << 20
+	blockRows    = 1024
 )
 
+// equations are the normal equations of a layer by group: of samples to fit, and of those held back.
+type equations struct {
+	fit, held []*linalg.LeastSquares
+	mean      [][]float64 // sums of the targets of held rows
+	sheets    []*sheet    // the rows themselves, where they are needed again
+}
+
 // equations runs both models up to the layer and sums its normal equations.
-func (r *refit) equations(ctx context.Context, j *refitJob) ([]*equation, error) {
+func (r *refit) equations(ctx context.Context, j *refitJob) (*equations, error) {
 	l := j.linear
 	wantA, wantB := []*ir.Value{j.layer.Target}, []*ir.Value{j.layer.input()}
 	if j.other != nil {
@@ -40,21 +44,19 @@ func (r *refit) equations(ctx context.Context, j *refitJob) ([]*equation, error)
 		return nil, err
 	}
 	defer pb.close()
-	eq := make([]*equation, l.Groups)
-	for g := range eq {
-		eq[g] = &equation{linalg.NewLeastSquares(l.In+1, l.Out, r.pool), linalg.NewLeastSquares(l.In+1, l.Out, r.pool), make([]float64, l.Out)}
-	}
 	n := len(r.b.values)
 	per := r.rowsPerSample(l, n)
+	fit, held := newGatherer(l, l.Out, r.pool), newGatherer(l, l.Out, r.pool)
+	eq := &equations{sheets: j.sheets(n*per, &r.room)}
 	every := max(int(1/r.o.Held+0.5), 2)
 	var skip error // the walk goes on all the same: later layers need what comes behind
+	parts := make([]sampleRows, min(chunkSamples, n))
 	for lo := 0; lo < n; lo += chunkSamples {
 		hi := min(lo+chunkSamples, n)
-		parts := make([]*sampleRows, hi-lo)
 		errs := make([]error, hi-lo)
 		r.pool.For(hi-lo, 1, func(_, a, b int) {
 			for k := a; k < b; k++ {
-				parts[k], errs[k] = r.sample(ctx, j, pa, pb, lo+k, per)
+				errs[k] = r.sample(ctx, j, pa, pb, lo+k, per, &parts[k])
 			}
 		})
 		for k, err := range errs {
@@ -68,68 +70,70 @@ func (r *refit) equations(ctx context.Context, j *refitJob) ([]*equation, error)
 		if skip != nil {
 			continue
 		}
-		isHeld := func(k int) bool { return n >= every && (lo+k)%every == every-1 }
-		for g := range eq {
-			add(eq[g].fit, parts, g, l, func(k int) bool { return !isHeld(k) })
-			add(eq[g].held, parts, g, l, isHeld)
-		}
-		for k, p := range parts {
-			if isHeld(k) {
-				for i := range p.count {
-					for g := range eq {
-						for q, v := range p.t[(i*l.Groups+g)*l.Out:][:l.Out] {
-							eq[g].mean[q] += v
-						}
-					}
-				}
+		for k := range hi - lo {
+			p := &parts[k]
+			if n >= every && (lo+k)%every == every-1 {
+				held.add(p)
+			} else {
+				fit.add(p)
+			}
+			for g, h := range eq.sheets {
+				h.add(p, l, g)
 			}
 		}
 	}
-	return eq, skip
+	if skip != nil {
+		return nil, skip
+	}
+	fit.flush()
+	held.flush()
+	eq.fit, eq.held, eq.mean = fit.eq, held.eq, held.sums
+	return eq, nil
 }
 
 // rowsPerSample spreads the positions over the samples.
 func (r *refit) rowsPerSample(l *Linear, samples int) int {
 	rows := r.o.Rows
 	if rows == 0 {
-		rows = min(max(8000, 6*l.In), 32768)
+		rows = min(max(16000, 12*l.In), 32768)
 	}
-	// A chunk of samples is held as float64.
-	most := chunkBytes / (8 * chunkSamples * l.Groups * (l.In + 1 + l.Out))
+	most := chunkBytes / (4 * chunkSamples * l.Groups * (l.In + 1 + 4*l.Out))
 	return max(min((rows+samples-1)/samples, most), 1)
 }
 
-// sampleRows are the rows of one sample: x is [Groups][count][In+1], t is [count][Groups*Out].
+// sampleRows are the rows of one sample: x is [Groups][count][In+1]; t, what the original gave, and o, what another branch adds to the layer's
+// result, are [count][Groups*Out]. There may be no o.
 type sampleRows struct {
 	count int
-	x, t  []float64
+	x     []float32
+	t, o  []float64
 }
 
-// sample runs a sample through both pieces and reads some positions.
-func (r *refit) sample(ctx context.Context, j *refitJob, pa, pb *piece, sample, most int) (*sampleRows, error) {
+// sample runs a sample through both pieces and reads some positions into s, whose slices are used again.
+func (r *refit) sample(ctx context.Context, j *refitJob, pa, pb *piece, sample, most int, s *sampleRows) error {
 	va, err := pa.run(ctx, sample)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	vb, err := pb.run(ctx, sample)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	a, b := tensors(va), tensors(vb)
 	if a[0] == nil || b[0] == nil {
-		return nil, errSkip{errors.New("it was not computed on all samples")}
+		return errSkip{errors.New("it was not computed on all samples")}
 	}
 	l := j.linear
 	rows, err := l.rowsOf(b[0], a[0].Shape())
 	if err != nil {
-		return nil, errSkip{err}
+		return errSkip{err}
 	}
 	t, err := l.targetsOf(a[0], b[0].Shape())
 	if err != nil {
-		return nil, errSkip{err}
+		return errSkip{err}
 	}
 	if err := fits(j, rows, t); err != nil {
-		return nil, errSkip{err}
+		return errSkip{err}
 	}
 	var plus, minus *targets
 	if j.other != nil && a[1] != nil && b[1] != nil {
@@ -140,8 +144,13 @@ func (r *refit) sample(ctx context.Context, j *refitJob, pa, pb *piece, sample, 
 		}
 	}
 	places := pick(rows.count, most, r.o.Seed, sample)
-	s := &sampleRows{count: len(places), x: make([]float64, l.Groups*len(places)*(l.In+1)), t: make([]float64, len(places)*l.Groups*l.Out)}
-	bias := 0.0
+	s.count, s.x, s.t, s.o = len(places), sized(s.x, l.Groups*len(places)*(l.In+1)), sized(s.t, len(places)*l.Groups*l.Out), s.o[:0]
+	clear(s.t)
+	if plus != nil {
+		s.o = sized(s.o, len(s.t))
+		clear(s.o)
+	}
+	bias := float32(0)
 	if j.bias {
 		bias = 1
 	}
@@ -151,17 +160,24 @@ func (r *refit) sample(ctx context.Context, j *refitJob, pa, pb *piece, sample, 
 			rows.fill(p, g, dst[:l.In])
 			dst[l.In] = bias
 		}
-		out := s.t[i*l.Groups*l.Out:][:l.Groups*l.Out]
-		t.add(p, j.layer.Keep, 1, out)
-		if plus != nil {
-			plus.add(p, j.layer.Keep, 1, out)
-			minus.add(p, nil, -1, out)
-		}
 	}
-	if !linalg.Finite(s.x) || !linalg.Finite(s.t) {
-		return nil, errSkip{errors.New("values on the data are NaN or infinite")}
+	t.add(places, j.layer.Keep, s.t)
+	if plus != nil {
+		plus.add(places, j.layer.Keep, s.t)
+		minus.add(places, nil, s.o)
 	}
-	return s, nil
+	if !linalg.Finite(s.x) || !linalg.Finite(s.t) || !linalg.Finite(s.o) {
+		return errSkip{errors.New("values on the data are NaN or infinite")}
+	}
+	return nil
+}
+
+// sized is s with n elements, whatever they are.
+func sized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
 }
 
 // fits checks that rows of the input stand beside rows of the target.
@@ -202,25 +218,80 @@ func pick(count, most int, seed uint64, sample int) []int {
 	return r
 }
 
-// add gathers group g of the samples that use says yes to into one block of rows, and adds that.
-func add(s *linalg.LeastSquares, parts []*sampleRows, g int, l *Linear, use func(int) bool) {
-	var x, t []float64
-	rows := 0
-	for k, p := range parts {
-		if !use(k) {
-			continue
-		}
-		rows += p.count
-		if s.G.Cols == 0 { // moments alone
-			x = append(x, p.x[g*p.count*(l.In+1):][:p.count*(l.In+1)]...)
-			continue
-		}
-		x = append(x, p.x[g*p.count*(l.In+1):][:p.count*(l.In+1)]...)
-		for i := range p.count {
-			t = append(t, p.t[(i*l.Groups+g)*l.Out:][:l.Out]...)
-		}
+// gatherer sums rows by group, blocks of them at once.
+type gatherer struct {
+	l    *Linear
+	eq   []*linalg.LeastSquares
+	sums [][]float64 // of the targets
+	x, t [][]float64
+	pool *par.Pool
+}
+
+// newGatherer begins the equations of a layer with so many right-hand sides.
+func newGatherer(l *Linear, outputs int, pool *par.Pool) *gatherer {
+	g := &gatherer{l: l, x: make([][]float64, l.Groups), t: make([][]float64, l.Groups), pool: pool}
+	inner := pool
+	if l.Groups > 1 { // groups go side by side
+		inner = nil
 	}
-	if rows > 0 {
-		s.Add(linalg.Of(rows, l.In+1, x).View(), linalg.Of(rows, s.G.Cols, t).View())
+	for range l.Groups {
+		g.eq, g.sums = append(g.eq, linalg.NewLeastSquares(l.In+1, outputs, inner)), append(g.sums, make([]float64, outputs))
 	}
+	return g
+}
+
+// each calls f for every group, side by side.
+func (g *gatherer) each(f func(k int)) {
+	if g.l.Groups == 1 {
+		f(0)
+		return
+	}
+	g.pool.For(g.l.Groups, 1, func(_, lo, hi int) {
+		for k := lo; k < hi; k++ {
+			f(k)
+		}
+	})
+}
+
+func (g *gatherer) add(p *sampleRows) {
+	n, m := g.l.In+1, g.eq[0].G.Cols
+	g.each(func(k int) {
+		if rows := len(g.x[k]) / n; rows > 0 && rows+p.count > blockRows {
+			g.flushGroup(k)
+		}
+		if room := max(p.count, blockRows); cap(g.x[k]) < room*n {
+			g.x[k], g.t[k] = make([]float64, 0, room*n), make([]float64, 0, room*m)
+		}
+		g.x[k] = widen(g.x[k], p.x[k*p.count*n:][:p.count*n])
+		for i := 0; m > 0 && i < p.count; i++ {
+			at := (i*g.l.Groups + k) * m
+			for q, v := range p.t[at:][:m] {
+				if len(p.o) > 0 {
+					v -= p.o[at+q]
+				}
+				g.t[k] = append(g.t[k], v)
+				g.sums[k][q] += v
+			}
+		}
+	})
+}
+
+func (g *gatherer) flush() { g.each(g.flushGroup) }
+
+func (g *gatherer) flushGroup(k int) {
+	n := g.l.In + 1
+	if rows := len(g.x[k]) / n; rows > 0 {
+		g.eq[k].Add(linalg.Of(rows, n, g.x[k]).View(), linalg.Of(rows, g.eq[k].G.Cols, g.t[k]).View())
+	}
+	g.x[k], g.t[k] = g.x[k][:0], g.t[k][:0]
+}
+
+// widen appends x to to.
+func widen(to []float64, x []float32) []float64 {
+	at := len(to)
+	to = slices.Grow(to, len(x))[:at+len(x)]
+	for i, v := range x {
+		to[at+i] = float64(v)
+	}
+	return to
 }

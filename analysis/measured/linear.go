@@ -118,6 +118,25 @@ func (l *Linear) Channels() int {
 	return l.Groups * l.Out
 }
 
+// Taps is the number of places in a window of the input: each input channel is so many neighbouring columns.
+func (l *Linear) Taps() int {
+	if l.kind == conv {
+		return l.In / int(l.shape[1])
+	}
+	return 1
+}
+
+// Inputs is the number of input channels of a group.
+func (l *Linear) Inputs() int { return l.In / l.Taps() }
+
+// Result is the value that the layer gives, its bias included where that is in an Add behind a MatMul.
+func (l *Linear) Result() *ir.Value {
+	if _, at := l.biasOperand(); at != nil && at != l.Node {
+		return at.Result(0)
+	}
+	return l.Node.Result(0)
+}
+
 // place is where element (i, j) of the matrix of group g stands in the weights.
 func (l *Linear) place(g, i, j int) int {
 	switch l.kind {

@@ -46,13 +46,11 @@ func (c *Calibration) MomentsOf(ctx context.Context, m *ir.Model, layers []*Line
 func (c *Calibration) momentsOf(ctx context.Context, m *ir.Model, layers []*Linear, most int) ([]*Moments, error) {
 	pool := par.New(c.threads)
 	var taps []*ir.Value
-	eq := make([][]*linalg.LeastSquares, len(layers))
+	eq := make([]*gatherer, len(layers))
 	r := make([]*Moments, len(layers))
 	for i, l := range layers {
 		taps = append(taps, l.Node.Operand(0), l.Node.Result(0))
-		for range l.Groups {
-			eq[i] = append(eq[i], linalg.NewLeastSquares(l.In+1, 0, pool))
-		}
+		eq[i] = newGatherer(l, 0, pool)
 		r[i] = &Moments{}
 	}
 	per := max((most+c.Len()-1)/max(c.Len(), 1), 1)
@@ -76,18 +74,14 @@ func (c *Calibration) momentsOf(ctx context.Context, m *ir.Model, layers []*Line
 	}
 	var wait []part
 	flush := func() {
-		for i, l := range layers {
-			var parts []*sampleRows
+		for i := range layers {
 			for _, p := range wait {
 				if p.why[i] != nil {
 					r[i].Refused = p.why[i].Error()
 					continue
 				}
-				parts = append(parts, p.rows[i])
+				eq[i].add(p.rows[i])
 				r[i].Positions, r[i].X, r[i].Y = p.size[i], p.x[i], p.y[i]
-			}
-			for g := range eq[i] {
-				add(eq[i][g], parts, g, l, func(int) bool { return true })
 			}
 		}
 		wait = nil
@@ -103,7 +97,8 @@ func (c *Calibration) momentsOf(ctx context.Context, m *ir.Model, layers []*Line
 	}
 	flush()
 	for i := range layers {
-		for _, e := range eq[i] {
+		eq[i].flush()
+		for _, e := range eq[i].eq {
 			r[i].H = append(r[i].H, e.Normal())
 			r[i].Rows = e.Rows
 		}
@@ -121,7 +116,7 @@ func (l *Linear) inputRows(x, y *ir.Tensor, most, sample int) (*sampleRows, int,
 		return nil, 0, err
 	}
 	places := pick(rows.count, most, 0, sample)
-	s := &sampleRows{count: len(places), x: make([]float64, l.Groups*len(places)*(l.In+1))}
+	s := &sampleRows{count: len(places), x: make([]float32, l.Groups*len(places)*(l.In+1))}
 	for i, p := range places {
 		for g := range l.Groups {
 			dst := s.x[(g*len(places)+i)*(l.In+1):][:l.In+1]

@@ -19,6 +19,7 @@ type walker struct {
 	done     map[*ir.Node]bool
 	frontier []*ir.Value
 	values   []map[*ir.Value]ir.Datum // of each sample
+	kept     bool                     // all values are there and stay
 }
 
 // newWalker begins at the inputs; needed are all values that any piece will ask for.
@@ -80,8 +81,11 @@ type piece struct {
 
 // piece makes the part that computes the wanted values from the frontier.
 func (w *walker) piece(ctx context.Context, want []*ir.Value) (*piece, error) {
-	set := w.needs(want...)
 	p := &piece{w: w, want: want}
+	if w.kept {
+		return p, nil
+	}
+	set := w.needs(want...)
 	made := map[*ir.Value]bool{}
 	for n := range set {
 		w.done[n] = true
@@ -123,7 +127,13 @@ func (w *walker) piece(ctx context.Context, want []*ir.Value) (*piece, error) {
 	if len(set) == 0 {
 		return p, nil
 	}
-	return p, p.load(ctx)
+	m := p.copy(set)
+	if m == nil {
+		m = p.cut()
+	}
+	var err error
+	p.session, err = w.engine.Load(ctx, m, engine.Options{Threads: 1})
+	return p, err
 }
 
 // top is the node of the main graph that n is or is nested in; nil for the pseudo-node of the outputs.
@@ -137,8 +147,65 @@ func (w *walker) top(n *ir.Node) *ir.Node {
 	return n
 }
 
-// load makes a model of the piece.
-func (p *piece) load(ctx context.Context) error {
+// copy makes a model of the nodes of the piece; nil if one of them has a subgraph or calls a function.
+func (p *piece) copy(set map[*ir.Node]bool) *ir.Model {
+	from := p.w.m
+	m := ir.NewModel(from.IRVersion, from.Opset(""))
+	for _, o := range from.Opsets() {
+		m.SetOpset(o.Domain, o.Version)
+	}
+	p.names = make([]string, len(p.in))
+	at := map[*ir.Value]int{}
+	for i, v := range p.in {
+		at[v] = i
+	}
+	to := map[*ir.Value]*ir.Value{}
+	copied := func(v *ir.Value) *ir.Value {
+		if v == nil || to[v] != nil {
+			return to[v]
+		}
+		i, given := at[v]
+		switch {
+		case given:
+			p.names[i] = inputName(i)
+			to[v] = m.Main.AddInput(p.names[i], p.typeOf(v))
+		case v.Const() != nil:
+			to[v] = m.Main.Const(v.Const())
+		case v.Default() != nil:
+			to[v] = m.Main.Const(v.Default())
+		}
+		return to[v]
+	}
+	for n := range from.Main.Nodes() {
+		if !set[n] {
+			continue
+		}
+		if len(n.Subgraphs()) > 0 || from.Function(n.Op()) != nil {
+			return nil
+		}
+		in := make([]*ir.Value, n.NumOperands())
+		for i, v := range n.Operands() {
+			if in[i] = copied(v); v != nil && in[i] == nil {
+				return nil // a value that nothing gives: the engine says so
+			}
+		}
+		c := m.Main.NewN(nil, n.Op(), in, n.NumResults(), n.Attrs()...)
+		for j, v := range n.Results() {
+			if v == nil {
+				c.OmitResult(j)
+			} else {
+				to[v] = c.Result(j)
+			}
+		}
+	}
+	for i, v := range p.out {
+		m.Main.AddOutput(outputName(i), to[v], nil)
+	}
+	return m
+}
+
+// cut makes a model of the piece, whatever it holds, out of a copy of the whole.
+func (p *piece) cut() *ir.Model {
 	m, same := p.w.m.CloneMap()
 	g := m.Main
 	outs := make([]*ir.Value, len(p.out))
@@ -178,9 +245,7 @@ func (p *piece) load(ctx context.Context) error {
 			}
 		}
 	}
-	var err error
-	p.session, err = p.w.engine.Load(ctx, m, engine.Options{Threads: 1})
-	return err
+	return m
 }
 
 func inputName(i int) string { return fmt.Sprintf("walk in %d", i) }

@@ -19,8 +19,10 @@ type RefitLayer struct {
 	Target *ir.Value
 	// Keep lists, for each channel of Node's result, the channel of Target; nil: all of them.
 	Keep []int
-	// Mask says which weights may differ from zero, in the order of the weights; nil: all.
-	Mask []bool
+	// Choose, where it is not nil, is called before the layer is solved, with its normal equations by group and its weights as Linear.Weights
+	// gives them, which it may change. It tells which weights may differ from zero, in the order of these matrices, and what solving begins
+	// with, which may be nil. The layer then gets new weights even if nothing is gained.
+	Choose func(eq []*linalg.LeastSquares, w []linalg.Matrix[float64]) (masks [][]bool, start []linalg.Matrix[float64])
 	// Chain, where it is not nil, says that the layer is a chain of nodes that ends in Node and computes together what one layer would.
 	Chain *Chain
 }
@@ -48,8 +50,12 @@ func (l RefitLayer) input() *ir.Value {
 
 // RefitOptions say how layers are repaired. The zero value is usable.
 type RefitOptions struct {
-	// Rows is the number of positions that a layer's equations are made of at most; 0: 6 for each unknown, at least 8000, at most 32768.
+	// Rows is the number of positions that a layer's equations are made of at most; 0: 12 for each unknown, at least 16000, at most 32768.
 	Rows int
+	// Rounds is the number of targets that are set behind a rectifier; 0: 8.
+	Rounds int
+	// Record, where it is not nil, has the values of the original on the samples to fit on, which are those used then.
+	Record *Record
 	// Held is the share of the samples kept back; 0: a fifth.
 	Held float64
 	// Memory bounds the activations that are held, in bytes; fewer samples are used where they would take more. 0: 768 MB.
@@ -69,6 +75,8 @@ type RefitResult struct {
 	Lambda float64
 	// Before and After are the relative squared errors ‖result − target‖² / ‖target − mean‖² on held samples.
 	Before, After float64
+	// Same reports that the layer was not looked at, because neither it nor what it reads was changed.
+	Same bool
 	// Compensated reports that the error of the other branch of a residual Add went into the target.
 	Compensated bool
 }
@@ -80,9 +88,10 @@ type RefitResult struct {
 // It is the layer-wise reconstruction of He, Zhang, Sun, "Channel Pruning for Accelerating Very Deep Neural Networks" (ICCV 2017),
 // and of the asymmetric reconstruction of Zhang et al., "Accelerating Very Deep Convolutional Networks" (2015), with a ridge that
 // draws to the weights there were. The ridge is chosen by the error on samples that were kept back, and a layer that gains nothing on
-// those keeps its weights.
+// those keeps its weights. Behind a rectifier or a Softmax, rounds of new targets make what comes behind it right (rectify.go).
 //
-// Activations are held for the values between two layers only, and both models run once over the data altogether.
+// Activations are held for the values between two layers only, and both models run once over the data altogether. Layers before the first
+// change are left alone.
 func Refit(ctx context.Context, original, compressed *ir.Model, layers []RefitLayer, c *Calibration, o RefitOptions) ([]RefitResult, error) {
 	if len(layers) == 0 {
 		return nil, nil
@@ -98,16 +107,28 @@ func Refit(ctx context.Context, original, compressed *ir.Model, layers []RefitLa
 	for _, l := range layers {
 		r.plan(l)
 	}
-	if err := r.read(ctx); err != nil {
-		return nil, err
+	same := counterparts(original, compressed)
+	r.unchanged(compressed, same)
+	if o.Record == nil {
+		if err := r.read(ctx); err != nil {
+			return nil, err
+		}
 	}
 	var targets, inputs []*ir.Value
 	for _, j := range r.jobs {
+		if j.same && !j.beside {
+			continue
+		}
 		targets = append(targets, j.layer.Target, j.otherTarget)
 		inputs = append(inputs, j.layer.input(), j.other)
 	}
-	r.a = newWalker(original, c.engine, targets, r.samples)
 	r.b = newWalker(compressed, c.engine, inputs, r.samples)
+	if o.Record == nil {
+		r.a = newWalker(original, c.engine, targets, r.samples)
+	} else {
+		r.a = o.Record.walker()
+		o.Record.beside(r.b, same)
+	}
 	r.samples = nil
 	var results []RefitResult
 	for i := range r.jobs {
@@ -138,6 +159,7 @@ type refit struct {
 	samples []map[string]ir.Datum
 	a, b    *walker
 	jobs    []*refitJob
+	room    room
 }
 
 // refitJob is a layer on its way.
@@ -145,7 +167,10 @@ type refitJob struct {
 	layer  RefitLayer
 	linear *Linear
 	why    error
-	bias   bool // the layer can carry one
+	bias   bool      // the layer can carry one
+	same   bool      // neither it nor what it reads has changed
+	beside bool      // what it is added to has
+	result *ir.Value // of the layer, its bias included
 	// other is the value that the layer's result is added to, otherTarget that of the original; nil where there is no such Add.
 	other, otherTarget *ir.Value
 }
@@ -175,11 +200,37 @@ func (r *refit) plan(l RefitLayer) {
 	if sum, target := biasAdd(result), biasAdd(l.Target); !j.bias && sum != nil && target != nil { // the bias of a MatMul stands in an Add
 		result, j.layer.Target, j.bias = sum, target, true
 	}
+	j.result = result
 	j.other, j.otherTarget = addedTo(result), addedTo(j.layer.Target)
 	if j.other == nil || j.otherTarget == nil {
 		j.other, j.otherTarget = nil, nil
 	}
 	r.jobs = append(r.jobs, j)
+}
+
+// unchanged marks the layers that read what they read in the original, with the weights that they had there, and are to keep them.
+func (r *refit) unchanged(m *ir.Model, same map[*ir.Value]*ir.Value) {
+	choose := map[*ir.Node]bool{}
+	for _, j := range r.jobs {
+		if j.layer.Choose != nil {
+			choose[j.layer.Node] = true
+		}
+	}
+	touched := map[*ir.Value]bool{}
+	for n := range m.Main.Nodes() {
+		is := choose[n]
+		for _, v := range n.Operands() {
+			is = is || v != nil && touched[v]
+		}
+		for _, v := range n.Results() {
+			if v != nil && (is || same[v] == nil && v.Const() == nil) {
+				touched[v] = true
+			}
+		}
+	}
+	for _, j := range r.jobs {
+		j.same, j.beside = !touched[j.result], j.other != nil && touched[j.other]
+	}
 }
 
 // biasAdd is the sum of v and a constant row where that is the only use of v.
@@ -241,7 +292,7 @@ func (r *refit) read(ctx context.Context) error {
 func (r *refit) shrink() {
 	n := len(r.b.values)
 	each := r.a.bytes(0) + r.b.bytes(0)
-	if each == 0 || each*int64(n) <= r.o.Memory {
+	if r.o.Record != nil || each == 0 || each*int64(n) <= r.o.Memory {
 		return
 	}
 	keep := max(int(r.o.Memory/each), 2)
@@ -264,6 +315,11 @@ type errSkip struct{ error }
 func (r *refit) layer(ctx context.Context, i int) (RefitResult, error) {
 	j := r.jobs[i]
 	res := RefitResult{Layer: j.layer}
+	r.compensate(i)
+	if j.same && (j.other == nil || !j.beside) {
+		res.Same, res.Refused = true, "neither it nor what it reads has changed"
+		return res, nil
+	}
 	if j.why == nil && !r.selected(j) {
 		j.why = errors.New("its result is not what the pairing says")
 	}
@@ -271,7 +327,6 @@ func (r *refit) layer(ctx context.Context, i int) (RefitResult, error) {
 		res.Refused = j.why.Error()
 		return res, nil
 	}
-	r.compensate(i)
 	res.Compensated = j.other != nil
 	eq, err := r.equations(ctx, j)
 	var skip errSkip
@@ -283,7 +338,7 @@ func (r *refit) layer(ctx context.Context, i int) (RefitResult, error) {
 		return res, err
 	}
 	r.shrink()
-	res.Rows = int(eq[0].fit.Rows + eq[0].held.Rows)
+	res.Rows = int(eq.fit[0].Rows + eq.held[0].Rows)
 	return r.solve(j, eq, res)
 }
 
@@ -300,7 +355,7 @@ func (r *refit) compensate(i int) {
 	}
 	needs := r.b.needs(j.other)
 	for _, k := range r.jobs[i:] {
-		if needs[k.layer.Node] {
+		if !k.same && needs[k.layer.Node] {
 			j.other, j.otherTarget = nil, nil
 			return
 		}

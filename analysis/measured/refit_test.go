@@ -13,6 +13,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/engine/native"
+	"github.com/onnxopt/onnxopt/internal/linalg"
 	"github.com/onnxopt/onnxopt/ir"
 )
 
@@ -206,9 +207,17 @@ func TestRefitKeepsZeros(t *testing.T) {
 	a := weighted(t, refitModels["gemm"].src, 1)
 	b := weighted(t, refitModels["gemm"].src, 2)
 	layers := layersOf(a, b)[:1]
-	layers[0].Mask = make([]bool, 20)
-	for i := range layers[0].Mask {
-		layers[0].Mask[i] = i%3 != 0
+	layers[0].Choose = func(eq []*linalg.LeastSquares, w []linalg.Matrix[float64]) ([][]bool, []linalg.Matrix[float64]) {
+		require.Len(t, eq, 1)
+		require.Equal(t, int64(60*8), eq[0].Rows)
+		mask := make([]bool, len(w[0].Data))
+		for i := range mask {
+			mask[i] = i%3 != 0 || i >= 5*4 // the bias stays
+			if !mask[i] {
+				w[0].Data[i] = 0
+			}
+		}
+		return [][]bool{mask}, nil
 	}
 	c := randomSamples(60, 8, 5)
 	res, err := measured.Refit(context.Background(), a, b, layers, c, measured.RefitOptions{})
@@ -217,28 +226,102 @@ func TestRefitKeepsZeros(t *testing.T) {
 	require.Less(t, res[0].After, res[0].Before)
 	w, err := measured.Floats(layers[0].Node.Operand(1).Const())
 	require.NoError(t, err)
-	for i, v := range w {
-		require.Equal(t, i%3 == 0, v == 0)
+	for i, v := range w { // [outputs, inputs], for transB
+		require.Equal(t, (i%5*4+i/5)%3 == 0, v == 0)
 	}
 }
 
 func TestRefitRefuses(t *testing.T) {
 	ctx := context.Background()
 	a := weighted(t, refitModels["gemm"].src, 1)
-	b := a.Clone()
+	b := weighted(t, refitModels["gemm"].src, 2)
 	layers := layersOf(a, b)
 	res, err := measured.Refit(ctx, a, b, layers, randomSamples(3, 1, 5), measured.RefitOptions{})
 	require.NoError(t, err)
 	require.Equal(t, "3 rows of data are too few for 6 unknowns", res[0].Refused)
-	// Weights that are right already gain nothing.
-	res, err = measured.Refit(ctx, a, b, layers[:1], randomSamples(50, 8, 5), measured.RefitOptions{})
-	require.NoError(t, err)
-	require.InDelta(t, 0, res[0].Before, 1e-9)
 	// Data with NaN.
 	nan := measured.New(measured.Fixed(map[string]ir.Datum{"x": ir.TensorOf([]float32{float32(math.NaN()), 1, 2, 3, 4}, 1, 5)}), native.New(), 1)
 	res, err = measured.Refit(ctx, a, b, layers, nan, measured.RefitOptions{})
 	require.NoError(t, err)
 	require.Equal(t, "values on the data are NaN or infinite", res[0].Refused)
+	// Weights that are right already gain nothing.
+	c := weighted(t, refitModels["gemm"].src, 1)
+	res, err = measured.Refit(ctx, a, c, layersOf(a, c)[:1], randomSamples(50, 8, 5), measured.RefitOptions{})
+	require.NoError(t, err)
+	require.InDelta(t, 0, res[0].Before, 1e-9)
+	require.False(t, res[0].Same)
+}
+
+// TestRefitLeavesWhatIsSame: layers before the first change keep their weights and are not looked at; those behind it are repaired, with a record
+// of the original's values as without.
+func TestRefitLeavesWhatIsSame(t *testing.T) {
+	ctx := context.Background()
+	a := weighted(t, refitModels["residual"].src, 1)
+	c := randomSamples(100, 1, 4, 6, 6)
+	record, err := c.Record(ctx, a)
+	require.NoError(t, err)
+	var first []float32
+	for _, o := range []measured.RefitOptions{{}, {Record: record}} {
+		b := a.Clone()
+		r := rand.New(rand.NewPCG(3, 3))
+		layers := layersOf(a, b)
+		n := layers[1].Node // the first of the branch; the shortcut before it stays, for its sum is made good by the last
+		n.SetOperand(1, b.Main.Const(noise(r, 4, 4, 3, 3)))
+		res, err := measured.Refit(ctx, a, b, layers, c, o)
+		require.NoError(t, err)
+		require.Len(t, res, 3)
+		require.True(t, res[0].Same)
+		require.False(t, res[1].Same)
+		require.Less(t, res[1].After, 1e-6)
+		same, err := a.Main.NodeList()[0].Operand(1).Const().Bytes()
+		require.NoError(t, err)
+		kept, err := b.Main.NodeList()[0].Operand(1).Const().Bytes()
+		require.NoError(t, err)
+		require.Equal(t, same, kept)
+		w, err := measured.Floats(n.Operand(1).Const())
+		require.NoError(t, err)
+		if first == nil {
+			first = w
+		}
+		require.Equal(t, first, w)
+	}
+}
+
+// TestRefitBehindARectifier: where Relu takes the result, a smaller layer is closer to what comes behind Relu than the plain fit is.
+func TestRefitBehindARectifier(t *testing.T) {
+	ctx := context.Background()
+	const src = `<ir_version: 8, opset_import: ["" : 17]>
+g (float[64,3] x) => (float[64,5] y) <float[3,6] u, float[6,5] w, float[5] b>
+{
+   z = Constant <value_float = 0.0> ()
+   m = MatMul (x, u)
+   t = Tanh (m)
+   p = Gemm (t, w, b)
+   y = %s
+}`
+	loss := map[string]float64{}
+	for _, op := range []string{"Relu (p)", "Max (p, z)"} { // the second is the same, and not known as a rectifier
+		a := weighted(t, strings.Replace(src, "%s", op, 1), 1)
+		b := a.Clone()
+		layers := layersOf(a, b)[1:]
+		layers[0].Choose = func(_ []*linalg.LeastSquares, w []linalg.Matrix[float64]) ([][]bool, []linalg.Matrix[float64]) {
+			mask := make([]bool, len(w[0].Data))
+			for i := range mask {
+				if mask[i] = i >= 6*5 || i%4 != 0; !mask[i] {
+					w[0].Data[i] = 0
+				}
+			}
+			return [][]bool{mask}, nil
+		}
+		c := randomSamples(60, 64, 3)
+		res, err := measured.Refit(ctx, a, b, layers, c, measured.RefitOptions{})
+		require.NoError(t, err)
+		require.Empty(t, res[0].Refused)
+		d, err := c.Divergence(ctx, a, b)
+		require.NoError(t, err)
+		loss[op] = math.Pow(10, -d.SQNR/10)
+	}
+	require.Less(t, loss["Relu (p)"], 0.99*loss["Max (p, z)"])
 }
 
 func TestRefitSameForAnyThreads(t *testing.T) {

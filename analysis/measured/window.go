@@ -124,7 +124,7 @@ func (l *Linear) rowsOf(x *ir.Tensor, out []int64) (*rows, error) {
 }
 
 // fill writes the row at position p of group g to dst, In elements long.
-func (r *rows) fill(p, g int, dst []float64) {
+func (r *rows) fill(p, g int, dst []float32) {
 	l := r.l
 	switch l.kind {
 	case conv:
@@ -132,17 +132,15 @@ func (r *rows) fill(p, g int, dst []float64) {
 	case convTranspose:
 		n, at := p/r.inSize, p%r.inSize
 		for c := range l.In {
-			dst[c] = float64(r.x[(n*l.In+c)*r.inSize+at])
+			dst[c] = r.x[(n*l.In+c)*r.inSize+at]
 		}
 	default:
-		for i, v := range r.x[p*l.In : (p+1)*l.In] {
-			dst[i] = float64(v)
-		}
+		copy(dst, r.x[p*l.In:(p+1)*l.In])
 	}
 }
 
 // fillWindow is fill for a convolution. Dimensions are seen as three, the first ones of size 1 where there are fewer.
-func (r *rows) fillWindow(p, g int, dst []float64) {
+func (r *rows) fillWindow(p, g int, dst []float32) {
 	l := r.l
 	d := len(r.in)
 	size, kernel, step, start := [3]int{1, 1, 1}, [3]int{1, 1, 1}, [3]int{1, 1, 1}, [3]int{}
@@ -169,7 +167,7 @@ func (r *rows) fillWindow(p, g int, dst []float64) {
 				line := x[(ia*size[1]+ib)*size[2]:][:size[2]]
 				for e := range kernel[2] {
 					if ie := start[2] + e*step[2]; ie >= 0 && ie < size[2] {
-						dst[o] = float64(line[ie])
+						dst[o] = line[ie]
 					} else {
 						dst[o] = 0
 					}
@@ -215,10 +213,10 @@ func (l *Linear) targetsOf(y *ir.Tensor, in []int64) (*targets, error) {
 	return t, nil
 }
 
-// add adds sign times the row at position p to dst, Groups*Out elements long. Keep lists which channels of the value are those of
-// the node; nil: all.
-func (t *targets) add(p int, keep []int, sign float64, dst []float64) {
+// add adds the rows at positions to dst, Groups*Out elements for each. Keep lists which channels of the value are those of the node; nil: all.
+func (t *targets) add(places, keep []int, dst []float64) {
 	l := t.l
+	width := l.Groups * l.Out
 	channel := func(j int) int {
 		if keep != nil {
 			return keep[j]
@@ -227,32 +225,44 @@ func (t *targets) add(p int, keep []int, sign float64, dst []float64) {
 	}
 	switch l.kind {
 	case conv:
-		n, at := p/t.outSize, p%t.outSize
-		for j := range dst {
-			dst[j] += sign * float64(t.y[(n*t.m+channel(j))*t.outSize+at])
+		for j := range width {
+			c := channel(j)
+			for i, p := range places {
+				dst[i*width+j] += float64(t.y[(p/t.outSize*t.m+c)*t.outSize+p%t.outSize])
+			}
 		}
 	case convTranspose:
-		inSize := 1
-		for _, d := range t.in {
-			inSize *= d
-		}
-		n, at := p/inSize, p%inSize
-		per := l.perChannel()
-		for k := range per { // the place in the window, and with it in the result
-			place, stride, a, q := 0, 1, at, k
-			for i := len(t.in) - 1; i >= 0; i-- {
-				place += (a%t.in[i]*l.window.strides[i] + q%l.window.kernel[i]) * stride
-				a, q = a/t.in[i], q/l.window.kernel[i]
-				stride *= t.out[i]
-			}
-			for j := range int(l.shape[1]) {
-				dst[j*per+k] += sign * float64(t.y[(n*t.m+channel(j))*t.outSize+place])
-			}
+		for i, p := range places {
+			t.addWindow(p, channel, dst[i*width:][:width])
 		}
 	default:
-		row := t.y[p*t.m : (p+1)*t.m]
-		for j := range dst {
-			dst[j] += sign * float64(row[channel(j)])
+		for i, p := range places {
+			row := t.y[p*t.m : (p+1)*t.m]
+			for j := range width {
+				dst[i*width+j] += float64(row[channel(j)])
+			}
+		}
+	}
+}
+
+// addWindow adds what a transposed convolution makes of position p.
+func (t *targets) addWindow(p int, channel func(int) int, dst []float64) {
+	l := t.l
+	inSize := 1
+	for _, d := range t.in {
+		inSize *= d
+	}
+	n, at := p/inSize, p%inSize
+	per := l.perChannel()
+	for k := range per { // the place in the window, and with it in the result
+		place, stride, a, q := 0, 1, at, k
+		for i := len(t.in) - 1; i >= 0; i-- {
+			place += (a%t.in[i]*l.window.strides[i] + q%l.window.kernel[i]) * stride
+			a, q = a/t.in[i], q/l.window.kernel[i]
+			stride *= t.out[i]
+		}
+		for j := range int(l.shape[1]) {
+			dst[j*per+k] += float64(t.y[(n*t.m+channel(j))*t.outSize+place])
 		}
 	}
 }

@@ -47,8 +47,27 @@ func (f *optimizeFlags) calibGroup() group {
 	return g
 }
 
-// calibrationMemory is what calibration tries to stay within; it is no hard limit.
-const calibrationMemory = 160 << 20
+// calibrationMemory is what calibration tries to stay within, and repairMemory what passes do that hold activations of two models and normal
+// equations; they are no hard limits.
+const (
+	calibrationMemory = 160 << 20
+	repairMemory      = 1536 << 20
+)
+
+// memoryFor is what the passes of a pipeline try to stay within.
+func memoryFor(p *passes.Pipeline) int64 {
+	most := int64(calibrationMemory)
+	for _, s := range p.Steps() {
+		switch s.Name() {
+		case "prune", "decompose":
+			return repairMemory
+		}
+		if n := s.Nested(); n != nil {
+			most = max(most, memoryFor(n))
+		}
+	}
+	return most
+}
 
 // runner opens the engine of the command line.
 func (j *job) runner() (engine.Engine, func(), error) {

@@ -53,7 +53,7 @@ func (e *env) optimize(ctx context.Context, f *optimizeFlags, name string, given
 		defer j.show.stop()
 	}
 	if f.calib.path != "" && f.resources.maxMemory == 0 {
-		debug.SetMemoryLimit(calibrationMemory) // rather collect more often than hold what many runs left behind
+		debug.SetMemoryLimit(memoryFor(p.parsed)) // rather collect more often than hold what many runs left behind
 	}
 	j.show.doing("reading")
 	if j.in, err = e.open(name, &f.files, f.freezeDefaults); err != nil {

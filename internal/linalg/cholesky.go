@@ -142,3 +142,31 @@ func (c *Cholesky) Solve(b Matrix[float64]) {
 	c.SolveLower(b)
 	c.SolveUpper(b)
 }
+
+// Inverse is (L Lᵀ)⁻¹.
+func (c *Cholesky) Inverse() Matrix[float64] {
+	r := identity(c.L.Rows)
+	c.Solve(r)
+	return r
+}
+
+// InverseDiagonal is the diagonal of (L Lᵀ)⁻¹.
+func (c *Cholesky) InverseDiagonal() []float64 {
+	inv := identity(c.L.Rows)
+	c.SolveLower(inv)
+	r := make([]float64, inv.Cols)
+	for i := range inv.Rows {
+		for j, v := range inv.Row(i) {
+			r[j] += v * v
+		}
+	}
+	return r
+}
+
+func identity(n int) Matrix[float64] {
+	r := New[float64](n, n)
+	for i := range n {
+		r.Data[i*n+i] = 1
+	}
+	return r
+}

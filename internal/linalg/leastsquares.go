@@ -91,37 +91,59 @@ func (s *LeastSquares) penalty(r Ridge) []float64 {
 	return d
 }
 
-// Solve is the minimiser of ‖X w − T‖² + penalty, n by m. Where rounding makes the system singular the penalty is raised until
-// it is not. The error is ErrNotFinite.
-func (s *LeastSquares) Solve(r Ridge) (Matrix[float64], error) {
+// A Factored is the normal matrix with a penalty, factored once for any right-hand sides.
+type Factored struct {
+	chol    *Cholesky
+	penalty []float64
+}
+
+// Factor factors the normal matrix with the ridge's penalty. Where rounding makes it singular the penalty is raised until it is not. The
+// error is ErrNotFinite.
+func (s *LeastSquares) Factor(r Ridge) (*Factored, error) {
 	h := s.Normal()
 	n := h.Rows
-	if !Finite(h.Data) || !Finite(s.G.Data) {
-		return Matrix[float64]{}, ErrNotFinite
-	}
 	for d := s.penalty(r); ; raise(d, r) {
-		a, b := h.Clone(), s.G.Clone()
+		a := h.Clone()
 		for i, v := range d {
 			a.Data[i*n+i] += v
-			if r.Prior.Data != nil {
-				for j, w := range r.Prior.Row(i) {
-					b.Data[i*b.Cols+j] += v * w
-				}
-			}
 		}
 		c, err := NewCholesky(a, s.pool)
 		if err == ErrNotPositive && n > 0 && d[0] < math.MaxFloat64/1e4 {
 			continue
 		}
-		if err != nil {
-			return b, err
-		}
-		c.Solve(b)
-		if !Finite(b.Data) {
-			return b, ErrNotFinite
-		}
-		return b, nil
+		return &Factored{c, d}, err
 	}
+}
+
+// Solve is the minimiser for the right-hand sides g = XᵀT and the weights that the ridge draws to, which may be empty.
+func (f *Factored) Solve(g, prior Matrix[float64]) (Matrix[float64], error) {
+	b := g.Clone()
+	if prior.Data != nil {
+		for i, v := range f.penalty {
+			to := b.Row(i)
+			for j, w := range prior.Row(i) {
+				to[j] += v * w
+			}
+		}
+	}
+	if !Finite(b.Data) {
+		return b, ErrNotFinite
+	}
+	f.chol.Solve(b)
+	if !Finite(b.Data) {
+		return b, ErrNotFinite
+	}
+	return b, nil
+}
+
+// Solve is the minimiser of ‖X w − T‖² + penalty, n by m. Where rounding makes the system singular the penalty is raised until
+// it is not. The error is ErrNotFinite.
+func (s *LeastSquares) Solve(r Ridge) (Matrix[float64], error) {
+	f, err := s.Factor(r)
+	if err != nil {
+		return Matrix[float64]{}, err
+	}
+	return f.Solve(s.G, r.Prior)
 }
 
 // raise makes the penalty a hundred times larger.
@@ -139,9 +161,25 @@ func raise(d []float64, r Ridge) {
 	}
 }
 
-// SolveMasked is Solve where mask, n by m in row-major order, says which unknowns may differ from zero. Right-hand sides with the
-// same mask are solved together.
-func (s *LeastSquares) SolveMasked(r Ridge, mask []bool) (Matrix[float64], error) {
+// directCost is the number of multiply-accumulates up to which masked right-hand sides are solved by factorizations of their own.
+const directCost = 2e7
+
+// SolveMasked is Solve where mask, n by m in row-major order, says which unknowns may differ from zero: small problems exactly, right-hand sides
+// with the same mask together; large ones by Conjugate from start, which may be empty.
+func (s *LeastSquares) SolveMasked(r Ridge, mask []bool, start Matrix[float64]) (Matrix[float64], error) {
+	set := 0
+	for _, b := range mask {
+		if b {
+			set++
+		}
+	}
+	if k := float64(set) / float64(max(s.G.Cols, 1)); k*k*k/3*float64(s.G.Cols) > directCost {
+		return s.Conjugate(r, mask, start, ConjugateOptions{})
+	}
+	return s.solveMasked(r, mask)
+}
+
+func (s *LeastSquares) solveMasked(r Ridge, mask []bool) (Matrix[float64], error) {
 	n, m := s.G.Rows, s.G.Cols
 	h := s.Normal()
 	out := New[float64](n, m)

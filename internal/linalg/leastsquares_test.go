@@ -134,13 +134,52 @@ func TestMasked(t *testing.T) {
 	}
 	s := NewLeastSquares(90, 6, par.New(2))
 	s.Add(x.View(), Mul(x.View(), w.View(), nil).View())
-	got, err := s.SolveMasked(Ridge{Free: 1}, mask)
+	got, err := s.SolveMasked(Ridge{Free: 1}, mask, Matrix[float64]{})
 	require.NoError(t, err)
 	require.Less(t, residual(got, w), 1e-8)
 	for i, ok := range mask {
 		if !ok {
 			require.Zero(t, got.Data[i])
 		}
+	}
+}
+
+// TestConjugate holds iterations against factorizations, with a prior, a ridge and a start.
+func TestConjugate(t *testing.T) {
+	x, w, target := problem(400, 90, 6)
+	mask := make([]bool, len(w.Data))
+	for i := range mask {
+		mask[i] = i%3 != 1
+	}
+	s := NewLeastSquares(90, 6, par.New(2))
+	s.Add(x.View(), target.View())
+	for _, r := range []Ridge{{Free: 1}, {Lambda: 0.1, Free: 1}, {Lambda: 0.1, Prior: Gaussian[float64](random(3), 90, 6), Free: 1}} {
+		want, err := s.solveMasked(r, mask)
+		require.NoError(t, err)
+		for _, start := range []Matrix[float64]{{}, want, Gaussian[float64](random(4), 90, 6)} {
+			got, err := s.Conjugate(r, mask, start, ConjugateOptions{Iterations: 200, Tolerance: 1e-16})
+			require.NoError(t, err)
+			require.Less(t, residual(got, want), 1e-6)
+			for i, ok := range mask {
+				if !ok {
+					require.Zero(t, got.Data[i])
+				}
+			}
+		}
+	}
+	s.G.Data[3] = math.Inf(1)
+	_, err := s.Conjugate(Ridge{}, mask, Matrix[float64]{}, ConjugateOptions{})
+	require.ErrorIs(t, err, ErrNotFinite)
+}
+
+func TestInverse(t *testing.T) {
+	a := Gram(Gaussian[float64](random(1), 300, 150), nil)
+	c, err := NewCholesky(a, nil)
+	require.NoError(t, err)
+	inv := c.Inverse()
+	require.Less(t, residual(Mul(a.View(), inv.View(), nil), identity(150)), 1e-9)
+	for i, v := range c.InverseDiagonal() {
+		require.InEpsilon(t, inv.Data[i*150+i], v, 1e-9)
 	}
 }
 
@@ -151,7 +190,7 @@ func TestNaN(t *testing.T) {
 	s.Add(x.View(), target.View())
 	_, err := s.Solve(Ridge{})
 	require.ErrorIs(t, err, ErrNotFinite)
-	_, err = s.SolveMasked(Ridge{}, make([]bool, 10))
+	_, err = s.SolveMasked(Ridge{}, make([]bool, 10), Matrix[float64]{})
 	require.ErrorIs(t, err, ErrNotFinite)
 }
 

@@ -4,16 +4,16 @@ import (
 	"math"
 	"slices"
 
+	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/internal/linalg"
 	"github.com/onnxopt/onnxopt/internal/par"
-	"github.com/onnxopt/onnxopt/passes/prune/internal/refit"
 )
 
 // share is how many weights of a group become zero.
-func (p *plan) share(l *refit.Layer) int { return p.zeros / l.Groups }
+func (p *plan) share(l *measured.Linear) int { return p.zeros / l.Groups }
 
 // magnitude chooses by the size of weights: masks by group, the bias always kept.
-func (p *plan) magnitude(o Options, l *refit.Layer, w []linalg.Matrix[float64]) [][]bool {
+func (p *plan) magnitude(o Options, l *measured.Linear, w []linalg.Matrix[float64]) [][]bool {
 	r := make([][]bool, len(w))
 	for g := range w {
 		score := make([]float64, len(w[g].Data))
@@ -56,15 +56,15 @@ func lowest(score []float64, cut, n int) []bool {
 
 // someOfFour keeps so many, the best, of four: neighbours along the input channels, at the same place of the kernel, of the same output, as sparse
 // tensor cores multiply (Mishra et al., "Accelerating sparse deep neural networks", 2021; TensorRT takes weights K,C,R,S in fours along C).
-func someOfFour(l *refit.Layer, n, m, keep int, score []float64) []bool {
+func someOfFour(l *measured.Linear, n, m, keep int, score []float64) []bool {
 	r := make([]bool, n*m)
 	for o := range m {
 		r[(n-1)*m+o] = true
-		for c := 0; c+4 <= l.Inputs; c += 4 {
-			for k := range l.Kernel {
+		for c := 0; c+4 <= l.Inputs(); c += 4 {
+			for k := range l.Taps() {
 				var at [4]int
 				for i := range at {
-					at[i] = ((c+i)*l.Kernel+k)*m + o
+					at[i] = ((c+i)*l.Taps()+k)*m + o
 				}
 				slices.SortStableFunc(at[:], func(a, b int) int {
 					switch {
@@ -84,23 +84,23 @@ func someOfFour(l *refit.Layer, n, m, keep int, score []float64) []bool {
 	return r
 }
 
-// choose chooses which weights stay, and changes w to what those make up for. Weights go in steps, the fewest losses first: what a weight is worth
-// is its square over the diagonal of the inverse normal matrix (the optimal brain surgeon, Hassibi and Stork 1993; in steps over whole layers as in
-// SparseGPT, Frantar and Alistarh, ICML 2023), and after each step the others are fitted again.
-func (p *plan) choose(o Options, l *refit.Layer, eq []*linalg.LeastSquares, w []linalg.Matrix[float64], pool *par.Pool) [][]bool {
+// choose chooses which weights stay, and makes the others in w zero; it returns masks by group, and what the weights that stay are when they have
+// made up for the others. Weights go in steps, the fewest losses first: what a weight is worth is its square over the diagonal of the inverse
+// normal matrix (the optimal brain surgeon, Hassibi and Stork 1993; in steps over whole layers as in SparseGPT, Frantar and Alistarh, ICML
+// 2023), and after each step the others are fitted again.
+func (p *plan) choose(o Options, l *measured.Linear, eq []*linalg.LeastSquares, w []linalg.Matrix[float64], pool *par.Pool) (masks [][]bool, start []linalg.Matrix[float64]) {
 	if o.Importance == "magnitude" || o.Importance == "lamp" {
-		masks := p.magnitude(o, l, w)
+		masks = p.magnitude(o, l, w)
+	} else {
 		for g := range w {
-			cut(w[g], masks[g])
+			mask, x := p.chooseGroup(o, l, eq[g], w[g], pool)
+			masks, start = append(masks, mask), append(start, x)
 		}
-		return masks
 	}
-	masks := make([][]bool, len(w))
 	for g := range w {
-		masks[g] = p.chooseGroup(o, l, eq[g], w[g], pool)
 		cut(w[g], masks[g])
 	}
-	return masks
+	return masks, start
 }
 
 func cut(w linalg.Matrix[float64], mask []bool) {
@@ -113,7 +113,7 @@ func cut(w linalg.Matrix[float64], mask []bool) {
 
 const steps = 8
 
-func (p *plan) chooseGroup(o Options, l *refit.Layer, eq *linalg.LeastSquares, w linalg.Matrix[float64], pool *par.Pool) []bool {
+func (p *plan) chooseGroup(o Options, l *measured.Linear, eq *linalg.LeastSquares, w linalg.Matrix[float64], pool *par.Pool) ([]bool, linalg.Matrix[float64]) {
 	n, m := w.Rows, w.Cols
 	inverse, err := diagonal(eq, pool)
 	if o.Importance == "taylor" { // the second-order term of the layer's own error, without what the others make up for
@@ -122,7 +122,7 @@ func (p *plan) chooseGroup(o Options, l *refit.Layer, eq *linalg.LeastSquares, w
 		}
 	}
 	if err != nil {
-		return p.magnitude(o, l, []linalg.Matrix[float64]{w})[0]
+		return p.magnitude(o, l, []linalg.Matrix[float64]{w})[0], w
 	}
 	x, err := eq.Solve(linalg.Ridge{Lambda: ridge, Prior: w, Free: 1}) // what is chosen from is what the layer would be, on what it is handed now
 	if err != nil {
@@ -158,9 +158,9 @@ func (p *plan) chooseGroup(o Options, l *refit.Layer, eq *linalg.LeastSquares, w
 		}
 		prior := w.Clone()
 		cut(prior, mask)
-		y, err := refit.SolveMasked(eq, linalg.Ridge{Lambda: ridge, Prior: prior, Free: 1}, mask, pool)
+		y, err := eq.SolveMasked(linalg.Ridge{Lambda: ridge, Prior: prior, Free: 1}, mask, x)
 		if err != nil {
-			return mask
+			return mask, x
 		}
 		x = y
 	}
@@ -175,7 +175,7 @@ const exchanges = 4
 
 // exchange lets weights that went come back for others, as long as the error falls: what one would gain is the square of its residual over the
 // diagonal of the normal matrix (the step of CoSaMP, Needell and Tropp 2009), what one is worth as above.
-func exchange(o Options, l *refit.Layer, eq *linalg.LeastSquares, w, x linalg.Matrix[float64], mask []bool, inverse []float64, pool *par.Pool) []bool {
+func exchange(o Options, l *measured.Linear, eq *linalg.LeastSquares, w, x linalg.Matrix[float64], mask []bool, inverse []float64, pool *par.Pool) ([]bool, linalg.Matrix[float64]) {
 	n, m := w.Rows, w.Cols
 	h := eq.Normal()
 	least := eq.Error(x)
@@ -204,17 +204,17 @@ func exchange(o Options, l *refit.Layer, eq *linalg.LeastSquares, w, x linalg.Ma
 		}
 		prior := w.Clone()
 		cut(prior, next)
-		y, err := refit.SolveMasked(eq, linalg.Ridge{Lambda: ridge, Prior: prior, Free: 1}, next, pool)
+		y, err := eq.SolveMasked(linalg.Ridge{Lambda: ridge, Prior: prior, Free: 1}, next, x)
 		if err != nil {
-			return mask
+			return mask, x
 		}
 		e := eq.Error(y)
 		if e >= least {
-			return mask
+			return mask, x
 		}
 		x, mask, least = y, next, e
 	}
-	return mask
+	return mask, x
 }
 
 // diagonal is that of the inverse of the damped normal matrix.
@@ -232,16 +232,5 @@ func diagonal(eq *linalg.LeastSquares, pool *par.Pool) ([]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	inv := linalg.New[float64](n, n)
-	for i := range n {
-		inv.Data[i*n+i] = 1
-	}
-	c.SolveLower(inv)
-	r := make([]float64, n)
-	for i := range n {
-		for j, v := range inv.Row(i) {
-			r[j] += v * v
-		}
-	}
-	return r, nil
+	return c.InverseDiagonal(), nil
 }

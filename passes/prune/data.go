@@ -1,6 +1,7 @@
 package prune
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -9,20 +10,20 @@ import (
 	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
-	"github.com/onnxopt/onnxopt/passes/prune/internal/refit"
 )
 
 // data is the calibration data of a run.
 type data struct {
-	c       *passes.Context
-	cal     *measured.Calibration
-	pool    *par.Pool
-	samples []map[string]ir.Datum  // as many as memory has room for
-	types   map[*ir.Value]*ir.Type // of the values of the first sample
-	few     []map[string]ir.Datum  // for trials
-	was     *refit.Reference       // values of the original on those; nil: too many to hold
-	bytes   int64                  // of all values of a sample
-	ref     *measured.Reference    // the original on samples for trials
+	c     *passes.Context
+	pool  *par.Pool
+	cal   *measured.Calibration
+	read  []map[string]ir.Datum
+	all   *measured.Calibration  // as many samples as memory has room for
+	types map[*ir.Value]*ir.Type // of the values of the first sample
+	bytes int64                  // of all values of a sample
+	few   *measured.Calibration  // for trials, on one thread each
+	was   *measured.Record       // values of the original on those; nil: too many to hold
+	ref   *measured.Reference    // the original's outputs on other samples, which trials are judged by
 }
 
 const (
@@ -43,12 +44,11 @@ func newData(c *passes.Context, m *ir.Model, cal *measured.Calibration) (*data, 
 			}
 		}
 	}
-	bytes := int64(0)
 	err := cal.Limit(1).Taps(c.Context(), m, values, func(_ int, taps []*ir.Tensor) error {
 		for i, t := range taps {
 			if t != nil {
 				d.types[values[i]] = t.Type()
-				bytes += t.ByteLen()
+				d.bytes += t.ByteLen()
 			}
 		}
 		return nil
@@ -56,9 +56,8 @@ func newData(c *passes.Context, m *ir.Model, cal *measured.Calibration) (*data, 
 	if err != nil {
 		return nil, err
 	}
-	d.bytes = bytes
 	// Of all values that a sample takes, about a third are held at once, of the original and of the smaller model.
-	n := min(maxSamples, max(8, int(maxHeld/max(1, bytes*2/3))))
+	n := min(maxSamples, max(8, int(maxHeld/max(1, d.bytes*2/3))))
 	if all := cal.Len(); all > 0 {
 		n = min(n, all)
 	}
@@ -66,27 +65,41 @@ func newData(c *passes.Context, m *ir.Model, cal *measured.Calibration) (*data, 
 		if err != nil {
 			return nil, err
 		}
-		d.samples = append(d.samples, maps.Clone(s))
+		d.read = append(d.read, maps.Clone(s))
 	}
-	if len(d.samples) == 0 {
+	if len(d.read) == 0 {
 		return nil, fmt.Errorf("%s: there are no samples", cal.Name())
 	}
-	judge := d.samples
-	if d.few = d.samples; len(d.samples) >= 16 {
-		var a, b []map[string]ir.Datum
-		for i, s := range d.samples {
+	d.all = d.part(d.read, cal.Threads())
+	return d, nil
+}
+
+func (d *data) part(s []map[string]ir.Datum, threads int) *measured.Calibration {
+	return measured.New(measured.Fixed(s...), d.cal.Engine(), threads, measured.Named(d.cal.Name()), measured.Total(len(s)))
+}
+
+// beginTrials runs the original on the samples that trials are fitted on, and on those that they are judged by.
+func (d *data) beginTrials(m *ir.Model) (err error) {
+	few, judge := d.read, d.read
+	if len(d.read) >= 16 {
+		few, judge = nil, nil
+		for i, s := range d.read {
 			if i%2 == 0 {
-				a = append(a, s)
+				few = append(few, s)
 			} else {
-				b = append(b, s)
+				judge = append(judge, s)
 			}
 		}
-		d.few, judge = spread(a, fits), spread(b, judges)
+		few, judge = spread(few, fits), spread(judge, judges)
 	}
-	if d.ref, err = measured.New(measured.Fixed(judge...), cal.Engine(), cal.Threads(), measured.Named(cal.Name())).Reference(c.Context(), m); err != nil {
-		return nil, err
+	d.few = d.part(few, 1)
+	if d.bytes*int64(len(few)) <= maxHeld/3 {
+		if d.was, err = d.part(few, d.cal.Threads()).Record(d.c.Context(), m); err != nil {
+			return err
+		}
 	}
-	return d, nil
+	d.ref, err = d.part(judge, 1).Reference(d.c.Context(), m)
+	return err
 }
 
 // spread takes n of s, evenly.
@@ -103,8 +116,8 @@ func spread[T any](s []T, n int) []T {
 
 // loss is how far a model's outputs lie from the original's: the divergence of class probabilities, or else the share of the outputs' energy
 // that the difference has.
-func (d *data) loss(m *ir.Model) (float64, error) {
-	v, err := d.ref.Divergence(d.c.Context(), m)
+func (d *data) loss(ctx context.Context, m *ir.Model) (float64, error) {
+	v, err := d.ref.Divergence(ctx, m)
 	if err != nil {
 		return 0, err
 	}
@@ -116,17 +129,4 @@ func (d *data) loss(m *ir.Model) (float64, error) {
 		x = math.Inf(1)
 	}
 	return x, nil
-}
-
-// task is a refit of m, which was made of original.
-func (d *data) task(original, m *ir.Model, of func(*ir.Value) *ir.Value, samples []map[string]ir.Datum) refit.Task {
-	return refit.Task{Original: original, Model: m, Of: of, Samples: samples, Engine: d.cal.Engine(), Pool: d.pool}
-}
-
-// reference is m, unchanged, with its values on the samples of trials, if there is room for them.
-func (d *data) reference(m *ir.Model) (*refit.Reference, error) {
-	if d.bytes*int64(len(d.few)) > maxHeld/3 {
-		return nil, nil
-	}
-	return refit.NewReference(d.task(m, m, nil, d.few))
 }

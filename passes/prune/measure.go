@@ -2,34 +2,44 @@ package prune
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 
+	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops/infer"
 	"github.com/onnxopt/onnxopt/passes/internal/coupling"
-	"github.com/onnxopt/onnxopt/passes/prune/internal/refit"
 )
+
+// momentRows is the number of rows of what a layer reads that units are ordered by.
+const momentRows = 8000
 
 // measure orders the units of each family by what data say of them.
 func (j *job) measure(how string) error {
-	list, _ := refit.Layers(j.m)
-	layers := map[*ir.Node]*refit.Layer{}
-	var wanted []*refit.Layer
-	for _, l := range list {
-		layers[l.Node] = l
-	}
-	for _, l := range list {
-		for _, f := range j.fs {
-			if f.reads(l.Node) {
-				wanted = append(wanted, l)
-				break
-			}
+	layers := map[*ir.Node]*measured.Linear{}
+	var wanted []*measured.Linear
+	for n := range j.m.Main.Nodes() {
+		l, err := measured.LinearOf(n)
+		if err != nil || l.In >= maxSurgeon {
+			continue
+		}
+		if layers[n] = l; slices.ContainsFunc(j.fs, func(f *family) bool { return f.reads(n) }) {
+			wanted = append(wanted, l)
 		}
 	}
-	eqs, err := refit.Gather(j.c.Context(), j.m, wanted, j.data.samples, j.data.cal.Engine(), j.data.pool, 8000, 1)
+	ms, err := j.data.all.MomentsOf(j.c.Context(), j.m, wanted, momentRows)
 	if err != nil {
+		return err
+	}
+	moments := map[*ir.Node]*measured.Moments{}
+	for i, l := range wanted {
+		if m := ms[i]; m.Refused == "" && m.Rows > int64(l.In) {
+			moments[l.Node] = m
+		}
+	}
+	if err := j.data.beginTrials(j.m); err != nil {
 		return err
 	}
 	var kept []*family
@@ -47,7 +57,7 @@ func (j *job) measure(how string) error {
 			}
 			continue
 		}
-		ss := j.surgeons(f, layers, eqs)
+		ss := j.surgeons(f, layers, moments)
 		if len(ss) == 0 {
 			f.rank(s, false)
 			continue
@@ -70,31 +80,27 @@ func (j *job) measure(how string) error {
 	if j.fs = kept; len(kept) == 0 {
 		return fmt.Errorf("no weights are left that could be weighed: they are not finite")
 	}
-	if j.data.was, err = j.data.reference(j.m); err != nil {
-		return err
-	}
 	return j.sensitivity()
 }
 
 // alone scores each unit by the divergence of the outputs when it goes and nothing makes up for it: the finite difference that a Taylor expansion
 // estimates from gradients (Molchanov et al., "Pruning convolutional neural networks for resource efficient inference", ICLR 2017).
 func (j *job) alone(f *family) error {
-	repair := j.o.Repair
-	j.o.Repair = false
-	defer func() { j.o.Repair = repair }()
-	score := make([]float64, len(f.Units))
+	var trials []*trial
+	order := f.order
 	f.gone = 1
-	for u := range score {
+	for u := range f.Units {
 		f.order = []int{u}
-		loss, err := j.try([]*family{f}, nil)
+		t, err := j.prepare([]*family{f}, func(*ir.Node) bool { return false })
 		if err != nil {
 			return err
 		}
-		score[u] = loss
+		trials = append(trials, t)
 	}
-	f.gone = 0
+	f.gone, f.order = 0, order
+	score, err := j.run(trials)
 	f.rank(score, false)
-	return nil
+	return err
 }
 
 func (f *family) reads(n *ir.Node) bool {
@@ -116,32 +122,49 @@ func (j *job) sensitivity() error {
 		j.note("%d families are too many to try each; the errors of the layers that read them stand for what outputs lose", len(j.fs))
 		return nil
 	}
-	for _, f := range j.fs {
+	var trials []*trial
+	halves := make([]int, len(j.fs))
+	for k, f := range j.fs {
 		half := max(f.step, round(float64(len(f.Units))/2, f.step))
 		if half >= len(f.Units) {
 			half = f.step
 		}
-		f.gone = half
-		skip := func(l *refit.Layer) bool { return !f.reads(l.Node) }
+		f.gone, halves[k] = half, half
+		fit := f.reads
 		if len(j.fs) <= 12 {
-			skip = nil
+			fit = everything
 		}
-		loss, err := j.try([]*family{f}, skip)
+		t, err := j.prepare([]*family{f}, fit)
 		f.gone = 0
 		if err != nil {
 			return err
 		}
-		if c := f.cost[half]; c > 0 {
-			for k := range f.cost {
-				f.cost[k] *= loss / c
+		trials = append(trials, t)
+	}
+	loss, err := j.run(trials)
+	if err != nil {
+		return err
+	}
+	for k, f := range j.fs {
+		if c := f.cost[halves[k]]; c > 0 {
+			for i := range f.cost {
+				f.cost[i] *= loss[k] / c
 			}
 		}
 	}
 	return nil
 }
 
-// try is the loss of a model without the units that families lose, after a quick refit. skip leaves layers as they are.
-func (j *job) try(fs []*family, skip func(*refit.Layer) bool) (float64, error) {
+func everything(*ir.Node) bool { return true }
+
+// trial is a model without some units, with the layers that are to be fitted again.
+type trial struct {
+	m      *ir.Model
+	layers []measured.RefitLayer
+}
+
+// prepare makes a trial without the units that families lose. fit says which layers of the model are fitted again.
+func (j *job) prepare(fs []*family, fit func(*ir.Node) bool) (*trial, error) {
 	clone, to := j.m.CloneMap()
 	back := map[*ir.Value]*ir.Value{}
 	for v, w := range to {
@@ -157,29 +180,34 @@ func (j *job) try(fs []*family, skip func(*refit.Layer) bool) (float64, error) {
 	}
 	sel := g.Select(gone)
 	if err := g.Remove(gone); err != nil {
-		return 0, err
+		return nil, err
 	}
+	t := &trial{m: clone}
 	if j.o.Repair {
-		t := j.data.task(j.m, clone, func(v *ir.Value) *ir.Value { return back[v] }, j.data.few)
-		t.Keep = keepOf(sel, func(v *ir.Value) *ir.Value { return v })
-		t.Rows, t.Rounds, t.Reference = 6000, 2, j.data.was
-		if skip != nil {
-			t.Skip = func(l *refit.Layer) bool {
-				return skip(&refit.Layer{Node: originalNode(back, l.Node)})
-			}
-		}
-		if _, err := refit.Run(j.c.Context(), t); err != nil {
-			return 0, err
-		}
+		t.layers = layers(clone, back, sel, func(n *ir.Node) bool {
+			v := back[n.Result(0)]
+			return v != nil && v.Node() != nil && fit(v.Node())
+		})
 	}
-	return j.data.loss(clone)
+	return t, nil
 }
 
-func originalNode(back map[*ir.Value]*ir.Value, n *ir.Node) *ir.Node {
-	if v := back[n.Result(0)]; v != nil {
-		return v.Node()
-	}
-	return n
+// run gives the losses of trials after a quick refit, which go side by side.
+func (j *job) run(trials []*trial) ([]float64, error) {
+	loss, fail := make([]float64, len(trials)), make([]error, len(trials))
+	ctx := j.c.Context()
+	j.data.pool.For(len(trials), 1, func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			t := trials[i]
+			if len(t.layers) > 0 {
+				if _, fail[i] = measured.Refit(ctx, j.m, t.m, t.layers, j.data.few, measured.RefitOptions{Rows: 6000, Rounds: 2, Record: j.data.was}); fail[i] != nil {
+					continue
+				}
+			}
+			loss[i], fail[i] = j.data.loss(ctx, t.m)
+		}
+	})
+	return loss, errors.Join(fail...)
 }
 
 // allotment is how many units each family loses.
@@ -201,6 +229,11 @@ type search struct {
 // the best, in which a family gets a step back that others give. What is compared is the divergence of the outputs on samples that trials were not
 // fitted on, times the modelled time.
 func (j *job) refine() error {
+	if j.data.ref == nil {
+		if err := j.data.beginTrials(j.m); err != nil {
+			return err
+		}
+	}
 	s := &search{job: j, macs: j.o.MACs * j.cost.total, tried: map[string]bool{}}
 	first := allotment{loss: math.Inf(1)}
 	for _, f := range j.fs {
@@ -321,23 +354,32 @@ func (s *search) neighbours(of *allotment) {
 // try tries the n most promising of those noted, and returns the best of them and of best, which is not nil.
 func (s *search) try(best *allotment, n int) (*allotment, error) {
 	slices.SortStableFunc(s.seen, func(a, b allotment) int { return cmp.Compare(a.guess, b.guess) })
+	var tried []*allotment
+	var trials []*trial
 	for i := range s.seen {
 		a := &s.seen[i]
-		if n == 0 {
+		key := fmt.Sprint(a.gone)
+		if len(tried) == n {
 			break
 		}
-		if key := fmt.Sprint(a.gone); s.tried[key] {
+		if s.tried[key] {
 			continue
-		} else {
-			s.tried[key] = true
 		}
-		n--
+		s.tried[key] = true
 		s.set(a)
-		loss, err := s.job.try(s.fs, nil)
+		t, err := s.prepare(s.fs, everything)
 		if err != nil {
 			return nil, err
 		}
-		a.loss = loss * s.time()
+		tried, trials = append(tried, a), append(trials, t)
+	}
+	loss, err := s.run(trials)
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range tried {
+		s.set(a)
+		a.loss = loss[i] * s.time()
 		if a.loss < best.loss*(1-closeness) || a.loss < best.loss*(1+closeness) && s.sum(a) < s.sum(best) {
 			c := *a
 			best = &c
@@ -348,7 +390,7 @@ func (s *search) try(best *allotment, n int) (*allotment, error) {
 
 // trials is how many allotments are tried: what some seconds have room for.
 func (j *job) trials() int {
-	return int(min(8, max(1, maxTrial/(j.cost.total*float64(len(j.data.few))))))
+	return int(min(8, max(1, maxTrial/(j.cost.total*float64(j.data.few.Len())))))
 }
 
 // maxTrial is the number of multiply-accumulates that all trials may take.

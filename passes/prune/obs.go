@@ -4,10 +4,10 @@ import (
 	"math"
 	"slices"
 
+	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/internal/linalg"
 	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/passes/prune/internal/refit"
 )
 
 // maxSurgeon is the largest problem, in columns, that is inverted to choose what goes.
@@ -28,10 +28,11 @@ type surgeon struct {
 // damp is what is added to the diagonal of normal equations before they are inverted, in units of its mean.
 const damp = 1e-3
 
-func newSurgeon(eq *linalg.LeastSquares, w linalg.Matrix[float64], columns [][]int, pool *par.Pool) (*surgeon, error) {
-	h := eq.Normal().Clone()
+// newSurgeon makes one of the second moments of what a group reads, over so many rows.
+func newSurgeon(moments linalg.Matrix[float64], rows int64, w linalg.Matrix[float64], columns [][]int, pool *par.Pool) (*surgeon, error) {
+	h := moments.Clone()
 	n := h.Rows
-	scale := 1 / float64(eq.Rows)
+	scale := 1 / float64(rows)
 	mean := 0.0
 	for i := range h.Data {
 		h.Data[i] *= scale
@@ -66,11 +67,7 @@ func newSurgeon(eq *linalg.LeastSquares, w linalg.Matrix[float64], columns [][]i
 	if err != nil {
 		return nil, err
 	}
-	s.inv = linalg.New[float64](n, n)
-	for i := range n {
-		s.inv.Data[i*n+i] = 1
-	}
-	c.Solve(s.inv)
+	s.inv = c.Inverse()
 	return s, nil
 }
 
@@ -88,12 +85,7 @@ func (s *surgeon) block(cols []int) (linalg.Matrix[float64], error) {
 	if err != nil {
 		return b, err
 	}
-	r := linalg.New[float64](k, k)
-	for i := range k {
-		r.Data[i*k+i] = 1
-	}
-	c.Solve(r)
-	return r, nil
+	return c.Inverse(), nil
 }
 
 // score is the share of the output's variance that is lost if a unit goes and the other weights make up for it.
@@ -155,11 +147,12 @@ func subtract(a, b linalg.Matrix[float64]) {
 }
 
 // surgeons are those of all layers that read a family; nil: one of them is too large, or no layer.
-func (j *job) surgeons(f *family, layers map[*ir.Node]*refit.Layer, eqs map[*refit.Layer][]*linalg.LeastSquares) []*surgeon {
+func (j *job) surgeons(f *family, layers map[*ir.Node]*measured.Linear, moments map[*ir.Node]*measured.Moments) []*surgeon {
 	var r []*surgeon
 	for _, x := range f.read {
 		l := layers[x.c.Node]
-		if l == nil || eqs[l] == nil || l.N() > maxSurgeon || x.c.Operand != 1 {
+		m := moments[x.c.Node]
+		if l == nil || m == nil || x.c.Operand != 1 {
 			continue
 		}
 		w, err := l.Weights()
@@ -172,15 +165,15 @@ func (j *job) surgeons(f *family, layers map[*ir.Node]*refit.Layer, eqs map[*ref
 			for _, s := range unit.Slices {
 				if s.Axis == a {
 					for _, e := range s.Elements {
-						for k := range l.Kernel {
-							columns[u] = append(columns[u], e*l.Kernel+k)
+						for k := range l.Taps() {
+							columns[u] = append(columns[u], e*l.Taps()+k)
 						}
 					}
 				}
 			}
 		}
 		for g := range w {
-			s, err := newSurgeon(eqs[l][g], w[g], columns, j.data.pool)
+			s, err := newSurgeon(m.H[g], m.Rows, w[g], columns, j.data.pool)
 			if err != nil {
 				return nil
 			}

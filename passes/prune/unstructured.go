@@ -3,7 +3,6 @@ package prune
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -15,12 +14,11 @@ import (
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/internal/coupling"
-	"github.com/onnxopt/onnxopt/passes/prune/internal/refit"
 )
 
 // plan is what a layer is to lose.
 type plan struct {
-	layer *refit.Layer
+	layer *measured.Linear
 	w     []float64 // as the tensor has them
 	zeros int       // weights that become zero
 	done  bool
@@ -71,23 +69,27 @@ func unstructured(c *passes.Context, m *ir.Model, o Options) error {
 
 // collect finds the layers whose weights may become zero. Depthwise convolutions keep theirs: they are few, and each matters.
 func (s *sparse) collect() error {
-	list, others := refit.Layers(s.m)
-	for _, n := range slices.SortedFunc(maps.Keys(others), func(a, b *ir.Node) int { return int(a.Pos() - b.Pos()) }) {
-		s.c.Remark(n, "weight", others[n])
-	}
-	for _, l := range list {
+	for n := range s.m.Main.Nodes() {
+		if !n.Is("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "GRU", "LSTM", "RNN") {
+			continue
+		}
+		l, err := measured.LinearOf(n)
+		if err != nil {
+			s.c.Remark(n, "weight", err.Error())
+			continue
+		}
 		if why := s.unfit(l); why != "" {
 			s.c.Remark(l.Node, "weight", why)
+			continue
+		}
+		if _, err := l.Weights(); err != nil {
+			s.c.Remark(l.Node, "weight", err.Error())
+			s.notes = append(s.notes, coupling.NodeLabel(l.Node)+" stays: "+err.Error())
 			continue
 		}
 		w, err := weights.Floats(l.Node.Operand(1).Const())
 		if err != nil {
 			return fmt.Errorf("weights of %s: %w", coupling.NodeLabel(l.Node), err)
-		}
-		if slices.ContainsFunc(w, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
-			s.c.Remark(l.Node, "weight", "its weights are not finite")
-			s.notes = append(s.notes, coupling.NodeLabel(l.Node)+" stays: its weights are not finite")
-			continue
 		}
 		p := &plan{layer: l, w: w}
 		s.plans, s.of[l.Node] = append(s.plans, p), p
@@ -95,14 +97,16 @@ func (s *sparse) collect() error {
 	return nil
 }
 
-func (s *sparse) unfit(l *refit.Layer) string {
+func (s *sparse) unfit(l *measured.Linear) string {
 	switch {
 	case !s.c.Enabled("weight", l.Node):
 		return "it is protected"
-	case l.Groups > 1 && l.Inputs == 1:
+	case l.Groups > 1 && l.Inputs() == 1:
 		return "it is a depthwise convolution"
-	case s.o.Pattern != "none" && l.Inputs%4 != 0:
-		return fmt.Sprintf("its %d inputs are no multiple of 4", l.Inputs)
+	case s.o.Pattern != "none" && l.Inputs()%4 != 0:
+		return fmt.Sprintf("its %d inputs are no multiple of 4", l.Inputs())
+	case s.o.Pattern != "none" && l.Node.Is("ConvTranspose"):
+		return "there are no sparse kernels for transposed convolutions"
 	case s.o.Pattern != "none" && l.Groups > 1:
 		return "it has groups, for which there are no sparse kernels"
 	}
@@ -176,34 +180,30 @@ func (s *sparse) threshold(cut int, lamp bool) {
 // fit chooses and repairs layer by layer.
 func (s *sparse) fit() error {
 	original, of := s.m.CloneMap()
-	t := s.data.task(original, s.m, func(v *ir.Value) *ir.Value { return of[v] }, s.data.samples)
-	t.Skip = func(l *refit.Layer) bool { return s.of[l.Node] == nil }
-	t.Choose = func(l *refit.Layer, eq []*linalg.LeastSquares, w []linalg.Matrix[float64]) [][]bool {
-		return s.of[l.Node].choose(s.o, l, eq, w, s.data.pool)
-	}
-	t.Edit = func(l *refit.Layer, set func() error) (err error) {
-		s.c.Rewrite("weight", l.Node, nil, func() { err = set() })
-		s.of[l.Node].done = true
-		return err
-	}
-	out, err := refit.Run(s.c.Context(), t)
-	if err != nil {
-		if s.c.Err() != nil {
-			return err
+	ls := layers(s.m, of, nil, func(n *ir.Node) bool { return s.of[n] != nil })
+	for i := range ls {
+		p := s.of[ls[i].Node]
+		ls[i].Choose = func(eq []*linalg.LeastSquares, w []linalg.Matrix[float64]) ([][]bool, []linalg.Matrix[float64]) {
+			return p.choose(s.o, p.layer, eq, w, s.data.pool)
 		}
-		s.notes = append(s.notes, fmt.Sprintf("not repaired: %v", err))
-		return nil
+	}
+	out, err := measured.Refit(s.c.Context(), original, s.m, ls, s.data.all, measured.RefitOptions{Apply: func(l measured.RefitLayer, edit func()) {
+		s.c.Rewrite("weight", l.Node, nil, edit)
+		s.of[l.Node].done = true
+	}})
+	if err != nil {
+		return err
 	}
 	before, after, fitted := 0.0, 0.0, 0
 	for _, o := range out {
-		if o.Why != "" {
-			s.c.Remark(o.Layer.Node, "repair", o.Why)
+		if o.Refused != "" {
+			s.c.Remark(o.Layer.Node, "repair", o.Refused)
 			continue
 		}
 		before, after, fitted = before+o.Before, after+o.After, fitted+1
 	}
-	s.notes = append(s.notes, fmt.Sprintf("%d of %d layers were fitted again on %d samples: the error of a layer's output fell from %.4f to %.4f of its energy, on data held back",
-		fitted, len(out), len(s.data.samples), before/float64(max(1, fitted)), after/float64(max(1, fitted))))
+	s.notes = append(s.notes, fmt.Sprintf("%d of %d layers were fitted again on %d samples: the error of a layer's output fell from %.4f to %.4f of its variance, on data held back",
+		fitted, len(out), s.data.all.Len(), before/float64(max(1, fitted)), after/float64(max(1, fitted))))
 	return nil
 }
 
@@ -225,7 +225,7 @@ func (s *sparse) rest() error {
 					}
 				}
 			}
-			s.c.Rewrite("weight", p.layer.Node, nil, func() { err = p.layer.Set(w) })
+			s.c.Rewrite("weight", p.layer.Node, nil, func() { err = p.layer.SetWeights(w) })
 			if err != nil {
 				return err
 			}
