@@ -12,6 +12,7 @@ import (
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/targets"
+	"github.com/onnxopt/onnxopt/targets/internal/script"
 )
 
 const name = "tensorrt"
@@ -133,7 +134,7 @@ func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 	if w, err = a.File(".build.py"); err != nil {
 		return err
 	}
-	return script(w, a, shapes)
+	return buildScript(w, a, shapes)
 }
 
 // command writes a shell script with the call of trtexec. Names are quoted, so that none is a command.
@@ -145,41 +146,15 @@ func command(w io.Writer, a targets.Artifact, shapes []string) error {
 		}
 	}
 	for i, s := range args {
-		args[i] = "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+		args[i] = script.Shell(s)
 	}
 	_, err := fmt.Fprintf(w, "#!/bin/sh\n# Builds the engine and times it. Run it where this file lies.\nset -e\ncd \"$(dirname \"$0\")\"\nexec %s\n", strings.Join(args, " "))
 	return err
 }
 
-func script(w io.Writer, a targets.Artifact, shapes []string) error {
-	_, err := fmt.Fprintf(w, builder, python(a.Name("")), python(a.Name(".engine")), pythonList(shapes))
+func buildScript(w io.Writer, a targets.Artifact, shapes []string) error {
+	_, err := fmt.Fprintf(w, builder, script.Python(a.Name("")), script.Python(a.Name(".engine")), script.PythonList(shapes))
 	return err
-}
-
-func pythonList(l []string) string {
-	for i := range l {
-		l[i] = python(l[i])
-	}
-	return "[" + strings.Join(l, ", ") + "]"
-}
-
-// python is s as a literal: nothing in it ends the string.
-func python(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r < 0x20 || r > 0x7e:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
 }
 
 // builder parses the model and builds the engine, with TensorRT or TensorRT for RTX. A warning about uint8 is an error: the parser
