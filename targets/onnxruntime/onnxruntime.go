@@ -17,6 +17,9 @@ import (
 
 const name = "onnxruntime"
 
+//go:embed known.tsv
+var known string
+
 // Options of the target.
 type Options struct {
 	Threads int `opt:"threads" doc:"threads within an operator that the session options ask for; 0: one for each core"`
@@ -32,6 +35,8 @@ not. The session options are in the form that the runtime takes as ort_config, w
 need all 8 bits, one of these keeps products of uint8 and int8 from saturating on x86 without VNNI.`,
 		Pipeline: "freeze-defaults{all=true},requantize{form=qdq},O3",
 		Illegal:  func(n *ir.Node) error { return illegal(kernels, n) },
+		Slow:     slowly,
+		Known:    known,
 	}, Options{}, lower)
 }
 
@@ -91,7 +96,7 @@ func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 	}
 	custom := map[string]bool{}
 	saturates := false
-	for n := range m.Nodes() {
+	for n := range targets.Annotated(m).Nodes() {
 		if d := n.Op().Domain; !slices.Contains([]string{"", "ai.onnx.ml", "com.microsoft"}, d) && m.Function(n.Op()) == nil && !custom[d] {
 			custom[d] = true
 			a.Note(fmt.Sprintf("operators of domain %q need a library of custom operators", d))

@@ -2,6 +2,7 @@
 package openvino
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +15,9 @@ import (
 )
 
 const name = "openvino"
+
+//go:embed known.tsv
+var known string
 
 // Options of the target.
 type Options struct {
@@ -28,6 +32,8 @@ func New() *targets.Target {
 inputs (mean, scale, layout, type) stays in it, so that callers feed the same data. Open sizes may stay open; static ones are faster.`,
 		Pipeline: "freeze-defaults{all=true},requantize{form=qdq},O2",
 		Illegal:  illegal,
+		Slow:     slowly,
+		Known:    known,
 	}, Options{}, lower)
 }
 

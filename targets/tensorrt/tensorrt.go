@@ -3,6 +3,7 @@
 package tensorrt
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,9 @@ import (
 
 const name = "tensorrt"
 
+//go:embed known.tsv
+var known string
+
 // Options of the target.
 type Options struct {
 	Batch int `opt:"batch" doc:"size of an open first dimension for which the engine is tuned; others are for set-shape to state"`
@@ -30,6 +34,8 @@ func New() *targets.Target {
 would take another uint8 zero point for one of int8, with no more than a warning, so that is refused. Biases stay float.`,
 		Pipeline: "freeze-defaults{all=true},requantize{form=qdq activations=s8},O2,dequantize{biases=true}",
 		Illegal:  illegal,
+		Slow:     slowly,
+		Known:    known,
 	}, Options{Batch: 1}, lower)
 }
 
@@ -67,12 +73,12 @@ func illegal(n *ir.Node) error {
 // symmetric checks what a quantizer or dequantizer quantizes to.
 func symmetric(n *ir.Node) error {
 	if x := n.Operand(0); n.Is("DequantizeLinear") && x.Type().DType() == ir.Int32 {
-		return errors.New("an int32 bias; it has to be float")
+		return &targets.Mendable{Why: "an int32 bias, which has to be float", Mend: "dequantize{biases=true}"}
 	}
 	z := n.Operand(2)
 	if z == nil {
 		if n.Is("QuantizeLinear") && n.Int("output_dtype", 0) == 0 {
-			return errors.New("uint8, by default; quantization is symmetric")
+			return &targets.Mendable{Why: "uint8, by default, where quantization is symmetric", Mend: "dequantize,quantize{profile=tensorrt}"}
 		}
 		return nil
 	}
@@ -83,14 +89,14 @@ func symmetric(n *ir.Node) error {
 	switch d := t.DType(); d {
 	case ir.Int8, ir.Int4, ir.Float8E4M3FN:
 	default:
-		return fmt.Errorf("quantization to %s; the target has int8, int4 and float8e4m3fn", d)
+		return &targets.Mendable{Why: fmt.Sprintf("quantization to %s; the target has int8, int4 and float8e4m3fn", d), Mend: "dequantize,quantize{profile=tensorrt}"}
 	}
 	b, err := t.Bytes()
 	if err != nil {
 		return err
 	}
 	if slices.ContainsFunc(b, func(x byte) bool { return x != 0 }) {
-		return errors.New("a zero point other than 0; quantize{profile=tensorrt} makes symmetric models")
+		return &targets.Mendable{Why: "a zero point other than 0", Mend: "dequantize,quantize{profile=tensorrt}"}
 	}
 	return nil
 }
@@ -98,6 +104,9 @@ func symmetric(n *ir.Node) error {
 func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
 	if o.Batch < 1 {
 		return fmt.Errorf("batch=%d is no size", o.Batch)
+	}
+	if err := targets.Open(name, m, 1); err != nil {
+		return err
 	}
 	var shapes []string // of open inputs
 	for _, s := range m.Main.Inputs() {
@@ -107,13 +116,11 @@ func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 		}
 		open := false
 		var dims []string
-		for i, d := range t.Shape {
+		for _, d := range t.Shape {
 			size := d.Size
 			if !d.IsStatic() {
 				open = true
-				if size = int64(o.Batch); i > 0 {
-					return fmt.Errorf("input %q: dimension %d is open; set-shape states it", s.Name(), i)
-				}
+				size = int64(o.Batch)
 			}
 			dims = append(dims, fmt.Sprint(size))
 		}

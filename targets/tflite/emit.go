@@ -30,8 +30,9 @@ type emitter struct {
 	wide        map[*ir.Value]*ir.Tensor // float16 constants in 32 bits
 	dequantized map[*ir.Value]bool       // results of DequantizeLinear
 	integers    map[*ir.Value][]view
-	journal     []logged // what was defined for the node under translation
-	err         error    // of the node under translation
+	journal     []logged   // what was defined for the node under translation
+	floats      []*ir.Node // that read integers and compute in float
+	err         error      // of the node under translation
 }
 
 // view is a value as a tensor: axis i of the tensor is axis perm[i] of the value.
@@ -116,6 +117,9 @@ func (e *emitter) translate(n *ir.Node, f lowering) error {
 	}
 	if e.onIntegers(n, f) {
 		return nil
+	}
+	if e.wantsIntegers(n) {
+		e.floats = append(e.floats, n)
 	}
 	if err := f(e, n); err != nil {
 		return err

@@ -2,6 +2,7 @@
 package tvm
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,6 +16,9 @@ import (
 
 const name = "tvm"
 
+//go:embed known.tsv
+var known string
+
 // Options of the target.
 type Options struct {
 	LLVM string `opt:"llvm" doc:"options of TVM's target llvm for the script, as -mcpu=skylake; empty: none"`
@@ -24,10 +28,12 @@ type Options struct {
 func New() *targets.Target {
 	return targets.Define(targets.Target{
 		Name: name, Doc: "a float ONNX model with static shapes that TVM imports, with a script that compiles it", Extension: ".onnx",
-		Long: `TVM computes quantized models in float, so they become float ones here; their weights stay on their steps. Sizes have to be static:
-set-shape states those that are open.`,
-		Pipeline: "freeze-defaults{all=true},dequantize,opset{to=18},O2",
+		Long: `TVM computes quantized models in float, so they become float ones here; their weights stay on their steps. Models in 16 bits become float32 behind
+an interface that stays: TVM's code for processors rounds every sum to 16 bits. Sizes have to be static: set-shape states those that are open.`,
+		Pipeline: "freeze-defaults{all=true},dequantize,precision{to=float32},opset{to=18},O2",
 		Illegal:  illegal,
+		Slow:     slowly,
+		Known:    known,
 	}, Options{}, lower)
 }
 
@@ -59,18 +65,8 @@ onnx==1.23.2
 `
 
 func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
-	e := &targets.IllegalError{Target: name}
-	for _, s := range m.Main.Inputs() {
-		t := s.Type()
-		if s.Value().IsInitializer() || !t.IsTensor() {
-			continue
-		}
-		if t.Shape == nil || slices.ContainsFunc(t.Shape, func(d ir.Dim) bool { return !d.IsStatic() }) {
-			e.Nodes = append(e.Nodes, targets.IllegalNode{Name: s.Name(), Op: ir.Op("input"), Why: fmt.Sprintf("its shape %v is not static; set-shape states it", t.Shape)})
-		}
-	}
-	if len(e.Nodes) > 0 {
-		return e
+	if err := targets.Open(name, m, 0); err != nil {
+		return err
 	}
 	for n := range m.Nodes() {
 		if r := n.Origin().Rules(); slices.ContainsFunc(r, func(rule string) bool { return strings.HasPrefix(rule, "dequantize/") || rule == "pair" }) {
