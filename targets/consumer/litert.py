@@ -78,7 +78,18 @@ def load(path, options):
                 layers[name] = real(m.get_tensor(d['index']).copy(), d)
         return outputs, layers
 
-    return run, {'operators': len(ops), 'delegates': delegates}
+    steps = {}
+    for name in wanted:
+        q = by_name.get(name, {}).get('quantization_parameters', {}).get('scales', [])
+        if len(q) == 1:
+            steps[name] = float(q[0])
+    shapes = {}
+    for name, d in ports_in.items():
+        shape = [int(x) for x in d['shape']]
+        if name in perms:
+            shape = [shape[i] for i in np.argsort(perms[name])]
+        shapes[name] = shape if name in perms or notes is not None else []
+    return run, {'operators': len(ops), 'delegates': delegates, 'steps': steps, 'shapes': shapes}
 
 
 def ports(m, signatures):

@@ -48,7 +48,12 @@ def load(path, options):
         if 'runtimePrecision' in info:
             kind = f"{info['layerType'].astype(str) if hasattr(info['layerType'], 'astype') else info['layerType']} {info['runtimePrecision'].astype(str) if hasattr(info['runtimePrecision'], 'astype') else info['runtimePrecision']}"
             types[kind] = types.get(kind, 0) + 1
-    return run, {'operators': sum(types.values()), 'types': types}
+    shapes = {}
+    for port in compiled.inputs:
+        dims = [d.get_length() if d.is_static else -1 for d in port.get_partial_shape()]
+        for name in port.get_names():
+            shapes[name] = dims
+    return run, {'operators': sum(types.values()), 'types': types, 'shapes': shapes}
 
 
 serve(load)

@@ -43,10 +43,12 @@ type Session struct {
 	runs   int
 
 	// Facts that the consumer tells about the artifact.
-	Operators int            `json:"operators"`
-	Delegates int            `json:"delegates"` // parts that XNNPACK took
-	Types     map[string]int `json:"types"`     // how many operators run in which type of numbers
-	LoadTime  float64        `json:"load_s"`    // seconds
+	Operators int                `json:"operators"`
+	Delegates int                `json:"delegates"` // parts that XNNPACK took
+	Types     map[string]int     `json:"types"`     // how many operators run in which type of numbers
+	Shapes    map[string][]int64 `json:"shapes"`    // of inputs as the model has them; -1 is open
+	Steps     map[string]float64 `json:"steps"`     // the scale of shown values that are quantized; they are shown as what they stand for
+	LoadTime  float64            `json:"load_s"`    // seconds
 }
 
 // Result is what one run gave.
