@@ -210,7 +210,7 @@ func (c *Case) Emit(ctx context.Context, t *targets.Target, options, dir string)
 func (c *Case) Compare(got map[string]ir.Datum) (compare.Diff, error) {
 	worst, first := compare.Diff{}, error(nil)
 	for name, want := range c.Want {
-		d := compare.Datum(want, like(got[name], want))
+		d := compare.Datum(want, Like(got[name], want))
 		if err := c.Bounds[name].Check(d); err != nil && first == nil {
 			first = &OutputError{name, err}
 		}
@@ -230,8 +230,8 @@ type OutputError struct {
 func (e *OutputError) Error() string { return "output " + e.Output + ": " + e.Err.Error() }
 func (e *OutputError) Unwrap() error { return e.Err }
 
-// like is a float32 tensor as float16 if the other is that, which some targets have not.
-func like(got, want ir.Datum) ir.Datum {
+// Like is a float32 tensor as float16 if the other is that, which some targets have not.
+func Like(got, want ir.Datum) ir.Datum {
 	g, ok := got.(*ir.Tensor)
 	w, okW := want.(*ir.Tensor)
 	if !ok || !okW || w.DType() != ir.Float16 || g.DType() != ir.Float32 {

@@ -23,7 +23,8 @@ var known string
 
 // Options of the target.
 type Options struct {
-	Layout string `opt:"layout" enum:"nhwc|keep" doc:"pictures at the interface: channels last, as the target's users expect, or as in the model"`
+	Layout  string `opt:"layout" enum:"nhwc|keep" doc:"pictures at the interface: channels last, as the target's users expect, or as in the model"`
+	Weights string `opt:"weights" enum:"float32|float16|int8" doc:"how float weights are stored; int8 is dynamic-range quantization: the runtime quantizes activations in each run"`
 }
 
 // New describes the target.
@@ -36,7 +37,7 @@ first dimension of an input becomes 1; set-shape states the others. What is fuse
 		Illegal:  illegal,
 		Slow:     slowly,
 		Known:    known,
-	}, Options{Layout: layoutNHWC}, lower)
+	}, Options{Layout: layoutNHWC, Weights: weightsFloat32}, lower)
 }
 
 // illegal goes by the operator alone; what depends on shapes and attributes is found while writing.
@@ -55,6 +56,12 @@ func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 	e := newEmitter(c, infer.Model(m))
 	if err := e.graph(m.Main, o.Layout); err != nil {
 		return err
+	}
+	switch o.Weights {
+	case weightsFloat16:
+		e.file.halve()
+	case weightsInt8:
+		e.file.dynamicRange()
 	}
 	for _, l := range e.file.layouts {
 		a.Note(fmt.Sprintf("%s %q has the shape %v, channels last", l.what, l.name, l.shape))
