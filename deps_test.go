@@ -58,6 +58,8 @@ var policy = []struct {
 	{"report", "analysis/... compare passes"},
 	{"targets", "passes analysis/... ops"},
 	{"targets/all", "targets/..."},
+	{"targets/consumer", "ir onnxio/npz"},
+	{"targets/targettest", "targets targets/consumer passes/all engine compare onnxio ops/kernel"},
 	{"targets/...", "targets passes/rewrite passes/quantize"},
 	{"tune", "passes/all targets/... compare dataset dataset/metric report"},
 	{"distill", "passes/all targets/... compare dataset dataset/metric report"},

@@ -3,11 +3,13 @@
 package targets
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
 	"github.com/onnxopt/onnxopt/passes"
 )
 
@@ -22,6 +24,11 @@ type Target struct {
 	Pipeline string
 	// Illegal says why the target cannot run n; nil: it can. It is asked after the pipeline, with types inferred.
 	Illegal func(n *ir.Node) error
+	// Slow reports what the target runs slower than it could. It is asked after the pipeline, of a model that the target takes. nil: nothing
+	// is known.
+	Slow func(c *passes.Context, m *ir.Model, report func(Finding)) error
+	// Known is the text of known.tsv.
+	Known string
 
 	pass func(a Artifact) *passes.Pass
 }
@@ -68,10 +75,16 @@ type IllegalError struct {
 
 // IllegalNode is one of them.
 type IllegalNode struct {
-	Name string // of the node, or of its first named result
+	Name string // of the node, or of its first named result; an input has the operator "input"
 	Op   ir.OpID
 	Why  string
+	Mend string // a pipeline that helps, "" if none is known
 }
+
+// Mendable is a reason with the pipeline that does away with it. Illegal may return one.
+type Mendable struct{ Why, Mend string }
+
+func (m *Mendable) Error() string { return m.Why + "; " + m.Mend + " mends that" }
 
 func (e *IllegalError) Error() string {
 	var b strings.Builder
@@ -93,15 +106,28 @@ func (e *IllegalError) Error() string {
 // Check is an *IllegalError if the target cannot run a node of m.
 func (t *Target) Check(m *ir.Model) error {
 	e := &IllegalError{Target: t.Name}
+	m = Annotated(m)
 	for n := range m.Nodes() {
 		if err := t.Illegal(n); err != nil {
-			e.Nodes = append(e.Nodes, IllegalNode{NodeName(n), n.Op(), err.Error()})
+			x := IllegalNode{Name: NodeName(n), Op: n.Op(), Why: err.Error()}
+			var m *Mendable
+			if errors.As(err, &m) {
+				x.Mend = m.Mend
+			}
+			e.Nodes = append(e.Nodes, x)
 		}
 	}
 	if len(e.Nodes) == 0 {
 		return nil
 	}
 	return e
+}
+
+// Annotated is a copy of m that knows the types and shapes that inference finds. It shares constants with m.
+func Annotated(m *ir.Model) *ir.Model {
+	m = m.Clone()
+	infer.Annotate(m, infer.Model(m))
+	return m
 }
 
 // NodeName is the node's name or that of its first named result.
@@ -115,4 +141,26 @@ func NodeName(n *ir.Node) string {
 		}
 	}
 	return ""
+}
+
+// Open is an *IllegalError of the inputs that have open sizes: from their axis from on, those before may be open.
+func Open(target string, m *ir.Model, from int) error {
+	e := &IllegalError{Target: target}
+	for _, s := range m.Main.Inputs() {
+		t := s.Type()
+		if s.Value().IsInitializer() || !t.IsTensor() {
+			continue
+		}
+		open := t.Shape == nil
+		for i, d := range t.Shape {
+			open = open || i >= from && !d.IsStatic()
+		}
+		if open {
+			e.Nodes = append(e.Nodes, IllegalNode{Name: s.Name(), Op: ir.Op("input"), Why: fmt.Sprintf("its shape %v is not static; set-shape states it", t.Shape), Mend: "set-shape"})
+		}
+	}
+	if len(e.Nodes) == 0 {
+		return nil
+	}
+	return e
 }

@@ -36,14 +36,20 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Condition: func(name string) (bool, error) {
-			if name != "ort" {
-				return false, fmt.Errorf("unknown condition %q", name)
+			switch name {
+			case "ort":
+				return missing == nil, nil
+			case "litert", "openvino":
+				return os.Getenv("ONNXOPT_"+strings.ToUpper(name)) != "", nil
 			}
-			return missing == nil, nil
+			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DIGITS", digits)
 			e.Setenv("ORT", library)
+			for _, name := range []string{"ONNXOPT_LITERT", "ONNXOPT_OPENVINO"} {
+				e.Setenv(name, os.Getenv(name))
+			}
 			e.Setenv("IMAGES", filepath.Join(filepath.Dir(digits), "digits-images.idx3.gz"))
 			return nil
 		},

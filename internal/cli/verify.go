@@ -23,18 +23,29 @@ const verifyLong = `verify compares two models on the same inputs, or one model 
 For each output it prints the largest difference max|a-b| / max(max|a|, 1e-6), the ratio
 of signal to error (SQNR), the cosine, and how often the largest element is the same
 (top-1). Outside of the tolerance the exit code is 1, and the first node whose result
-differs is named. Inputs are --input, --data, or generated.`
+differs is named. Inputs are --input, --data, or generated.
+
+The second file may be one that another runtime reads: .tflite runs in LiteRT, .xml in
+OpenVINO, and with --consumer an ONNX model in any of them. The runtime is that of the
+Python that ONNXOPT_LITERT, ONNXOPT_OPENVINO, ONNXOPT_PYTHON (ONNX Runtime) or ONNXOPT_TVM
+names, or of the one on the PATH. --layers also lists the values within, told by their
+names in the model, where the runtime shows them.`
 
 const verifyExample = `onnxopt verify a.onnx b.onnx
 onnxopt verify a.onnx b.onnx --data x.npz --tolerance 0.01
 onnxopt verify model.onnx --input x.npz --expect y.npz
 onnxopt verify model.onnx --input test_data_set_0
-onnxopt verify a.onnx b.onnx --engine ort          in ONNX Runtime`
+onnxopt verify a.onnx b.onnx --engine ort          in ONNX Runtime
+onnxopt verify model.onnx model.tflite --layers    in LiteRT, value by value
+onnxopt verify model.onnx model.xml                in OpenVINO
+onnxopt verify a.onnx b.onnx --consumer openvino`
 
 // verifyFlags are the options of verify.
 type verifyFlags struct {
 	inputs    []string
 	expect    string
+	consumer  string
+	layers    bool
 	tolerance float64
 	budget    budget
 	json      bool
@@ -60,6 +71,8 @@ func (e *env) verifyVerb() *cobra.Command {
 	g.StringVar(&f.expect, "expect", "", "outputs that one model has to give: `FILE` .npz, .npy or a folder of ONNX test data")
 	g.Float64Var(&f.tolerance, "tolerance", 0, "largest relative difference of floats (default 1e-4, 5e-3 for 16 bits, a step behind a quantizer)")
 	g.Lookup("tolerance").DefValue = ""
+	g.StringVar(&f.consumer, "consumer", "", "runtime `NAME` of the second file: litert, openvino, onnxruntime or tvm (default by its extension)")
+	g.BoolVar(&f.layers, "layers", false, "list the values within the second file, where its runtime shows them")
 	f.budget = budget{10 * time.Second, 0}
 	g.Var(&f.budget, "budget", "what the comparison on generated inputs may take; given data are all taken unless this is given")
 	g.Lookup("budget").DefValue = "10s"
@@ -88,6 +101,9 @@ func (f *verifyFlags) check(args []string) error {
 	case math.IsNaN(f.tolerance) || f.tolerance < 0:
 		return usagef("--tolerance %g: a bound is not negative", f.tolerance)
 	}
+	if _, err := f.consumerOf(args); err != nil {
+		return err
+	}
 	return f.engine.check(false)
 }
 
@@ -100,6 +116,8 @@ type verified struct {
 	Sets       int              `json:"sets"`
 	Partial    bool             `json:"partial,omitempty"` // there were, or may have been, further sets
 	Outputs    []verifiedOutput `json:"outputs"`
+	Consumer   string           `json:"consumer,omitempty"` // that ran B
+	Layers     []verifiedLayer  `json:"layers,omitempty"`
 	Divergence *divergence      `json:"first_divergence,omitempty"`
 }
 
@@ -132,7 +150,13 @@ func (e *env) verify(ctx context.Context, f *verifyFlags, args []string, given f
 	defer in.close()
 	c.a, c.r.A, c.r.B = in.model, args[0], f.expect
 	files := map[*ir.Model]string{in.model: in.name}
-	if len(args) == 2 {
+	k, err := f.consumerOf(args)
+	if err != nil {
+		return err
+	}
+	if k != nil {
+		c.r.B = args[1]
+	} else if len(args) == 2 {
 		other, err := e.open(args[1], &f.files, false)
 		if err != nil {
 			return err
@@ -152,7 +176,10 @@ func (e *env) verify(ctx context.Context, f *verifyFlags, args []string, given f
 	}
 	c.stats.init(c.a, c.tolerance(given("tolerance")))
 	err = onnxio.Guard(func() error {
-		if c.b == nil {
+		switch {
+		case k != nil:
+			return c.artifact(ctx, k, args[1], given("budget"))
+		case c.b == nil:
 			return c.recorded(ctx)
 		}
 		return c.models(ctx, given("budget"))
@@ -323,7 +350,11 @@ func (c *comparison) write() {
 		t.write(c.stdout, "")
 		fmt.Fprintln(c.stdout)
 	}
+	c.writeLayers()
 	line := c.r.Status
+	if c.r.Consumer != "" {
+		line += " in " + c.r.Consumer
+	}
 	if c.r.Sets > 0 {
 		line += fmt.Sprintf(" on %d set%s of inputs", c.r.Sets, plural(c.r.Sets))
 	}

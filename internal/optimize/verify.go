@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/ir"
@@ -54,7 +55,13 @@ func (r *run) conclude(v *compare.Verdict) error {
 	return nil
 }
 
-func (r *run) lossy() bool { return r.q.Pipeline.Promise().Lossy }
+// lossy reports whether a pass that promises nothing changed the model, or may have where there is no report yet.
+func (r *run) lossy() bool {
+	if rep := r.res.Report; rep != nil {
+		return slices.ContainsFunc(rep.Steps, func(s passes.StepReport) bool { return s.Lossy && s.Changed })
+	}
+	return r.q.Pipeline.Promise().Lossy
+}
 
 // compare runs both models, whose interfaces are related by the border; a nil src means the request's inputs.
 func (r *run) compare(ctx context.Context, a, b *ir.Model, border *ir.Border, src compare.Source) (*compare.Verdict, error) {
@@ -79,7 +86,9 @@ func (r *run) tolerance(a *ir.Model) func(string) compare.Tolerance {
 		anything := compare.Tolerance{Rel: math.Inf(1), Abs: math.Inf(1), Steps: math.Inf(1)}
 		return func(string) compare.Tolerance { return anything }
 	}
-	return hook.Tolerance(a, r.q.Pipeline.Promise())
+	p := r.q.Pipeline.Promise()
+	p.Lossy = false
+	return hook.Tolerance(a, p)
 }
 
 // again is the source of the set on which the models differ; nil, generated inputs, if they differ without having run, or the

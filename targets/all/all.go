@@ -6,12 +6,17 @@ import (
 
 	"github.com/onnxopt/onnxopt/internal/spell"
 	"github.com/onnxopt/onnxopt/targets"
+	"github.com/onnxopt/onnxopt/targets/onnxruntime"
+	"github.com/onnxopt/onnxopt/targets/openvino"
 	"github.com/onnxopt/onnxopt/targets/tensorrt"
 	"github.com/onnxopt/onnxopt/targets/tflite"
+	"github.com/onnxopt/onnxopt/targets/tvm"
 )
 
 // Targets lists them.
-func Targets() []*targets.Target { return []*targets.Target{tensorrt.New(), tflite.New()} }
+func Targets() []*targets.Target {
+	return []*targets.Target{onnxruntime.New(), openvino.New(), tensorrt.New(), tflite.New(), tvm.New()}
+}
 
 // Lookup finds a target by its name. The hint completes a message about an unknown one: ", did you mean x?" or nothing.
 func Lookup(name string) (t *targets.Target, hint string) {

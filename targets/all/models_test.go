@@ -1,10 +1,7 @@
 package all_test
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,111 +12,139 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/onnxopt/onnxopt/compare"
-	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/engine/native"
-	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/onnxio"
-	"github.com/onnxopt/onnxopt/onnxio/npz"
-	"github.com/onnxopt/onnxopt/ops/kernel"
-	"github.com/onnxopt/onnxopt/passes"
-	passlist "github.com/onnxopt/onnxopt/passes/all"
-	"github.com/onnxopt/onnxopt/targets"
 	"github.com/onnxopt/onnxopt/targets/all"
+	"github.com/onnxopt/onnxopt/targets/consumer"
+	"github.com/onnxopt/onnxopt/targets/targettest"
 )
-
-// folder is an artifact in a folder.
-type folder struct {
-	dir, base string
-	files     []*os.File
-}
-
-func (a *folder) Name(suffix string) string { return a.base + suffix }
-func (a *folder) Note(string)               {}
-func (a *folder) Model(m *ir.Model) error {
-	_, err := onnxio.WriteFile(filepath.Join(a.dir, a.base), m, onnxio.WriteOptions{})
-	return err
-}
-func (a *folder) File(suffix string) (io.Writer, error) {
-	f, err := os.Create(filepath.Join(a.dir, a.base+suffix))
-	a.files = append(a.files, f)
-	return f, err
-}
 
 // rows reads a table of two columns.
 func rows(t *testing.T, path string) map[string]string {
-	f, err := os.Open(path)
+	b, err := os.ReadFile(path)
 	require.NoError(t, err)
-	defer f.Close()
-	r := map[string]string{}
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if k, v, ok := strings.Cut(s.Text(), "\t"); ok && !strings.HasPrefix(k, "#") {
-			r[k] = v
-		}
-	}
-	return r
+	return targettest.Rows(string(b))
 }
 
-// TestLiteRT writes all models for LiteRT and runs what was written with each of its resolvers, beside the embedded engine.
-func TestLiteRT(t *testing.T) {
-	python := os.Getenv("ONNXOPT_LITERT")
-	if python == "" {
-		t.Skip("left out: LiteRT is not here; .ci/run installs it, or ONNXOPT_LITERT names a Python that has ai_edge_litert")
+// python is that of a consumer; without it the test is left out.
+func python(t *testing.T, k *consumer.Consumer) string {
+	p := os.Getenv(k.Variable)
+	if p == "" {
+		t.Skipf("left out: %s is not here; .ci/run installs it, or %s names a Python that has %s", k.Title, k.Variable, k.Module)
 	}
-	models := realModels(t)
-	sizes, refused := rows(t, "testdata/sizes.tsv"), rows(t, "testdata/litert-refused.tsv")
-	dir := t.TempDir()
-	target, _ := all.Lookup("tflite")
-	type written struct {
-		name  string
-		want  map[string]ir.Datum
-		bound map[string]compare.Tolerance
+	return p
+}
+
+// realModels are those of ../shared, and the one of this repository, with the sizes of their open dimensions.
+func realModels(t *testing.T) ([]string, map[string]string) {
+	models, sizes := targettest.Models(filepath.Join("..", "..", "..", "shared", "models"))
+	if len(models) == 0 {
+		t.Log("left out: the real models of ../shared/models are not here")
 	}
-	var done []written
+	return append(models, filepath.Join("..", "..", "testdata", "digits", "digits.onnx")), sizes
+}
+
+// each calls f with all models, which the embedded engine has run behind a pipeline, and counts those for which it says yes.
+func each(t *testing.T, pipeline string, f func(t *testing.T, c *targettest.Case) bool) (yes, of int) {
+	models, sizes := realModels(t)
 	for _, path := range models {
 		name := strings.TrimSuffix(filepath.Base(path), ".onnx")
-		want, bound, err := emit(t, target, path, sizes[name], dir, name)
-		if why, ok := refused[name]; ok {
-			if assert.ErrorContains(t, err, why, name) {
-				t.Logf("%-28s refused: %.120s", name, err)
+		t.Run(name, func(t *testing.T) {
+			c, err := targettest.Prepare(context.Background(), path, sizes[name], pipeline, native.New())
+			require.NoError(t, err)
+			of++
+			if f(t, c) {
+				yes++
 			}
-			continue
-		}
-		if assert.NoError(t, err, name) {
-			done = append(done, written{name, want, bound})
-		}
+		})
 	}
-	args := []string{"testdata/litert.py", dir}
-	for _, w := range done {
-		args = append(args, w.name)
+	return yes, of
+}
+
+// agree writes all models for a target and runs what was written in each mode of its consumer. Models that are refused are in a table,
+// with what the refusal has to say; so are those that the consumer itself refuses.
+func agree(t *testing.T, name, options string, modes []string, atLeast int) {
+	ctx := context.Background()
+	target, _ := all.Lookup(name)
+	all := consumer.All()
+	k := all[slices.IndexFunc(all, func(c *consumer.Consumer) bool { return c.Target == name })]
+	p := python(t, k)
+	refused := rows(t, "testdata/"+k.Name+"-refused.tsv")
+	dir := t.TempDir()
+	before := ""
+	if name == "tvm" {
+		before = "dequantize" // as its own pipeline does
 	}
-	out, err := exec.Command(python, args...).Output()
-	var exit *exec.ExitError
-	if err != nil {
-		if e, ok := err.(*exec.ExitError); ok {
-			exit = e
-			t.Log(string(exit.Stderr))
+	done, of := each(t, before, func(t *testing.T, c *targettest.Case) bool {
+		e, err := c.Emit(ctx, target, options, dir)
+		why, bad := refused[c.Name]
+		if bad && err != nil {
+			require.ErrorContains(t, err, why)
+			t.Logf("refused: %.160s", err)
+			return false
 		}
 		require.NoError(t, err)
-	}
-	require.Len(t, strings.Fields(string(out)), 2*len(done))
-	for _, w := range done {
-		line := fmt.Sprintf("%-28s", w.name)
-		for _, resolver := range []string{"default", "plain", "reference"} {
-			got := read(t, filepath.Join(dir, w.name+"."+resolver+".npz"))
-			worst := compare.Diff{}
-			for output, a := range w.want {
-				d := compare.Datum(a, like(t, got[output], a))
-				assert.NoError(t, w.bound[output].Check(d), "%s, %s, output %s", w.name, resolver, output)
-				if d.Rel >= worst.Rel {
-					worst = d
-				}
-			}
-			line += fmt.Sprintf("  %s %.1e", resolver, worst.Rel)
+		if name == "onnxruntime" {
+			require.NoError(t, c.Judge(ctx, p))
 		}
-		t.Log(line)
-	}
-	assert.False(t, len(models) > 1 && len(done) < 17, "%d models written", len(done))
+		for _, mode := range modes {
+			rel, _, err := c.Run(ctx, k, p, mode, e.Path(""))
+			if bad {
+				require.ErrorContains(t, err, why)
+				t.Logf("refused by %s: %.160s", k.Title, err)
+				return false
+			}
+			require.NoError(t, err, mode)
+			t.Logf("%s %.1e", mode, rel)
+		}
+		return true
+	})
+	assert.False(t, of > 20 && done < atLeast, "%d of %d models agree", done, of)
+	t.Logf("%d of %d models agree", done, of)
+}
+
+func TestLiteRT(t *testing.T) {
+	agree(t, "tflite", "{layout=keep}", []string{"", "plain", "reference"}, 20)
+}
+
+func TestOpenVINO(t *testing.T) { agree(t, "openvino", "", []string{""}, 20) }
+
+func TestONNXRuntime(t *testing.T) { agree(t, "onnxruntime", "", []string{""}, 22) }
+
+func TestTVM(t *testing.T) { agree(t, "tvm", "", []string{""}, 12) }
+
+// TestSessionOptions gives the session options that are written to ONNX Runtime in the metadata ort_config, which it checks, and opens
+// the model with the script beside it.
+func TestSessionOptions(t *testing.T) {
+	p := python(t, consumer.Lookup("onnxruntime"))
+	ctx := context.Background()
+	target, _ := all.Lookup("onnxruntime")
+	each(t, "", func(t *testing.T, c *targettest.Case) bool {
+		if c.Name != "digits" && c.Name != "resnet8-cifar10-int8qdq" {
+			return false
+		}
+		e, err := c.Emit(ctx, target, "{threads=1}", t.TempDir())
+		require.NoError(t, err)
+		const check = `
+import sys, onnx, onnxruntime
+m = onnx.load(sys.argv[1])
+del m.metadata_props[:]
+p = m.metadata_props.add()
+p.key, p.value = 'ort_config', open(sys.argv[2]).read()
+s = onnxruntime.InferenceSession(m.SerializeToString(), providers=['CPUExecutionProvider'])
+assert s.get_session_options().intra_op_num_threads == 1, s.get_session_options().intra_op_num_threads
+`
+		cmd := exec.Command(p, "-c", check, e.Path(""), e.Path(".session.json"))
+		cmd.Env = append(os.Environ(), "ORT_LOAD_CONFIG_FROM_MODEL=1")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		assert.NotContains(t, string(out), "Error")
+		out, err = exec.Command(p, e.Path(".session.py")).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		for name := range c.Inputs {
+			assert.Contains(t, string(out), "input "+name+":")
+		}
+		return true
+	})
 }
 
 // TestTensorRT builds an engine of every model that TensorRT for RTX takes, with the script that is written for it. No engine can run
@@ -130,132 +155,28 @@ func TestTensorRT(t *testing.T) {
 		t.Skip("left out: TensorRT for RTX is not here; .ci/run installs it, or ONNXOPT_TENSORRT names a Python that has tensorrt_rtx_bindings")
 	}
 	refused := rows(t, "testdata/tensorrt-refused.tsv")
-	sizes := rows(t, "testdata/sizes.tsv")
 	dir := t.TempDir()
 	target, _ := all.Lookup("tensorrt")
-	built := 0
-	for _, path := range realModels(t) {
-		name := strings.TrimSuffix(filepath.Base(path), ".onnx")
-		_, _, err := emit(t, target, path, sizes[name], dir, name)
-		why, bad := refused[name]
+	built, of := each(t, "", func(t *testing.T, c *targettest.Case) bool {
+		e, err := c.Emit(context.Background(), target, "", dir)
+		why, bad := refused[c.Name]
 		if bad && err != nil {
-			if assert.ErrorContains(t, err, why, name) {
-				t.Logf("%-28s refused: %.120s", name, err)
-			}
-			continue
+			require.ErrorContains(t, err, why)
+			t.Logf("refused: %.160s", err)
+			return false
 		}
-		if !assert.NoError(t, err, name) {
-			continue
-		}
-		out, err := exec.Command(python, filepath.Join(dir, name+".onnx.build.py")).CombinedOutput()
+		require.NoError(t, err)
+		out, err := exec.Command(python, e.Path(".build.py")).CombinedOutput()
 		if bad { // what only the consumer finds
-			if assert.Error(t, err, name) && assert.Contains(t, string(out), why, name) {
-				t.Logf("%-28s refused by TensorRT: %.120s", name, why)
-			}
-			continue
+			require.Error(t, err)
+			require.Contains(t, string(out), why)
+			t.Logf("refused by TensorRT: %.160s", why)
+			return false
 		}
+		require.NoError(t, err, "%s", out)
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		if assert.NoError(t, err, "%s: %s", name, out) {
-			built++
-			t.Logf("%-28s %s", name, lines[len(lines)-1])
-		}
-	}
-	assert.False(t, built < 15, "%d engines built", built)
-}
-
-// realModels are those of ../shared, and the one of this repository.
-func realModels(t *testing.T) []string {
-	models, _ := filepath.Glob(filepath.Join("..", "..", "..", "shared", "models", "*.onnx"))
-	if len(models) == 0 {
-		t.Log("left out: the real models of ../shared/models are not here")
-	}
-	return append(models, filepath.Join("..", "..", "testdata", "digits", "digits.onnx"))
-}
-
-// emit writes the artifact of a model and inputs for it, and returns what it computes and how far another may be off.
-func emit(t *testing.T, target *targets.Target, path, sizes, dir, name string) (map[string]ir.Datum, map[string]compare.Tolerance, error) {
-	ctx := context.Background()
-	f, err := onnxio.Open(path, onnxio.Options{})
-	require.NoError(t, err)
-	defer f.Close()
-	m := f.Model
-	r, err := passlist.Registry()
-	require.NoError(t, err)
-	run := func(pipeline string) error {
-		p, err := r.Parse(pipeline)
-		require.NoError(t, err)
-		_, err = p.Run(ctx, m, passes.Config{})
-		return err
-	}
-	if sizes != "" {
-		require.NoError(t, run("set-shape{"+sizes+"}"))
-	}
-	for _, s := range m.Main.Inputs() { // as the target does with what is open still
-		if typ := s.Type(); typ.IsTensor() && len(typ.Shape) > 0 && !typ.Shape[0].IsStatic() {
-			u := *typ
-			u.Shape = slices.Clone(typ.Shape)
-			u.Shape[0] = ir.Static(1)
-			s.SetType(&u)
-		}
-	}
-	in := compare.Inputs(m, 1, compare.GenerateOptions{})[0]
-	s, err := native.New().Load(ctx, m, engine.Options{})
-	require.NoError(t, err)
-	want, err := s.Run(ctx, in)
-	require.NoError(t, err)
-	bound := compare.Tolerances(m)
-	if err := run(target.Pipeline); err != nil {
-		return nil, nil, err
-	}
-	if err := target.Check(m); err != nil {
-		return nil, nil, err
-	}
-	a := &folder{dir: dir, base: name + target.Extension}
-	options := map[string]string{"tflite": "{layout=keep}"}[target.Name]
-	p, err := target.Emitter(target.Name+options, a)
-	require.NoError(t, err)
-	if _, err := p.Run(ctx, m, passes.Config{}); err != nil {
-		return nil, nil, err
-	}
-	for _, f := range a.files {
-		require.NoError(t, f.Close())
-	}
-	w, err := os.Create(filepath.Join(dir, name+".in.npz"))
-	require.NoError(t, err)
-	defer w.Close()
-	z := npz.NewWriter(w)
-	for input, d := range in {
-		require.NoError(t, z.Add(input, d.(*ir.Tensor)))
-	}
-	require.NoError(t, z.Close())
-	return want, bound, nil
-}
-
-// like is a float32 tensor as float16 if the other is that, which the target has not.
-func like(t *testing.T, got, want ir.Datum) ir.Datum {
-	g, ok := got.(*ir.Tensor)
-	w, okW := want.(*ir.Tensor)
-	if !ok || !okW || w.DType() != ir.Float16 || g.DType() != ir.Float32 {
-		return got
-	}
-	f, err := ir.Elements[float32](g)
-	require.NoError(t, err)
-	h := make([]uint16, len(f))
-	for i, x := range f {
-		h[i] = kernel.Float32ToFloat16(x)
-	}
-	return ir.NewTensor(ir.Float16, g.Shape(), ir.AsBytes(h))
-}
-
-func read(t *testing.T, path string) map[string]ir.Datum {
-	z, err := npz.Open(path)
-	require.NoError(t, err)
-	defer z.Close()
-	r := map[string]ir.Datum{}
-	for _, name := range z.Names() {
-		a, err := z.Read(name)
-		require.NoError(t, err)
-		r[name] = a
-	}
-	return r
+		t.Log(lines[len(lines)-1])
+		return true
+	})
+	assert.False(t, of > 20 && built < 19, "%d engines built", built)
 }

@@ -3,6 +3,7 @@
 package tensorrt
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -12,9 +13,13 @@ import (
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/targets"
+	"github.com/onnxopt/onnxopt/targets/internal/script"
 )
 
 const name = "tensorrt"
+
+//go:embed known.tsv
+var known string
 
 // Options of the target.
 type Options struct {
@@ -29,6 +34,8 @@ func New() *targets.Target {
 would take another uint8 zero point for one of int8, with no more than a warning, so that is refused. Biases stay float.`,
 		Pipeline: "freeze-defaults{all=true},requantize{form=qdq activations=s8},O2,dequantize{biases=true}",
 		Illegal:  illegal,
+		Slow:     slowly,
+		Known:    known,
 	}, Options{Batch: 1}, lower)
 }
 
@@ -66,12 +73,12 @@ func illegal(n *ir.Node) error {
 // symmetric checks what a quantizer or dequantizer quantizes to.
 func symmetric(n *ir.Node) error {
 	if x := n.Operand(0); n.Is("DequantizeLinear") && x.Type().DType() == ir.Int32 {
-		return errors.New("an int32 bias; it has to be float")
+		return &targets.Mendable{Why: "an int32 bias, which has to be float", Mend: "dequantize{biases=true}"}
 	}
 	z := n.Operand(2)
 	if z == nil {
 		if n.Is("QuantizeLinear") && n.Int("output_dtype", 0) == 0 {
-			return errors.New("uint8, by default; quantization is symmetric")
+			return &targets.Mendable{Why: "uint8, by default, where quantization is symmetric", Mend: "dequantize,quantize{profile=tensorrt}"}
 		}
 		return nil
 	}
@@ -82,14 +89,14 @@ func symmetric(n *ir.Node) error {
 	switch d := t.DType(); d {
 	case ir.Int8, ir.Int4, ir.Float8E4M3FN:
 	default:
-		return fmt.Errorf("quantization to %s; the target has int8, int4 and float8e4m3fn", d)
+		return &targets.Mendable{Why: fmt.Sprintf("quantization to %s; the target has int8, int4 and float8e4m3fn", d), Mend: "dequantize,quantize{profile=tensorrt}"}
 	}
 	b, err := t.Bytes()
 	if err != nil {
 		return err
 	}
 	if slices.ContainsFunc(b, func(x byte) bool { return x != 0 }) {
-		return errors.New("a zero point other than 0; quantize{profile=tensorrt} makes symmetric models")
+		return &targets.Mendable{Why: "a zero point other than 0", Mend: "dequantize,quantize{profile=tensorrt}"}
 	}
 	return nil
 }
@@ -97,6 +104,9 @@ func symmetric(n *ir.Node) error {
 func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
 	if o.Batch < 1 {
 		return fmt.Errorf("batch=%d is no size", o.Batch)
+	}
+	if err := targets.Open(name, m, 1); err != nil {
+		return err
 	}
 	var shapes []string // of open inputs
 	for _, s := range m.Main.Inputs() {
@@ -106,13 +116,11 @@ func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 		}
 		open := false
 		var dims []string
-		for i, d := range t.Shape {
+		for _, d := range t.Shape {
 			size := d.Size
 			if !d.IsStatic() {
 				open = true
-				if size = int64(o.Batch); i > 0 {
-					return fmt.Errorf("input %q: dimension %d is open; set-shape states it", s.Name(), i)
-				}
+				size = int64(o.Batch)
 			}
 			dims = append(dims, fmt.Sprint(size))
 		}
@@ -133,7 +141,7 @@ func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 	if w, err = a.File(".build.py"); err != nil {
 		return err
 	}
-	return script(w, a, shapes)
+	return buildScript(w, a, shapes)
 }
 
 // command writes a shell script with the call of trtexec. Names are quoted, so that none is a command.
@@ -145,41 +153,15 @@ func command(w io.Writer, a targets.Artifact, shapes []string) error {
 		}
 	}
 	for i, s := range args {
-		args[i] = "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+		args[i] = script.Shell(s)
 	}
 	_, err := fmt.Fprintf(w, "#!/bin/sh\n# Builds the engine and times it. Run it where this file lies.\nset -e\ncd \"$(dirname \"$0\")\"\nexec %s\n", strings.Join(args, " "))
 	return err
 }
 
-func script(w io.Writer, a targets.Artifact, shapes []string) error {
-	_, err := fmt.Fprintf(w, builder, python(a.Name("")), python(a.Name(".engine")), pythonList(shapes))
+func buildScript(w io.Writer, a targets.Artifact, shapes []string) error {
+	_, err := fmt.Fprintf(w, builder, script.Python(a.Name("")), script.Python(a.Name(".engine")), script.PythonList(shapes))
 	return err
-}
-
-func pythonList(l []string) string {
-	for i := range l {
-		l[i] = python(l[i])
-	}
-	return "[" + strings.Join(l, ", ") + "]"
-}
-
-// python is s as a literal: nothing in it ends the string.
-func python(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r < 0x20 || r > 0x7e:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
 }
 
 // builder parses the model and builds the engine, with TensorRT or TensorRT for RTX. A warning about uint8 is an error: the parser

@@ -3,7 +3,9 @@ package tflite
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops/infer"
@@ -30,8 +32,9 @@ type emitter struct {
 	wide        map[*ir.Value]*ir.Tensor // float16 constants in 32 bits
 	dequantized map[*ir.Value]bool       // results of DequantizeLinear
 	integers    map[*ir.Value][]view
-	journal     []logged // what was defined for the node under translation
-	err         error    // of the node under translation
+	journal     []logged   // what was defined for the node under translation
+	floats      []*ir.Node // that read integers and compute in float
+	err         error      // of the node under translation
 }
 
 // view is a value as a tensor: axis i of the tensor is axis perm[i] of the value.
@@ -84,7 +87,42 @@ func (e *emitter) graph(g *ir.Graph, layout string) error {
 		}
 	}
 	e.file.prune()
+	e.nameTensors()
 	return nil
+}
+
+// nameTensors gives each tensor that is a value of the model, in whatever order of axes, the value's name, and no other tensor such a
+// name: what an interpreter shows can then be told by name. A quantized tensor has the name of what it stands for.
+func (e *emitter) nameTensors() {
+	want := map[*tensor]string{}
+	taken := map[string]bool{}
+	claim := func(views map[*ir.Value][]view) {
+		for _, v := range slices.SortedFunc(maps.Keys(views), func(a, b *ir.Value) int { return strings.Compare(a.Name(), b.Name()) }) {
+			if l := views[v]; len(l) > 0 && v.Name() != "" && l[0].t.data == nil && want[l[0].t] == "" && !taken[v.Name()] {
+				want[l[0].t], taken[v.Name()] = v.Name(), true
+			}
+		}
+	}
+	for _, p := range append(slices.Clone(e.file.inputs), e.file.outputs...) {
+		if want[p.tensor] == "" && !taken[p.name] {
+			want[p.tensor], taken[p.name] = p.name, true
+		}
+	}
+	claim(e.integers)
+	claim(e.views)
+	for v := range e.views { // names of values that are no tensors of their own are nobody's
+		taken[v.Name()] = true
+	}
+	for _, t := range e.file.tensors {
+		if want[t] != "" {
+			t.name = want[t]
+			continue
+		}
+		for base, n := t.name, 0; taken[t.name]; n++ {
+			t.name = fmt.Sprintf("%s_%d", base, n)
+		}
+		taken[t.name] = true
+	}
 }
 
 func (e *emitter) supported(n *ir.Node, f lowering) error {
@@ -116,6 +154,9 @@ func (e *emitter) translate(n *ir.Node, f lowering) error {
 	}
 	if e.onIntegers(n, f) {
 		return nil
+	}
+	if e.wantsIntegers(n) {
+		e.floats = append(e.floats, n)
 	}
 	if err := f(e, n); err != nil {
 		return err

@@ -5,6 +5,7 @@
 package tflite
 
 import (
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -17,9 +18,13 @@ import (
 
 const name = "tflite"
 
+//go:embed known.tsv
+var known string
+
 // Options of the target.
 type Options struct {
-	Layout string `opt:"layout" enum:"nhwc|keep" doc:"pictures at the interface: channels last, as the target's users expect, or as in the model"`
+	Layout  string `opt:"layout" enum:"nhwc|keep" doc:"pictures at the interface: channels last, as the target's users expect, or as in the model"`
+	Weights string `opt:"weights" enum:"float32|float16|int8" doc:"how float weights are stored; int8 is dynamic-range quantization: the runtime quantizes activations in each run"`
 }
 
 // New describes the target.
@@ -30,7 +35,9 @@ func New() *targets.Target {
 first dimension of an input becomes 1; set-shape states the others. What is fused for the target alone is found while writing.`,
 		Pipeline: "freeze-defaults{all=true},requantize{form=qdq},opset{to=21},O2",
 		Illegal:  illegal,
-	}, Options{Layout: layoutNHWC}, lower)
+		Slow:     slowly,
+		Known:    known,
+	}, Options{Layout: layoutNHWC, Weights: weightsFloat32}, lower)
 }
 
 // illegal goes by the operator alone; what depends on shapes and attributes is found while writing.
@@ -45,20 +52,16 @@ func illegal(n *ir.Node) error {
 
 func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
 	m = m.Clone()
-	for _, slot := range m.Main.Inputs() {
-		t := slot.Type()
-		if !t.IsTensor() || len(t.Shape) == 0 || t.Shape[0].IsStatic() {
-			continue
-		}
-		u := *t
-		u.Shape = slices.Clone(t.Shape)
-		u.Shape[0] = ir.Static(1)
-		slot.SetType(&u)
-		a.Note(fmt.Sprintf("input %q: the open first dimension is 1", slot.Name()))
-	}
+	firstOfOne(m, a.Note)
 	e := newEmitter(c, infer.Model(m))
 	if err := e.graph(m.Main, o.Layout); err != nil {
 		return err
+	}
+	switch o.Weights {
+	case weightsFloat16:
+		e.file.halve()
+	case weightsInt8:
+		e.file.dynamicRange()
 	}
 	for _, l := range e.file.layouts {
 		a.Note(fmt.Sprintf("%s %q has the shape %v, channels last", l.what, l.name, l.shape))
@@ -77,6 +80,21 @@ func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 	}
 	_, err = w.Write(e.file.bytes())
 	return err
+}
+
+// firstOfOne makes an open first dimension of each input one.
+func firstOfOne(m *ir.Model, note func(string)) {
+	for _, slot := range m.Main.Inputs() {
+		t := slot.Type()
+		if !t.IsTensor() || len(t.Shape) == 0 || t.Shape[0].IsStatic() {
+			continue
+		}
+		u := *t
+		u.Shape = slices.Clone(t.Shape)
+		u.Shape[0] = ir.Static(1)
+		slot.SetType(&u)
+		note(fmt.Sprintf("input %q: the open first dimension is 1", slot.Name()))
+	}
 }
 
 // layoutMetadata says for each input and output that lies in another order than in the model which axis of the model each of its

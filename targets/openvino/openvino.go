@@ -1,0 +1,106 @@
+// Package openvino writes ONNX models in the form that OpenVINO reads best, with a script that makes its own representation of them.
+package openvino
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/targets"
+	"github.com/onnxopt/onnxopt/targets/internal/script"
+)
+
+const name = "openvino"
+
+//go:embed known.tsv
+var known string
+
+// Options of the target.
+type Options struct {
+	Compress bool `opt:"float16" doc:"weights are float16 in the representation that the script writes; the model itself keeps its type"`
+}
+
+// New describes the target.
+func New() *targets.Target {
+	return targets.Define(targets.Target{
+		Name: name, Doc: "an ONNX model as OpenVINO reads it best, with a script that makes its .xml and .bin", Extension: ".onnx",
+		Long: `Quantization is that of QuantizeLinear and DequantizeLinear, which OpenVINO runs in int8; QOperator models become so. What a model does to its
+inputs (mean, scale, layout, type) stays in it, so that callers feed the same data. Open sizes may stay open; static ones are faster.`,
+		Pipeline: "freeze-defaults{all=true},requantize{form=qdq},O2",
+		Illegal:  illegal,
+		Slow:     slowly,
+		Known:    known,
+	}, Options{}, lower)
+}
+
+// unread lists the operators that the frontend of OpenVINO 2026.4.1 converts in none of ONNX's node tests.
+var unread = strings.Fields(`BitCast CausalConvWithState CumProd DeformConv Det ImageDecoder LinearAttention MaxUnpool MelWeightMatrix OptionalGetElement
+OptionalHasElement RegexFullMatch SequenceEmpty SequenceInsert SequenceLength SequenceMap StringConcat StringNormalizer StringSplit SwiGLU TensorScatter
+TfIdfVectorizer`)
+
+// microsoft lists the operators of com.microsoft that the frontend converts.
+var microsoft = strings.Fields(`Attention BiasGelu BiasAdd DynamicQuantizeMatMul EmbedLayerNormalization FastGelu FusedConv FusedGemm FusedMatMul
+Gelu GatherBlockQuantized GroupQueryAttention MatMulIntegerToFloat MatMulNBits MultiHeadAttention Pad QLinearAdd QLinearAveragePool QLinearConcat QLinearLeakyRelu QLinearMul
+QLinearSigmoid QuickGelu RotaryEmbedding SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization Trilu`)
+
+func illegal(n *ir.Node) error {
+	op := n.Op()
+	switch {
+	case n.Graph().Model().Function(op) != nil:
+		return nil
+	case op.Domain == "" && slices.Contains(unread, op.Type), op.Domain != "" && op.Domain != "com.microsoft":
+		return errors.New("the frontend has no such operator")
+	case op.Domain == "com.microsoft" && !slices.Contains(microsoft, op.Type):
+		return errors.New("the frontend has no such operator")
+	case n.Is("STFT") && n.Operand(1).Const() == nil:
+		return errors.New("a frame step that is no constant")
+	}
+	for _, v := range n.Results() {
+		if v == nil {
+			continue
+		}
+		switch d := v.Type().DType(); d {
+		case ir.Float8E4M3FNUZ, ir.Float8E5M2FNUZ, ir.Int2, ir.Uint2, ir.Complex64, ir.Complex128:
+			return fmt.Errorf("elements of type %s", d)
+		}
+	}
+	return nil
+}
+
+func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
+	if err := a.Model(m); err != nil {
+		return err
+	}
+	w, err := a.File(".ir.py")
+	if err != nil {
+		return err
+	}
+	compress := "False"
+	if o.Compress {
+		compress = "True"
+	}
+	_, err = fmt.Fprintf(w, converter, script.Python(a.Name("")), script.Python(a.Name(".xml")), compress)
+	return err
+}
+
+const converter = `"""Makes OpenVINO's representation of the model: python FILE [OUTPUT.xml]"""
+import os
+import sys
+
+import openvino as ov
+
+MODEL, XML, COMPRESS = %s, %s, %s
+
+
+def main():
+    folder = os.path.dirname(os.path.abspath(__file__))
+    target = sys.argv[1] if len(sys.argv) > 1 else os.path.join(folder, XML)
+    ov.save_model(ov.convert_model(os.path.join(folder, MODEL)), target, compress_to_fp16=COMPRESS)
+
+
+main()
+`
