@@ -6,12 +6,13 @@ import (
 
 	"github.com/onnxopt/onnxopt/internal/spell"
 	"github.com/onnxopt/onnxopt/targets"
+	"github.com/onnxopt/onnxopt/targets/c"
 	"github.com/onnxopt/onnxopt/targets/tensorrt"
 	"github.com/onnxopt/onnxopt/targets/tflite"
 )
 
 // Targets lists them.
-func Targets() []*targets.Target { return []*targets.Target{tensorrt.New(), tflite.New()} }
+func Targets() []*targets.Target { return []*targets.Target{c.New(), tensorrt.New(), tflite.New()} }
 
 // Lookup finds a target by its name. The hint completes a message about an unknown one: ", did you mean x?" or nothing.
 func Lookup(name string) (t *targets.Target, hint string) {
