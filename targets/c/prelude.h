@@ -9,6 +9,13 @@
 #endif
 #endif
 
+/* Keeps compilers from taking numbers loaded for one term of a sum along to the next, for which there are no registers. */
+#if defined(__GNUC__)
+#define FENCE() __asm__ volatile("" ::: "memory")
+#else
+#define FENCE() (void)0
+#endif
+
 #if PFX_LANES >= 8
 #include <immintrin.h>
 typedef __m256 v8;

@@ -147,6 +147,7 @@ func (t *tile) section(b *text, s section) {
 		b.loop("u", inner.n/unroll)
 	}
 	for u := range unroll {
+		b.line("FENCE();")
 		for i, v := range t.vecs {
 			b.line("%sm%d%s = V%d_LOAD(w%d + %d);", decl(u == 0, v.lanes), i, "", v.lanes, v.stream, u*t.streams[v.stream]+v.at)
 		}
