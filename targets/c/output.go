@@ -261,6 +261,11 @@ func (o *output) source() string {
 	}
 	t.WriteString(functions)
 	t.line("%s {", o.signature())
+	for _, p := range o.b.inputs {
+		if !slices.ContainsFunc(o.b.steps, func(s *step) bool { return slices.ContainsFunc(s.in, func(u *tensor) bool { return u.buf == p.t.buf }) }) {
+			t.line("(void)%s;", p.c)
+		}
+	}
 	t.WriteString(calls)
 	t.line("}")
 	return t.String()
@@ -423,7 +428,7 @@ func (o *output) example() string {
 	t.line("static int load(const char *name, void *to, size_t bytes) {")
 	t.line("FILE *f = fopen(name, \"rb\");")
 	t.line("if (f == NULL || fread(to, 1, bytes, f) != bytes) {")
-	t.line("fprintf(stderr, \"%s: cannot read %lu bytes\\n\", name, (unsigned long)bytes);")
+	t.line("%s", `fprintf(stderr, "%s: cannot read %lu bytes\n", name, (unsigned long)bytes);`)
 	t.line("if (f != NULL) fclose(f);")
 	t.line("return -1;")
 	t.line("}")
@@ -468,7 +473,7 @@ func (o *output) example() string {
 	t.line("const int runs = atoi(argv[%d]);", n+2)
 	t.line("const clock_t begin = clock();")
 	t.line("for (int i = 0; i < runs; i++) %s", call)
-	t.line("printf(\"%.6f ms\\n\", 1e3 * (double)(clock() - begin) / CLOCKS_PER_SEC / (runs > 0 ? runs : 1));")
+	t.line("%s", `printf("%.6f ms\n", 1e3 * (double)(clock() - begin) / CLOCKS_PER_SEC / (runs > 0 ? runs : 1));`)
 	t.line("}")
 	t.line("return 0;")
 	t.line("}")
@@ -501,5 +506,3 @@ target_compile_options(%s PRIVATE -O3 -march=native)
 target_link_libraries(%s PUBLIC m)
 `, o.a.Name(".cmake"), o.prefix, o.prefix, src, o.prefix, o.prefix, o.prefix, o.prefix)
 }
-
-var _ = slices.Contains[[]int]
