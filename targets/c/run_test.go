@@ -262,7 +262,7 @@ func models() map[string]string {
 	return map[string]string{
 		"mnist-8": "", "resnet8-cifar10": "input_1=[1,32,32,3]", "ultraface-RFB-320": "", "fastestdet": "", "ppocr-cls-v2": "x=[1,3,48,192]",
 		"super-resolution-10": "input=[1,1,224,224]", "magika-standard-v3_3": "bytes=[1,2048]", "squeezenet-fp16-winml": "", "minilm-l2-trimvocab-fp32": "batch=1 seq=32",
-		"ppocrv4-rec": "x=[1,3,48,320]", "ppocrv4-det": "x=[1,3,320,320]", "tract-byte-bidi-lstm": "batch=1 length=16", "basic-pitch-nmp": "serving_default_input_2:0=[1,43844,1]",
+		"ppocrv4-rec": "x=[1,3,48,320]", "ppocrv4-det": "x=[1,3,320,320]", "tract-byte-bidi-lstm": "batch=1 length=16", "basic-pitch-nmp": "unk__749=1",
 	}
 }
 
@@ -350,7 +350,7 @@ func TestNodes(t *testing.T) {
 	operators := map[string]bool{}
 	refused := map[string]int{}
 	for i, name := range slices.Sorted(maps.Keys(tests)) {
-		if testing.Short() && i%5 != 0 {
+		if only := os.Getenv("ONNXOPT_NODES"); only != "" && !regexp.MustCompile(only).MatchString(name) || testing.Short() && i%5 != 0 {
 			continue
 		}
 		for _, frozen := range []bool{false, true} {
@@ -386,7 +386,7 @@ func TestNodes(t *testing.T) {
 			t.Log(refused[k], k)
 		}
 	}
-	assert.False(t, !testing.Short() && len(done) < 400, "%d models", len(done))
+	assert.False(t, os.Getenv("ONNXOPT_NODES") == "" && !testing.Short() && len(done) < 400, "%d models", len(done))
 }
 
 // node writes a model of a node test; nil where it is not for the target.
