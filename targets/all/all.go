@@ -6,6 +6,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/internal/spell"
 	"github.com/onnxopt/onnxopt/targets"
+	"github.com/onnxopt/onnxopt/targets/c"
 	"github.com/onnxopt/onnxopt/targets/onnxruntime"
 	"github.com/onnxopt/onnxopt/targets/openvino"
 	"github.com/onnxopt/onnxopt/targets/tensorrt"
@@ -15,7 +16,7 @@ import (
 
 // Targets lists them.
 func Targets() []*targets.Target {
-	return []*targets.Target{onnxruntime.New(), openvino.New(), tensorrt.New(), tflite.New(), tvm.New()}
+	return []*targets.Target{c.New(), onnxruntime.New(), openvino.New(), tensorrt.New(), tflite.New(), tvm.New()}
 }
 
 // Lookup finds a target by its name. The hint completes a message about an unknown one: ", did you mean x?" or nothing.

@@ -1,0 +1,59 @@
+// Package c writes models as C: a source file of C99 with a header, the weights beside it or within, and what a project needs to build
+// and call it. What is written knows all sizes, allocates nothing and needs nothing but libc and libm.
+package c
+
+import (
+	"fmt"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
+	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/targets"
+)
+
+const name = "c"
+
+// Options of the target.
+type Options struct {
+	Weights string `opt:"weights" enum:"incbin|file|array" doc:"weights: a file that the assembler takes in, a file that the program hands over, or arrays in the source"`
+	Name    string `opt:"name" doc:"what the functions' names begin with; empty: the file's name"`
+}
+
+// New describes the target.
+func New() *targets.Target {
+	return targets.Define(targets.Target{
+		Name: name, Doc: "C99 without allocation or dependencies, specialised for the model's sizes", Extension: ".c",
+		Long: `Beside model.c it writes model.h, which says how to call it; model_main.c, an example; model.mk and model.cmake, which build both; and the
+weights as model.bin, unless weights=array. With weights=incbin the assembler reads model.bin, which must lie in its include path;
+with weights=file the program hands its contents to model_load. All sizes have to be known: set-shape states those of the inputs.
+
+The source has bodies for AVX-512, for AVX2 with FMA, and for vectors of 4 numbers (NEON, SSE or plain C); the compiler's
+options, such as -march=native, choose. Memory for results is static, so calls must not overlap.`,
+		Pipeline: "freeze-defaults{all=true},opset{to=21},O2",
+		Illegal:  illegal,
+	}, Options{Weights: "incbin"}, lower)
+}
+
+// illegal goes by the operator alone; what depends on shapes and attributes is found while writing.
+func illegal(n *ir.Node) error {
+	op := n.Op()
+	if op.Domain == "" && (lowerings()[op.Type] != nil || op.Type == "Constant" || op.Type == "Shape" || op.Type == "ConstantOfShape" || op.Type == "Range" || op.Type == "Size") {
+		return nil
+	}
+	return fmt.Errorf("there is no such operator")
+}
+
+func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
+	b := &builder{c: c, facts: infer.Model(m), o: o, known: map[string]*buffer{}, places: map[*ir.Value]*place{}, failed: map[*ir.Value]bool{},
+		done: map[*ir.Node]bool{}, lazy: map[*ir.Value]*expr{}, illegal: targets.IllegalError{Target: name}}
+	if err := b.graph(m.Main); err != nil {
+		return err
+	}
+	b.prune()
+	b.order()
+	mem := b.place()
+	for _, name := range b.halves {
+		a.Note(fmt.Sprintf("input %q is float32 instead of float16", name))
+	}
+	return b.write(a, mem)
+}

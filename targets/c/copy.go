@@ -1,0 +1,47 @@
+package c
+
+import "slices"
+
+// copy appends a step that copies x to y, of the same shape and order.
+func (b *builder) copy(x, y *tensor) {
+	b.add([]*tensor{x}, []*tensor{y}, func(f *text, _ int) {
+		f.nest(y.stored(), []*access{accessOf("y0", y), accessOf("a0", x)}, func(at []string) { f.line("%s = %s;", at[0], at[1]) })
+	})
+}
+
+// block appends a step that copies plain x to blocked y.
+func (b *builder) block(x, y *tensor) {
+	b.add([]*tensor{x}, []*tensor{y}, func(f *text, _ int) { reorder(f, x, y, "y0", "a0", false) })
+}
+
+// unblock appends a step that copies blocked x to plain y.
+func (b *builder) unblock(x, y *tensor) {
+	b.add([]*tensor{x}, []*tensor{y}, func(f *text, _ int) { reorder(f, y, x, "a0", "y0", true) })
+}
+
+// reorder writes loops over a plain and a blocked tensor, of which back says which one is read.
+func reorder(f *text, plain, blocked *tensor, blockedName, plainName string, back bool) {
+	n, c, h, w := plain.shape[0], plain.shape[1], plain.shape[2], plain.shape[3]
+	ps, bs := plain.strides(), blocked.strides()
+	part := func(from, blocks, channels int) {
+		if blocks == 0 {
+			return
+		}
+		p := &access{plainName, plain.start() + from*block*ps[1], []int{ps[0], block * ps[1], ps[2], ps[3]}}
+		q := &access{blockedName, blocked.start() + from*bs[1], slices.Clone(bs[:4])}
+		l := f.open([]int{n, blocks, h, w}, []*access{p, q})
+		for i := range block {
+			switch {
+			case i < channels && back:
+				f.line("%s[%s + %d] = %s[%s + %d];", plainName, l.index(0), i*ps[1], blockedName, l.index(1), i)
+			case i < channels:
+				f.line("%s[%s + %d] = %s[%s + %d];", blockedName, l.index(1), i, plainName, l.index(0), i*ps[1])
+			case !back:
+				f.line("%s[%s + %d] = 0.0f;", blockedName, l.index(1), i)
+			}
+		}
+		l.close()
+	}
+	part(0, c/block, block)
+	part(c/block, boolInt(c%block > 0), c%block)
+}
