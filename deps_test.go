@@ -56,6 +56,7 @@ var policy = []struct {
 	{"passes/decompose/...", "passes/quantize"},
 	{"passes/...", "passes passes/facts passes/rewrite ops ops/kernel analysis/cost analysis/liveness analysis/ranges"},
 	{"report", "analysis/... compare passes"},
+	{"report/diff", "report compare"},
 	{"audit", "ir onnxio onnxio/wire analysis analysis/cost ops ops/infer ops/schema"},
 	{"targets", "passes analysis/... ops"},
 	{"targets/all", "targets/..."},
@@ -63,7 +64,7 @@ var policy = []struct {
 	{"tune", "passes/all targets/... compare dataset dataset/metric report"},
 	{"distill", "passes/all targets/... compare dataset dataset/metric report"},
 	{"internal/optimize", "passes/all passes/hook targets/... compare dataset report onnxio onnxio/text engine/native analysis/... tune distill"},
-	{"internal/cli", "internal/optimize engine/ort audit"},
+	{"internal/cli", "internal/optimize engine/ort audit report/..."},
 	{"", "internal/cli"},
 	{"cmd/onnxopt", ""},
 }

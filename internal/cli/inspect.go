@@ -254,7 +254,7 @@ func unknown(n int64, what, why string) string {
 func (r *inspected) operators(w io.Writer) {
 	fmt.Fprintln(w, "\noperators")
 	t := table{right: []int{0}}
-	for _, op := range operators(&r.Summary, &report.Summary{}) {
+	for _, op := range report.Operators(&r.Summary, &report.Summary{}) {
 		t.row(strconv.Itoa(r.Operators[op]), op)
 	}
 	t.write(w, "  ")
