@@ -78,6 +78,7 @@ var external = map[string]string{
 	"internal/linalg": "gonum.org/v1/gonum",
 	"passes/passtest": "github.com/rogpeppe/go-internal",
 	"internal/check":  "github.com/rogpeppe/go-internal",
+	"internal/gate":   "go.yaml.in/yaml/v3",
 	"passes/quantize": "go.yaml.in/yaml/v3",
 	"ops/kernel":      "golang.org/x/image", // BMP, TIFF and WebP of ImageDecoder
 	"engine/ort":      "github.com/ebitengine/purego",

@@ -89,7 +89,7 @@ func (e *env) root() *cobra.Command {
 	setHelp(cmd, rootUsage, f.groups()...)
 	cmd.SetHelpCommand(e.helpVerb())
 	cmd.AddCommand(e.passesVerb(), e.targetsVerb(), e.inspectVerb(), e.runVerb(), e.verifyVerb(), e.evalVerb(), e.benchVerb(), e.reduceVerb(),
-		e.extractVerb(), e.splitVerb(), e.mergeVerb(), e.diffVerb(), e.auditVerb(), e.versionVerb())
+		e.extractVerb(), e.splitVerb(), e.mergeVerb(), e.diffVerb(), e.checkVerb(), e.auditVerb(), e.versionVerb())
 	return cmd
 }
 
