@@ -44,6 +44,7 @@ var policy = []struct {
 	{"passes/hook", "passes ops engine engine/native dataset compare onnxio onnxio/text"},
 	{"passes/rewrite", "passes passes/facts ops ops/kernel onnxio/text"},
 	{"passes/passtest", "passes passes/facts passes/rewrite ops engine/native compare onnxio onnxio/text"},
+	{"passes/rulefile", "passes passes/rewrite ops ops/infer ops/schema engine/native compare onnxio/text"},
 	{"passes/all", "passes/..."},
 	{"passes/budget", "passes analysis/measured"},
 	{"passes/precision", "passes passes/facts passes/rewrite ops ops/kernel analysis/measured"},

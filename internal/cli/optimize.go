@@ -34,7 +34,11 @@ type job struct {
 
 // optimize is the default verb.
 func (e *env) optimize(ctx context.Context, f *optimizeFlags, name string, given func(string) bool) (err error) {
-	p, err := e.plan(f, given)
+	rules, err := e.rulePasses(ctx, f)
+	if err != nil {
+		return err
+	}
+	p, err := e.plan(f, rules, given)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,8 @@ type optimizeFlags struct {
 	output, pipeline, level string
 	target                  string
 	skip                    []string
+	rules                   []string
+	trustRules              bool
 	freezeDefaults          bool
 	seed                    uint64
 	verify                  enum
@@ -100,6 +103,8 @@ func (f *optimizeFlags) groups() []group {
 	out.StringVarP(&f.level, "opt", "O", "2", "run the preset of `LEVEL`: -O0 nothing, -O1 exact passes, -O2 within float tolerance too, -O3 also ONNX Runtime's fused operators")
 	out.StringVar(&f.target, "target", "", "write the artifact of `TARGET` with its options: tflite, or tflite{layout=keep}; its own pipeline runs last; onnxopt targets lists them")
 	out.StringArrayVar(&f.skip, "skip", nil, "leave `PASS[,RULE]` out; may be repeated")
+	out.StringArrayVar(&f.rules, "rules", nil, "add the rewrite rules in `FILE` as a pass that has its name, run first unless -p names it; they are tested on models made for them; may be repeated")
+	out.BoolVar(&f.trustRules, "rules-trusted", false, "take the rules without a test")
 	out.BoolVar(&f.freezeDefaults, "freeze-defaults", false, "make the defaults of inputs constants, so that callers can no longer override them")
 	out.Uint64Var(&f.seed, "seed", 1, "seed `N` of whatever is random, as generated inputs are")
 
@@ -196,9 +201,12 @@ type plan struct {
 }
 
 // plan parses the pipeline and the names of passes in f. given says that -p or -O is on the command line.
-func (e *env) plan(f *optimizeFlags, given func(option string) bool) (*plan, error) {
-	r, err := all.Registry(e.more...)
+func (e *env) plan(f *optimizeFlags, rules []*passes.Pass, given func(option string) bool) (*plan, error) {
+	r, err := all.Registry(append(slices.Clone(e.more), rules...)...)
 	if err != nil {
+		if len(rules) > 0 {
+			return nil, usagef("--rules: %v", err)
+		}
 		return nil, err
 	}
 	p := &plan{registry: r, pipeline: f.pipeline}
@@ -223,8 +231,18 @@ func (e *env) plan(f *optimizeFlags, given func(option string) bool) (*plan, err
 			p.pipeline += "," + p.target.Pipeline
 		}
 	}
+	if !given("passes") {
+		for _, x := range slices.Backward(rules) {
+			p.pipeline = strings.TrimSuffix(x.Name+","+p.pipeline, ",")
+		}
+	}
 	if p.parsed, err = r.Parse(p.pipeline); err != nil {
 		return nil, usagef("%v", err)
+	}
+	for _, x := range rules {
+		if !names(p.parsed, x.Name) {
+			return nil, usagef("--rules defines pass %s, which -p does not name", x.Name)
+		}
 	}
 	for _, s := range f.skip {
 		k, err := r.ParseSkip(s)
@@ -241,6 +259,11 @@ func (e *env) plan(f *optimizeFlags, given func(option string) bool) (*plan, err
 		}
 	}
 	return p, nil
+}
+
+// names reports whether a step of p, or of what it nests, is the pass of that name.
+func names(p *passes.Pipeline, name string) bool {
+	return slices.ContainsFunc(p.Steps(), func(s *passes.Step) bool { return s.Name() == name || s.Nested() != nil && names(s.Nested(), name) })
 }
 
 func isAlias(r *passes.Registry, name string) bool {
