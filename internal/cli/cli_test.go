@@ -33,17 +33,22 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	library, missing := ortLibrary()
+	python := pythonWithONNX()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Condition: func(name string) (bool, error) {
-			if name != "ort" {
-				return false, fmt.Errorf("unknown condition %q", name)
+			switch name {
+			case "ort":
+				return missing == nil, nil
+			case "python":
+				return python != "", nil
 			}
-			return missing == nil, nil
+			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DIGITS", digits)
 			e.Setenv("ORT", library)
+			e.Setenv("PYTHON", python)
 			e.Setenv("IMAGES", filepath.Join(filepath.Dir(digits), "digits-images.idx3.gz"))
 			return nil
 		},
@@ -68,6 +73,16 @@ func ortLibrary() (string, error) {
 		}
 	}
 	return ort.Find(os.Getenv("ONNXOPT_ORT_LIB"), roots...)
+}
+
+// pythonWithONNX is a Python that has package onnx, "" if there is none.
+func pythonWithONNX() string {
+	for _, name := range []string{os.Getenv("ONNXOPT_PYTHON"), "python3"} {
+		if path, err := exec.LookPath(name); err == nil && exec.Command(path, "-c", "import onnx").Run() == nil {
+			return path
+		}
+	}
+	return ""
 }
 
 // exits runs a command and checks its exit code: exits CODE COMMAND ARGUMENT...

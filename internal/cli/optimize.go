@@ -107,6 +107,9 @@ func (j *job) takeReproducer(given func(string) bool) (err error) {
 		if j.plan.parsed, err = j.plan.registry.Parse(r.Pipeline); err != nil {
 			return &fileError{j.in.name, err}
 		}
+		if err := mayExec(j.plan.parsed, j.f.allowExec); err != nil {
+			return &fileError{j.in.name, err}
+		}
 	}
 	for _, text := range r.Skip {
 		k, err := j.plan.registry.ParseSkip(text)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/onnxopt/onnxopt/internal/spell"
 	"github.com/onnxopt/onnxopt/passes"
-	"github.com/onnxopt/onnxopt/passes/all"
 	"github.com/onnxopt/onnxopt/targets"
 )
 
@@ -21,6 +20,7 @@ type optimizeFlags struct {
 	target                  string
 	skip                    []string
 	rules                   []string
+	allowExec               bool
 	trustRules              bool
 	freezeDefaults          bool
 	seed                    uint64
@@ -105,6 +105,7 @@ func (f *optimizeFlags) groups() []group {
 	out.StringArrayVar(&f.skip, "skip", nil, "leave `PASS[,RULE]` out; may be repeated")
 	out.StringArrayVar(&f.rules, "rules", nil, "add the rewrite rules in `FILE` as a pass that has its name, run first unless -p names it; they are tested on models made for them; may be repeated")
 	out.BoolVar(&f.trustRules, "rules-trusted", false, "take the rules without a test")
+	out.BoolVar(&f.allowExec, "allow-exec", false, "let a reproducer or a recipe run programs, as exec{cmd=...} in -p may")
 	out.BoolVar(&f.freezeDefaults, "freeze-defaults", false, "make the defaults of inputs constants, so that callers can no longer override them")
 	out.Uint64Var(&f.seed, "seed", 1, "seed `N` of whatever is random, as generated inputs are")
 
@@ -202,7 +203,7 @@ type plan struct {
 
 // plan parses the pipeline and the names of passes in f. given says that -p or -O is on the command line.
 func (e *env) plan(f *optimizeFlags, rules []*passes.Pass, given func(option string) bool) (*plan, error) {
-	r, err := all.Registry(append(slices.Clone(e.more), rules...)...)
+	r, err := e.registry(rules...)
 	if err != nil {
 		if len(rules) > 0 {
 			return nil, usagef("--rules: %v", err)

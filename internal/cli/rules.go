@@ -7,9 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
+	"github.com/onnxopt/onnxopt/internal/extern"
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/all"
 	"github.com/onnxopt/onnxopt/passes/rulefile"
 )
 
@@ -61,4 +64,17 @@ func (e *env) testRules(ctx context.Context, name string, file *rulefile.File) e
 		return &fileError{name, fmt.Errorf("%w, or --rules-trusted takes it as it is", err)}
 	}
 	return &fileError{name, err}
+}
+
+// registry is that of all passes that this command has, and of further ones.
+func (e *env) registry(further ...*passes.Pass) (*passes.Registry, error) {
+	return all.Registry(append(append(slices.Clone(e.more), extern.Pass()), further...)...)
+}
+
+// mayExec refuses a pipeline that runs programs and comes from a file, unless that is allowed.
+func mayExec(p *passes.Pipeline, allowed bool) error {
+	if !allowed && names(p, extern.Name) {
+		return fmt.Errorf("its pipeline runs a program, %s; --allow-exec permits that", p)
+	}
+	return nil
 }
