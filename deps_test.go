@@ -58,6 +58,7 @@ var policy = []struct {
 	{"passes/...", "passes passes/facts passes/rewrite ops ops/kernel analysis/cost analysis/liveness analysis/ranges"},
 	{"report", "analysis/... compare passes"},
 	{"report/diff", "report compare"},
+	{"report/page", "analysis analysis/cost analysis/liveness"},
 	{"audit", "ir onnxio onnxio/wire analysis analysis/cost ops ops/infer ops/schema"},
 	{"targets", "passes analysis/... ops"},
 	{"targets/all", "targets/..."},
@@ -80,6 +81,7 @@ var external = map[string]string{
 	"passes/passtest":     "github.com/rogpeppe/go-internal",
 	"internal/check":      "github.com/rogpeppe/go-internal",
 	"integrations/action": "go.yaml.in/yaml/v3",
+	"report/page":         "gonum.org/v1/plot",
 	"internal/gate":       "go.yaml.in/yaml/v3",
 	"passes/quantize":     "go.yaml.in/yaml/v3",
 	"ops/kernel":          "golang.org/x/image", // BMP, TIFF and WebP of ImageDecoder

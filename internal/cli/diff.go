@@ -22,6 +22,7 @@ for a comment on a pull request. Whether two models compute the same, verify tel
 
 const diffExample = `onnxopt diff a.onnx b.onnx
 onnxopt diff --format markdown main.onnx branch.onnx > comment.md
+onnxopt diff --html diff.html a.onnx b.onnx
 onnxopt diff --exit-code a.onnx b.onnx && echo no change
 onnxopt diff --json a.onnx b.onnx | jq .changed_weights`
 
@@ -29,6 +30,7 @@ onnxopt diff --json a.onnx b.onnx | jq .changed_weights`
 type diffFlags struct {
 	json, exitCode bool
 	format         enum
+	html           string
 	sizes          sizes
 	files          fileFlags
 }
@@ -59,6 +61,7 @@ func (e *env) diffVerb() *cobra.Command {
 	f.format = enum{"text", []string{"text", "markdown"}}
 	g.Var(&f.format, "format", "how the differences are printed")
 	g.BoolVar(&f.json, "json", false, "print JSON")
+	g.StringVar(&f.html, "html", "", "write a page for a browser to `FILE` as well: both graphs, side by side in tabs")
 	g.BoolVar(&f.exitCode, "exit-code", false, "end with 1 if the models differ")
 	g.Var(f.sizes, "size", "size of an open dimension of the inputs, for the cost: symbol=8 or input[axis]=8; may be repeated")
 	f.files.add(g)
@@ -87,6 +90,11 @@ func (e *env) diff(ctx context.Context, f *diffFlags, a, b string) error {
 	}
 	if err != nil {
 		return inFile(a, err)
+	}
+	if f.html != "" {
+		if err := e.diffHTML(f.html, x, y, report.Options{Sizes: f.sizes}); err != nil {
+			return err
+		}
 	}
 	switch {
 	case f.json:

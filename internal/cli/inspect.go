@@ -39,6 +39,7 @@ onnxopt inspect model.onnx --size N=8 --size 'image[2]=320'
 onnxopt inspect --json model.onnx | jq .macs
 onnxopt inspect model.onnx --shapes
 onnxopt inspect model.onnx --text
+onnxopt inspect model.onnx --html model.html
 onnxopt inspect model.onnx --data x.npz
 onnxopt inspect --data x.npz
 onnxopt inspect model.onnx --data photos/ --preset imagenet-torch --save-sample one.png`
@@ -48,6 +49,7 @@ type inspectFlags struct {
 	json       bool
 	shapes     bool
 	text       bool
+	html       string
 	sizes      sizes
 	saveSample string
 	data       dataFlags
@@ -63,6 +65,8 @@ func (f *inspectFlags) check(args []string, given func(string) bool) error {
 		return usagef("--cast is for the element types of a model; name one")
 	case f.data.data != "" && f.shapes:
 		return usagef("--shapes is for inspecting the model, not its data")
+	case f.html != "" && (f.text || f.shapes || f.json || f.data.data != ""):
+		return usagef("--html stands alone, without --text, --shapes, --json and --data")
 	case f.text && (f.shapes || f.json || f.data.data != ""):
 		return usagef("--text stands alone, without --shapes, --json and --data")
 	case f.data.data != "" && len(f.sizes) > 0:
@@ -118,6 +122,7 @@ func (e *env) inspectVerb() *cobra.Command {
 	g.BoolVar(&f.json, "json", false, "print JSON")
 	g.BoolVar(&f.shapes, "shapes", false, "list types and shapes of all values")
 	g.BoolVar(&f.text, "text", false, "print the model as text for comparisons: long constants as hashes")
+	g.StringVar(&f.html, "html", "", "write a page for a browser to `FILE`: the graph, its nodes and weights, cost and memory")
 	g.Var(f.sizes, "size", "size of an open dimension of the inputs: symbol=8 or input[axis]=8; may be repeated")
 	f.files.add(g)
 	data := f.data.group("Data")
@@ -141,6 +146,9 @@ func (e *env) inspect(ctx context.Context, f *inspectFlags, name string) error {
 	defer in.close()
 	if f.data.data != "" {
 		return e.inspectData(ctx, f, in)
+	}
+	if f.html != "" {
+		return e.inspectHTML(f, in)
 	}
 	if f.text {
 		return e.inspectText(ctx, in)

@@ -44,6 +44,7 @@ type observeFlags struct {
 	time, stats, remarks, dryRun, json bool
 	printBefore, printAfter, printDiff []string
 	dumpDir, origin                    string
+	report, plots                      string
 	keepOrigin, quiet, verbose         bool
 }
 
@@ -143,6 +144,8 @@ func (o *observeFlags) group() group {
 	}
 	g.StringVar(&o.dumpDir, "dump-dir", "", "write the model as text after each pass that changed it into `DIR`")
 	g.StringVar(&o.origin, "origin", "", "write to `FILE` which source nodes and rules each node comes from (JSON)")
+	g.StringVar(&o.report, "report", "", "write a page for a browser to `FILE`: graphs before and after, what each pass did, cost, memory, drift")
+	g.StringVar(&o.plots, "plots", "", "write the plots of that page as SVG and PNG into `DIR`")
 	g.BoolVar(&o.keepOrigin, "keep-origin", false, "put the same into the metadata of the nodes")
 	g.BoolVar(&o.json, "json", false, "print the result as JSON on standard output")
 	g.BoolVarP(&o.quiet, "quiet", "q", false, "print warnings and errors only")

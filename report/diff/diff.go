@@ -32,6 +32,7 @@ type Result struct {
 	After     *report.Summary `json:"after"`
 	Operators []OpChange      `json:"operators"`
 	pairs     map[*ir.Node]*ir.Node
+	changed   []Pair
 }
 
 // The parts of a Result.
@@ -208,4 +209,29 @@ func (n Node) String() string {
 		return n.Op
 	}
 	return fmt.Sprintf("%s %q", n.Op, n.Name)
+}
+
+// Pair is a pair of nodes that differ, and how.
+type Pair struct {
+	A, B *ir.Node
+	What []string
+}
+
+// Nodes are the pairs of Changed as nodes, those of the main graphs.
+func (r *Result) Nodes() []Pair { return r.changed }
+
+// List is a titled list of differences.
+type List struct {
+	Title string
+	Lines []string
+}
+
+// Lists are the differences as text, without those that are empty.
+func (r *Result) Lists() (l []List) {
+	for _, s := range r.sections() {
+		if len(s.lines) > 0 {
+			l = append(l, List{s.title, s.lines})
+		}
+	}
+	return l
 }

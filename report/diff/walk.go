@@ -79,6 +79,7 @@ func (w *walk) pair(n, o *ir.Node) error {
 	}
 	if len(what) > 0 {
 		w.r.Changed = append(w.r.Changed, NodeChange{nodeOf(n), nodeOf(o), what})
+		w.r.changed = append(w.r.changed, Pair{n, o, what})
 	}
 	return w.subgraphs(n, o)
 }
