@@ -58,3 +58,18 @@ type foreign struct {
 
 // External makes it a keep.External.
 func (f foreign) External() []ir.Prop { return f.props }
+
+// Stat is the size of the data file of that name, which is opened; the rules are those of Open.
+func (d *DataFiles) Stat(name string) (int64, error) {
+	if err := checkLocation(name); err != nil {
+		return 0, err
+	}
+	s, err := d.rd.files.get(name)
+	if err != nil {
+		return 0, err
+	}
+	return s.size, nil
+}
+
+// CheckLocation reports why a location that external_data states cannot be below the model's folder; links are not looked at.
+func CheckLocation(name string) error { return checkLocation(name) }

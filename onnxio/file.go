@@ -89,3 +89,23 @@ func read(s *source, o Options) (*File, error) {
 func (f *File) Close() error {
 	return errors.Join(f.src.close(), f.data.close())
 }
+
+// MapFile maps a regular file. The bytes are valid until close is called, and are read inside Guard.
+func MapFile(path string) (b []byte, close func() error, err error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !st.Mode().IsRegular() { // opening a FIFO would wait for a writer
+		return nil, nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := openSource(f, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.data, s.close, nil
+}

@@ -112,3 +112,7 @@ func fix(s *ir.Slot, sizes map[string]int64, batch int64) *ir.Type {
 	}
 	return ir.TensorType(t.DType(), shape)
 }
+
+// Resolve is a model in which the sizes of o are fixed, m itself if there are none to fix, and what is known of its values: what Summarize
+// counts with.
+func Resolve(m *ir.Model, o Options) (*ir.Model, analysis.Options, error) { return o.resolve(m) }

@@ -2,6 +2,10 @@
 package report
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+
 	"github.com/onnxopt/onnxopt/analysis"
 	"github.com/onnxopt/onnxopt/analysis/cost"
 	"github.com/onnxopt/onnxopt/analysis/liveness"
@@ -73,4 +77,15 @@ func (s *Summary) count(op ir.OpID, n int) {
 		s.Nodes += n
 		s.Operators[op.String()] += n
 	}
+}
+
+// Operators lists the operators of both models, the most frequent first.
+func Operators(a, b *Summary) []string {
+	all := maps.Clone(a.Operators)
+	for op, n := range b.Operators {
+		all[op] = max(all[op], n)
+	}
+	names := slices.Collect(maps.Keys(all))
+	slices.SortFunc(names, func(x, y string) int { return cmp.Or(cmp.Compare(all[y], all[x]), cmp.Compare(x, y)) })
+	return names
 }

@@ -22,6 +22,8 @@ type Report struct {
 	Live    []*ir.Value // the buffers alive then, largest first, by the value that first held them
 	Inside  int64       // of Peak: bytes inside the subgraphs or function of At
 	Unknown int         // values whose size is not known; they count as nothing
+	// Series is the number of bytes while each node runs, in the derived order, what it needs inside included.
+	Series []int64
 }
 
 // aliases lists operators whose first result may share the elements of their first operand.
@@ -76,7 +78,9 @@ func (w *walker) graph(g *ir.Graph) *Report {
 			start(v)
 		}
 		inside := w.within(n, r)
-		if now = analysis.Add(live, inside); now > r.Peak || r.At == nil && now == r.Peak {
+		now = analysis.Add(live, inside)
+		r.Series = append(r.Series, now)
+		if now > r.Peak || r.At == nil && now == r.Peak {
 			r.Peak, r.At, r.Inside, peak = now, n, inside, i
 		}
 		for _, b := range end[i] {

@@ -33,6 +33,7 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	library, missing := ortLibrary()
+	python := pythonWithONNX()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Condition: func(name string) (bool, error) {
@@ -41,6 +42,8 @@ func TestScripts(t *testing.T) {
 				return missing == nil, nil
 			case "litert", "openvino":
 				return os.Getenv("ONNXOPT_"+strings.ToUpper(name)) != "", nil
+			case "python":
+				return python != "", nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
@@ -50,6 +53,7 @@ func TestScripts(t *testing.T) {
 			for _, name := range []string{"ONNXOPT_LITERT", "ONNXOPT_OPENVINO"} {
 				e.Setenv(name, os.Getenv(name))
 			}
+			e.Setenv("PYTHON", python)
 			e.Setenv("IMAGES", filepath.Join(filepath.Dir(digits), "digits-images.idx3.gz"))
 			return nil
 		},
@@ -74,6 +78,16 @@ func ortLibrary() (string, error) {
 		}
 	}
 	return ort.Find(os.Getenv("ONNXOPT_ORT_LIB"), roots...)
+}
+
+// pythonWithONNX is a Python that has package onnx, "" if there is none.
+func pythonWithONNX() string {
+	for _, name := range []string{os.Getenv("ONNXOPT_PYTHON"), "python3"} {
+		if path, err := exec.LookPath(name); err == nil && exec.Command(path, "-c", "import onnx").Run() == nil {
+			return path
+		}
+	}
+	return ""
 }
 
 // exits runs a command and checks its exit code: exits CODE COMMAND ARGUMENT...

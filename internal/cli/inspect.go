@@ -24,6 +24,10 @@ first axis (the batch) is 1 unless given. Where sizes stay open, numbers are low
 With --shapes, it lists instead what inference finds of every value: its type and shape, with
 expressions over the dimensions that the inputs name, and the elements of small integer tensors.
 
+With --text, it prints the model as text, with long constants cut short, and behind it a hash of
+each constant, so that two of these texts differ where the models do: git shows models so
+with git config diff.onnx.textconv 'onnxopt inspect --text', and *.onnx diff=onnx in .gitattributes.
+
 With --data, it says instead what the model is fed: the statistics of each input over
 all samples, after the preprocessing. Without a model these are of what the data hold,
 by the names they have there. --save-sample draws the first sample as the model
@@ -34,6 +38,8 @@ const inspectExample = `onnxopt inspect model.onnx
 onnxopt inspect model.onnx --size N=8 --size 'image[2]=320'
 onnxopt inspect --json model.onnx | jq .macs
 onnxopt inspect model.onnx --shapes
+onnxopt inspect model.onnx --text
+onnxopt inspect model.onnx --html model.html
 onnxopt inspect model.onnx --data x.npz
 onnxopt inspect --data x.npz
 onnxopt inspect model.onnx --data photos/ --preset imagenet-torch --save-sample one.png`
@@ -42,6 +48,8 @@ onnxopt inspect model.onnx --data photos/ --preset imagenet-torch --save-sample 
 type inspectFlags struct {
 	json       bool
 	shapes     bool
+	text       bool
+	html       string
 	sizes      sizes
 	saveSample string
 	data       dataFlags
@@ -57,6 +65,10 @@ func (f *inspectFlags) check(args []string, given func(string) bool) error {
 		return usagef("--cast is for the element types of a model; name one")
 	case f.data.data != "" && f.shapes:
 		return usagef("--shapes is for inspecting the model, not its data")
+	case f.html != "" && (f.text || f.shapes || f.json || f.data.data != ""):
+		return usagef("--html stands alone, without --text, --shapes, --json and --data")
+	case f.text && (f.shapes || f.json || f.data.data != ""):
+		return usagef("--text stands alone, without --shapes, --json and --data")
 	case f.data.data != "" && len(f.sizes) > 0:
 		return usagef("--size is for inspecting the model, not its data")
 	case f.data.data != "":
@@ -109,6 +121,8 @@ func (e *env) inspectVerb() *cobra.Command {
 	g := newGroup("Options")
 	g.BoolVar(&f.json, "json", false, "print JSON")
 	g.BoolVar(&f.shapes, "shapes", false, "list types and shapes of all values")
+	g.BoolVar(&f.text, "text", false, "print the model as text for comparisons: long constants as hashes")
+	g.StringVar(&f.html, "html", "", "write a page for a browser to `FILE`: the graph, its nodes and weights, cost and memory")
 	g.Var(f.sizes, "size", "size of an open dimension of the inputs: symbol=8 or input[axis]=8; may be repeated")
 	f.files.add(g)
 	data := f.data.group("Data")
@@ -132,6 +146,12 @@ func (e *env) inspect(ctx context.Context, f *inspectFlags, name string) error {
 	defer in.close()
 	if f.data.data != "" {
 		return e.inspectData(ctx, f, in)
+	}
+	if f.html != "" {
+		return e.inspectHTML(f, in)
+	}
+	if f.text {
+		return e.inspectText(ctx, in)
 	}
 	if f.shapes {
 		return e.inspectShapes(ctx, f, in)
@@ -254,7 +274,7 @@ func unknown(n int64, what, why string) string {
 func (r *inspected) operators(w io.Writer) {
 	fmt.Fprintln(w, "\noperators")
 	t := table{right: []int{0}}
-	for _, op := range operators(&r.Summary, &report.Summary{}) {
+	for _, op := range report.Operators(&r.Summary, &report.Summary{}) {
 		t.row(strconv.Itoa(r.Operators[op]), op)
 	}
 	t.write(w, "  ")

@@ -18,6 +18,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/hook"
 	"github.com/onnxopt/onnxopt/report"
+	"github.com/onnxopt/onnxopt/report/page"
 )
 
 // job is one call of the default verb.
@@ -34,7 +35,11 @@ type job struct {
 
 // optimize is the default verb.
 func (e *env) optimize(ctx context.Context, f *optimizeFlags, name string, given func(string) bool) (err error) {
-	p, err := e.plan(f, given)
+	rules, err := e.rulePasses(ctx, f)
+	if err != nil {
+		return err
+	}
+	p, err := e.plan(f, rules, given)
 	if err != nil {
 		return err
 	}
@@ -82,6 +87,9 @@ func (e *env) checkOutputs(f *optimizeFlags) error {
 	if err := checkOutput(f.output); err != nil {
 		return err
 	}
+	if err := checkOutput(f.observe.report); err != nil {
+		return err
+	}
 	return checkOutput(f.observe.origin)
 }
 
@@ -101,6 +109,9 @@ func (j *job) takeReproducer(given func(string) bool) (err error) {
 	if !given("passes") && !given("opt") {
 		j.plan.pipeline = r.Pipeline
 		if j.plan.parsed, err = j.plan.registry.Parse(r.Pipeline); err != nil {
+			return &fileError{j.in.name, err}
+		}
+		if err := mayExec(j.plan.parsed, j.f.allowExec); err != nil {
 			return &fileError{j.in.name, err}
 		}
 	}
@@ -148,6 +159,18 @@ func (j *job) run(ctx context.Context) error {
 		return err
 	}
 	defer closeData()
+	var before *ir.Model
+	remarks := &remarked{seen: map[page.Remark]bool{}}
+	if j.f.observe.report != "" || j.f.observe.plots != "" {
+		before = j.in.model.Clone()
+		shown := watch.remarks
+		watch.remarks = func(r passes.Remark) {
+			remarks.add(r)
+			if shown != nil {
+				shown(r)
+			}
+		}
+	}
 	res, err := optimize.Run(ctx, optimize.Request{
 		Model: j.in.model, Pipeline: j.plan.parsed, Skip: j.plan.skip, Files: files, Data: data, Notes: j.note, Remarks: watch.remarks, Hooks: watch.hooks,
 		Verify: j.mode(), VerifyEach: j.f.verifyEach, Budget: j.budget(), Threads: j.f.resources.threads, Seed: j.f.seed,
@@ -165,6 +188,14 @@ func (j *job) run(ctx context.Context) error {
 	}
 	if err := j.writeFindings(); err != nil {
 		return err
+	}
+	if before != nil {
+		j.show.doing("writing the report")
+		err := j.writeReport(ctx, before, remarks)
+		j.show.clear()
+		if err != nil {
+			return err
+		}
 	}
 	if err := j.write(ctx, res); err != nil {
 		return err

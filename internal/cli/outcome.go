@@ -183,7 +183,7 @@ func (o *outcome) summaryTable(w io.Writer, all bool) {
 	t.row("", "before", "after", "")
 	t.row("nodes", strconv.Itoa(a.Nodes), strconv.Itoa(b.Nodes), change(int64(a.Nodes), int64(b.Nodes)))
 	unchanged, kinds := 0, 0
-	for _, op := range operators(a, b) {
+	for _, op := range report.Operators(a, b) {
 		x, y := a.Operators[op], b.Operators[op]
 		if x == y && !all {
 			unchanged += x
@@ -212,17 +212,6 @@ func atLeast(unknown int64) string {
 		return "≥ "
 	}
 	return ""
-}
-
-// operators lists the operators of both, the most frequent first.
-func operators(a, b *report.Summary) []string {
-	all := maps.Clone(a.Operators)
-	for op, n := range b.Operators {
-		all[op] = max(all[op], n)
-	}
-	names := slices.Collect(maps.Keys(all))
-	slices.SortFunc(names, func(x, y string) int { return cmp.Or(cmp.Compare(all[y], all[x]), cmp.Compare(x, y)) })
-	return names
 }
 
 // change is the relative change in percent, nothing if there is none.

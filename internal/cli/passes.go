@@ -9,8 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onnxopt/onnxopt/passes"
-	"github.com/onnxopt/onnxopt/passes/all"
-	targetlist "github.com/onnxopt/onnxopt/targets/all"
 )
 
 const passesLong = `passes lists what a pipeline may name: passes with what they promise of the numbers,
@@ -34,7 +32,7 @@ func (e *env) passesVerb() *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			r, err := all.RegistryFor(targetlist.Profiles(), e.more...)
+			r, err := e.registry()
 			if err != nil {
 				return err
 			}

@@ -14,12 +14,11 @@ import (
 	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/internal/optimize"
+	"github.com/onnxopt/onnxopt/internal/process"
 	"github.com/onnxopt/onnxopt/internal/reduce"
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/passes"
-	"github.com/onnxopt/onnxopt/passes/all"
 	"github.com/onnxopt/onnxopt/passes/hook"
-	targetlist "github.com/onnxopt/onnxopt/targets/all"
 )
 
 // reduceFlags are the options of reduce.
@@ -106,7 +105,7 @@ type reduction struct {
 
 func (e *env) reduce(ctx context.Context, f *reduceFlags, name string) (err error) {
 	r := &reduction{env: e, f: f}
-	if r.reg, err = all.RegistryFor(targetlist.Profiles(), e.more...); err != nil {
+	if r.reg, err = e.registry(); err != nil {
 		return err
 	}
 	if err := r.usage(); err != nil {
@@ -150,7 +149,7 @@ func (r *reduction) usage() error {
 		return usagef("--timeout is a time, like 30s")
 	}
 	if f.command != "" {
-		words, err := splitWords(f.command)
+		words, err := process.Split(f.command)
 		if err != nil {
 			return usagef("--cmd: %v", err)
 		}
@@ -198,6 +197,9 @@ func (r *reduction) takePipeline() error {
 	}
 	var err error
 	if r.start.Pipeline, err = r.reg.Parse(text); err != nil {
+		return &fileError{r.in.name, err}
+	}
+	if err := mayExec(r.start.Pipeline, r.f.pipeline != ""); err != nil {
 		return &fileError{r.in.name, err}
 	}
 	if files, data := r.start.Pipeline.Files(); len(files)+len(data) > 0 {

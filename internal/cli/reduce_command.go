@@ -10,54 +10,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/onnxopt/onnxopt/internal/process"
 	"github.com/onnxopt/onnxopt/internal/reduce"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
 )
 
-// splitWords splits a command line at spaces. Quotes of either kind hold a word together, and a backslash takes the next
-// character as it is, but for what stands in single quotes.
-func splitWords(s string) ([]string, error) {
-	var words []string
-	var word strings.Builder
-	open, inside, escaped := rune(0), false, false
-	for _, c := range s {
-		switch {
-		case escaped:
-			word.WriteRune(c)
-			escaped = false
-		case c == '\\' && open != '\'':
-			inside, escaped = true, true
-		case open != 0 && c == open:
-			open = 0
-		case open == 0 && (c == '\'' || c == '"'):
-			open, inside = c, true
-		case open == 0 && (c == ' ' || c == '\t' || c == '\n'):
-			if inside {
-				words = append(words, word.String())
-			}
-			word.Reset()
-			inside = false
-		default:
-			word.WriteRune(c)
-			inside = true
-		}
-	}
-	if open != 0 || escaped {
-		return nil, errors.New("a quote is not closed")
-	}
-	if inside {
-		words = append(words, word.String())
-	}
-	if len(words) == 0 {
-		return nil, errors.New("it has no words")
-	}
-	return words, nil
-}
-
 // commandTest is the question whether the command fails with the exit code that it has for the first model.
 func (r *reduction) commandTest(ctx context.Context) (reduce.Test, func(), error) {
-	words, err := splitWords(r.f.command)
+	words, err := process.Split(r.f.command)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -116,12 +77,12 @@ func (r *reduction) status(ctx context.Context, path string, args []string) (str
 	defer cancel()
 	c := exec.CommandContext(limited, path, args...)
 	c.WaitDelay = time.Second // whoever else holds its output
-	alone(c)
+	process.Alone(c)
 	if err := c.Start(); err != nil {
 		return "", fmt.Errorf("--cmd: %w", err)
 	}
 	if m := r.f.resources.maxMemory; m > 0 {
-		if err := limitMemory(c.Process.Pid, m); err != nil {
+		if err := process.LimitMemory(c.Process.Pid, m); err != nil {
 			_ = c.Cancel()
 			_ = c.Wait()
 			return "", err

@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,9 +11,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/internal/spell"
 	"github.com/onnxopt/onnxopt/passes"
-	"github.com/onnxopt/onnxopt/passes/all"
 	"github.com/onnxopt/onnxopt/targets"
-	targetlist "github.com/onnxopt/onnxopt/targets/all"
 )
 
 // optimizeFlags are the options of the default verb.
@@ -20,6 +19,9 @@ type optimizeFlags struct {
 	output, pipeline, level string
 	target                  string
 	skip                    []string
+	rules                   []string
+	allowExec               bool
+	trustRules              bool
 	freezeDefaults          bool
 	seed                    uint64
 	verify                  enum
@@ -42,6 +44,7 @@ type observeFlags struct {
 	time, stats, remarks, dryRun, json bool
 	printBefore, printAfter, printDiff []string
 	dumpDir, origin                    string
+	report, plots                      string
 	keepOrigin, quiet, verbose         bool
 }
 
@@ -90,7 +93,7 @@ func (e *env) root() *cobra.Command {
 	setHelp(cmd, rootUsage, f.groups()...)
 	cmd.SetHelpCommand(e.helpVerb())
 	cmd.AddCommand(e.passesVerb(), e.targetsVerb(), e.lintVerb(), e.inspectVerb(), e.runVerb(), e.verifyVerb(), e.evalVerb(), e.benchVerb(), e.reduceVerb(),
-		e.extractVerb(), e.splitVerb(), e.mergeVerb(), e.versionVerb())
+		e.extractVerb(), e.splitVerb(), e.mergeVerb(), e.diffVerb(), e.checkVerb(), e.auditVerb(), e.versionVerb())
 	return cmd
 }
 
@@ -101,6 +104,9 @@ func (f *optimizeFlags) groups() []group {
 	out.StringVarP(&f.level, "opt", "O", "2", "run the preset of `LEVEL`: -O0 nothing, -O1 exact passes, -O2 within float tolerance too, -O3 also ONNX Runtime's fused operators")
 	out.StringVar(&f.target, "target", "", "write the artifact of `TARGET` with its options: tflite, or tflite{layout=keep}; its own pipeline runs last; onnxopt targets lists them")
 	out.StringArrayVar(&f.skip, "skip", nil, "leave `PASS[,RULE]` out; may be repeated")
+	out.StringArrayVar(&f.rules, "rules", nil, "add the rewrite rules in `FILE` as a pass that has its name, run first unless -p names it; they are tested on models made for them; may be repeated")
+	out.BoolVar(&f.trustRules, "rules-trusted", false, "take the rules without a test")
+	out.BoolVar(&f.allowExec, "allow-exec", false, "let a reproducer or a recipe run programs, as exec{cmd=...} in -p may")
 	out.BoolVar(&f.freezeDefaults, "freeze-defaults", false, "make the defaults of inputs constants, so that callers can no longer override them")
 	out.Uint64Var(&f.seed, "seed", 1, "seed `N` of whatever is random, as generated inputs are")
 
@@ -138,6 +144,8 @@ func (o *observeFlags) group() group {
 	}
 	g.StringVar(&o.dumpDir, "dump-dir", "", "write the model as text after each pass that changed it into `DIR`")
 	g.StringVar(&o.origin, "origin", "", "write to `FILE` which source nodes and rules each node comes from (JSON)")
+	g.StringVar(&o.report, "report", "", "write a page for a browser to `FILE`: graphs before and after, what each pass did, cost, memory, drift")
+	g.StringVar(&o.plots, "plots", "", "write the plots of that page as SVG and PNG into `DIR`")
 	g.BoolVar(&o.keepOrigin, "keep-origin", false, "put the same into the metadata of the nodes")
 	g.BoolVar(&o.json, "json", false, "print the result as JSON on standard output")
 	g.BoolVarP(&o.quiet, "quiet", "q", false, "print warnings and errors only")
@@ -197,9 +205,12 @@ type plan struct {
 }
 
 // plan parses the pipeline and the names of passes in f. given says that -p or -O is on the command line.
-func (e *env) plan(f *optimizeFlags, given func(option string) bool) (*plan, error) {
-	r, err := all.RegistryFor(targetlist.Profiles(), e.more...)
+func (e *env) plan(f *optimizeFlags, rules []*passes.Pass, given func(option string) bool) (*plan, error) {
+	r, err := e.registry(rules...)
 	if err != nil {
+		if len(rules) > 0 {
+			return nil, usagef("--rules: %v", err)
+		}
 		return nil, err
 	}
 	p := &plan{registry: r, pipeline: f.pipeline}
@@ -224,8 +235,18 @@ func (e *env) plan(f *optimizeFlags, given func(option string) bool) (*plan, err
 			p.pipeline += "," + p.target.Pipeline
 		}
 	}
+	if !given("passes") {
+		for _, x := range slices.Backward(rules) {
+			p.pipeline = strings.TrimSuffix(x.Name+","+p.pipeline, ",")
+		}
+	}
 	if p.parsed, err = r.Parse(p.pipeline); err != nil {
 		return nil, usagef("%v", err)
+	}
+	for _, x := range rules {
+		if !names(p.parsed, x.Name) {
+			return nil, usagef("--rules defines pass %s, which -p does not name", x.Name)
+		}
 	}
 	for _, s := range f.skip {
 		k, err := r.ParseSkip(s)
@@ -242,6 +263,11 @@ func (e *env) plan(f *optimizeFlags, given func(option string) bool) (*plan, err
 		}
 	}
 	return p, nil
+}
+
+// names reports whether a step of p, or of what it nests, is the pass of that name.
+func names(p *passes.Pipeline, name string) bool {
+	return slices.ContainsFunc(p.Steps(), func(s *passes.Step) bool { return s.Name() == name || s.Nested() != nil && names(s.Nested(), name) })
 }
 
 func isAlias(r *passes.Registry, name string) bool {

@@ -2,6 +2,7 @@ package all_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"os"
 	"os/exec"
@@ -24,6 +25,8 @@ import (
 	"github.com/onnxopt/onnxopt/passes"
 	passlist "github.com/onnxopt/onnxopt/passes/all"
 	"github.com/onnxopt/onnxopt/targets/all"
+	"github.com/onnxopt/onnxopt/targets/consumer"
+	"github.com/onnxopt/onnxopt/targets/targettest"
 )
 
 // bottleneck has what the profiles tell apart: a depthwise convolution, a residual sum, Concat, pools of both kinds, a transposed
@@ -114,25 +117,25 @@ func sqnr(t *testing.T, want, got ir.Datum) float64 {
 	return 10 * math.Log10(signal/noise)
 }
 
-// written quantizes the model for a profile and writes it for the target of that name; it gives the inputs and what the float model
-// computes.
-func written(t *testing.T, name, dir string) (in, want map[string]ir.Datum) {
+// written quantizes the model for a profile and writes it for the target of that name; the case has what the float model computes.
+func written(t *testing.T, name, dir string) (*targettest.Case, *targettest.Emitted) {
 	ctx := context.Background()
 	m := bottleneckModel(t)
-	in = samples(m, 1)[0]
+	in := samples(m, 1)[0]
 	s, err := native.New().Load(ctx, m, engine.Options{})
 	require.NoError(t, err)
 	defer s.Close()
-	want, err = s.Run(ctx, in)
+	want, err := s.Run(ctx, in)
 	require.NoError(t, err)
 	profiled(t, m, name)
 	path := filepath.Join(dir, "m.onnx")
 	_, err = onnxio.WriteFile(path, m, onnxio.WriteOptions{})
 	require.NoError(t, err)
 	target, _ := all.Lookup(name)
-	_, _, err = emit(t, target, path, "", dir, "out")
+	c := &targettest.Case{Name: "out", Path: path, Inputs: in, Want: want, Shapes: map[string][]int64{}}
+	e, err := c.Emit(ctx, target, "", dir)
 	require.NoError(t, err)
-	return in, want
+	return c, e
 }
 
 // TestProfiles: every profile makes a model that both engines of this module understand and that stays near the float one. Every
@@ -168,18 +171,16 @@ func TestProfiles(t *testing.T) {
 
 // TestTFLiteProfile runs what profile tflite makes in LiteRT.
 func TestTFLiteProfile(t *testing.T) {
-	python := os.Getenv("ONNXOPT_LITERT")
-	if python == "" {
-		t.Skip("left out: LiteRT is not here; .ci/run installs it, or ONNXOPT_LITERT names a Python that has ai_edge_litert")
-	}
-	dir := t.TempDir()
-	_, want := written(t, "tflite", dir)
-	out, err := exec.Command(python, "testdata/litert.py", dir, "out").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	for _, resolver := range []string{"default", "plain", "reference"} {
-		got := read(t, filepath.Join(dir, "out."+resolver+".npz"))
-		for name, a := range want {
-			assert.Greater(t, sqnr(t, a, got[name]), 25.0, "%s, output %s", resolver, name)
+	litert := consumer.Lookup("litert")
+	p := python(t, litert)
+	c, e := written(t, "tflite", t.TempDir())
+	for _, mode := range append([]string{""}, litert.Modes...) {
+		_, got, err := c.Run(context.Background(), litert, p, mode, e.Path(""))
+		if differs := (*targettest.OutputError)(nil); !errors.As(err, &differs) { // by more than a float model may: sqnr judges
+			require.NoError(t, err, mode)
+		}
+		for name, want := range c.Want {
+			assert.Greater(t, sqnr(t, want, got[name]), 25.0, "%s, output %s", mode, name)
 		}
 	}
 }
@@ -190,9 +191,8 @@ func TestTensorRTProfile(t *testing.T) {
 	if python == "" {
 		t.Skip("left out: TensorRT for RTX is not here; .ci/run installs it, or ONNXOPT_TENSORRT names a Python that has tensorrt_rtx_bindings")
 	}
-	dir := t.TempDir()
-	written(t, "tensorrt", dir)
-	out, err := exec.Command(python, filepath.Join(dir, "out.onnx.build.py")).CombinedOutput()
+	_, e := written(t, "tensorrt", t.TempDir())
+	out, err := exec.Command(python, e.Path(".build.py")).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	t.Logf("%s", out)
 }
