@@ -61,6 +61,7 @@ type shared struct {
 	memo      map[string][]*info // results of function calls by function, attributes and operands
 	budget    int                // nodes that may still be visited in function calls
 	sizes     int                // private names given so far
+	constants constants
 }
 
 // analysis is one visit of a graph and the graphs nested in it: the main graph, or a function's body in one call.
@@ -134,7 +135,7 @@ func (a *analysis) value(v *ir.Value) *info {
 	x := &info{}
 	if v.Node() == nil {
 		if t := v.Const(); t != nil {
-			x = constInfo(t)
+			x = a.constants.info(t)
 		}
 	}
 	a.vals.set(v, x)
@@ -255,7 +256,7 @@ func (a *analysis) merge(x, y *info) (r *info, why string) {
 	case y == nil || y.kind == ir.KindNone:
 		return x, ""
 	case x.kind != y.kind:
-		return x, "type is " + x.typ(a.result.reserved).String()
+		return x, "type is " + x.typ(a.result).String()
 	case x.elem != y.elem && x.elem != ir.Undefined && y.elem != ir.Undefined:
 		return x, "element type is " + x.elem.String()
 	case x.ranked && y.ranked && len(x.dims) != len(y.dims):

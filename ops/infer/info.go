@@ -73,6 +73,27 @@ func constInfo(t *ir.Tensor) *info {
 	return x
 }
 
+// constants makes what is known of constants, which share their lists of dimensions where one nearby has the same.
+type constants struct {
+	dims [8][]Int
+	next int
+}
+
+func (c *constants) info(t *ir.Tensor) *info {
+	x := &info{kind: ir.KindTensor, elem: t.DType(), ranked: true, tensor: t}
+	shape := t.Shape()
+	for _, d := range c.dims {
+		if d != nil && slices.EqualFunc(d, shape, func(d Int, n int64) bool { return d.c == n }) {
+			x.dims = d
+			return x
+		}
+	}
+	x.dims = constInfo(t).dims
+	c.dims[c.next%len(c.dims)] = x.dims
+	c.next++
+	return x
+}
+
 // fromType is what a recorded type states. size makes the size of a dimension.
 func fromType(t *ir.Type, size func(ir.Dim) Int) *info {
 	if t == nil {
@@ -88,23 +109,49 @@ func fromType(t *ir.Type, size func(ir.Dim) Int) *info {
 	return x
 }
 
-// typ is x as a type. Sizes without a name in the model are unknown dimensions; reserved holds names that the model gave and that an
+// typ is x as a type. Sizes without a name in the model are unknown dimensions; r.reserved holds names that the model gave and that an
 // expression must not be mistaken for.
-func (x *info) typ(reserved map[string]bool) *ir.Type {
+func (x *info) typ(r *Result) *ir.Type {
 	if x == nil || x.kind == ir.KindNone {
 		return nil
 	}
 	if x.exported == nil {
-		t := &ir.Type{Kind: x.kind, Elem: x.elem, Of: x.of.typ(reserved), Domain: x.domain, Name: x.name}
+		t := ir.Type{Kind: x.kind, Elem: x.elem, Of: x.of.typ(r), Domain: x.domain, Name: x.name}
 		if x.ranked {
-			t.Shape = make(ir.Shape, len(x.dims))
-			for i, d := range x.dims {
-				t.Shape[i] = exportDim(d, reserved)
+			if r.shape == nil {
+				r.shape = make(ir.Shape, 0, 8)
+			}
+			t.Shape = r.shape[:0]
+			for _, d := range x.dims {
+				t.Shape = append(t.Shape, exportDim(d, r.reserved))
 			}
 		}
-		x.exported = t
+		x.exported = r.types.shared(t)
 	}
 	return x.exported
+}
+
+// recent are the types that were last exported: most values have the type of one nearby.
+type recent struct {
+	types [8]*ir.Type
+	next  int
+}
+
+// shared is one of the recent types that equals t, or a copy of t.
+func (r *recent) shared(t ir.Type) *ir.Type {
+	for _, u := range r.types {
+		if u != nil && u.Kind == t.Kind && u.Elem == t.Elem && u.Of == t.Of && u.Domain == t.Domain && u.Name == t.Name &&
+			(u.Shape == nil) == (t.Shape == nil) && slices.Equal(u.Shape, t.Shape) {
+			return u
+		}
+	}
+	if t.Shape != nil {
+		t.Shape = append(make(ir.Shape, 0, len(t.Shape)), t.Shape...)
+	}
+	u := t
+	r.types[r.next%len(r.types)] = &u
+	r.next++
+	return &u
 }
 
 func exportDim(d Int, reserved map[string]bool) ir.Dim {

@@ -47,6 +47,8 @@ type Result struct {
 	remarks  []Remark
 	reserved map[string]bool // dimension names of the model that are no identifiers
 	shared   *shared         // for Extend to go on with
+	types    recent
+	shape    ir.Shape // where one is put together
 }
 
 // Remarks are the remarks in the order in which they were made.
@@ -60,7 +62,7 @@ func (r *Result) info(v *ir.Value) *info {
 		return x
 	}
 	if t := v.Const(); t != nil {
-		x := constInfo(t)
+		x := r.shared.constants.info(t)
 		r.vals.set(v, x)
 		return x
 	}
@@ -69,7 +71,7 @@ func (r *Result) info(v *ir.Value) *info {
 
 // Type is the type of v, nil if nothing is known. A dimension that is an expression over the model's named dimensions has the
 // expression's canonical spelling as its name.
-func (r *Result) Type(v *ir.Value) *ir.Type { return r.info(v).typ(r.reserved) }
+func (r *Result) Type(v *ir.Value) *ir.Type { return r.info(v).typ(r) }
 
 // Shape is the shape of v, nil if its rank is not known.
 func (r *Result) Shape(v *ir.Value) ir.Shape { return r.Type(v).TensorShape() }
