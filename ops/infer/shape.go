@@ -63,6 +63,7 @@ func inferReshape(c *call) {
 	d, ranked := c.dims(0)
 	r := make([]Int, len(want))
 	rest, vague, empty := -1, false, ranked && product(d).Is(0)
+	finds := slices.ContainsFunc(want, func(w elem) bool { return w.Is(-1) })
 	for i, w := range want {
 		switch n, number := w.Const(); {
 		case w.Is(0) && c.int("allowzero") == 0:
@@ -83,11 +84,14 @@ func inferReshape(c *call) {
 			return
 		default:
 			// An entry that may be negative may be -1, which means something else. One that is 0 copies a dimension: that is another size
-			// only where the operand is empty for a second reason, or the Reshape would fail. Where the operand is always empty it is not
-			// relied upon; two sizes that are both 0 are not thought of, since nearly every Reshape of two sizes would be unknown.
+			// only where the operand is empty for a second reason, or the Reshape would fail: unless an entry -1 makes good for it. Where
+			// the operand is always empty it is not relied upon, nor where it is a number that would be copied; two sizes that are both 0
+			// are not thought of, since nearly every Reshape of two sizes would be unknown.
 			switch zero := c.int("allowzero") == 0 && !w.Positive(); {
 			case !w.size && w.least() <= 0:
 			case zero && empty && !(i < len(d) && multiple(d[i], w.Int)):
+				vague = true
+			case zero && finds && i < len(d) && d[i].Positive():
 				vague = true
 			default:
 				r[i] = w.Int
