@@ -75,6 +75,7 @@ type plan struct {
 	stored []*unit             // those of lean, in the order of the graph
 	// known are the parameters of tensors by value of the model, once they are chosen.
 	known map[*ir.Value]qparams
+	zeros string // warnings of inputs that are nothing but zero in the data
 	// trial marks a plan on a copy, whose edits are nobody's business.
 	trial bool
 }

@@ -171,8 +171,8 @@ operator. A Relu or Clip before a quantizer is left to the quantizer. A tensor b
 what only moves elements shares the scale of its operand; what feeds nothing but float operators or the model's outputs stays float.
 
 Weights are rounded so that the outputs of their layer come out right on the data, and the mean error of each output channel goes into the
-bias. If the outputs of the whole model are further off than protect= says, the few operators that hurt them most stay float; a budget around
-the pass, budget{drop=0.5}(quantize), lets it keep as many as that takes. The QOperator form is quantize,requantize{form=qoperator}.
+bias. If the outputs of the whole model are further off than protect= says, the few operators that hurt them most compute in float, as a rule on
+weights that are stored in integers all the same; a budget around the pass, budget{drop=0.5}(quantize), lets it keep as many as that takes. The QOperator form is quantize,requantize{form=qoperator}.
 
 Dynamic quantization needs no data: weights of MatMul, Gemm and LSTM are stored in integers, and scales of activations are found at run
 time. It suits transformers and recurrent models.
