@@ -18,8 +18,29 @@ type dynamic struct {
 	facts  *facts.Facts
 	p      Profile
 	scaled map[*ir.Value]*ir.Node // the quantizer of a tensor
+	stored map[storedKey]storedProduct
 	done   map[string]int
 	kept   []verdict
+}
+
+// storedKey is weights that products of one graph read, with their output channels at an axis; storedProduct what they became.
+type (
+	storedKey struct {
+		w    *ir.Value
+		g    *ir.Graph
+		axis int
+	}
+	storedProduct struct{ q, scales *ir.Value }
+)
+
+// productsOnly reports whether nothing reads w but products as their weights: otherwise it would have to stay in float, too.
+func productsOnly(w *ir.Value) bool {
+	for use := range w.Uses() {
+		if use.Index != 1 || !use.Node.Is("MatMul", "Gemm") {
+			return false
+		}
+	}
+	return true
 }
 
 // smallTable is the number of elements below which a table of embeddings is not worth the three nodes more.
@@ -30,7 +51,7 @@ func runDynamic(c *passes.Context, m *ir.Model, p Profile) error {
 	if err != nil {
 		return err
 	}
-	d := &dynamic{c: c, facts: f, p: p, scaled: map[*ir.Value]*ir.Node{}, done: map[string]int{}}
+	d := &dynamic{c: c, facts: f, p: p, scaled: map[*ir.Value]*ir.Node{}, stored: map[storedKey]storedProduct{}, done: map[string]int{}}
 	for n := range m.Nodes() {
 		if n.Graph().Function() != nil {
 			continue
@@ -92,6 +113,8 @@ func (d *dynamic) product(n *ir.Node) (why string, err error) {
 		return "only=, except= or --skip leaves it out", nil
 	case !finite(t):
 		return "its weights are not finite", nil
+	case !productsOnly(w):
+		return "its weights are needed in float, too, and would be stored twice", nil
 	}
 	axis := 1
 	if n.Is("Gemm") && n.Int("transB", 0) != 0 {
@@ -119,11 +142,19 @@ func (d *dynamic) product(n *ir.Node) (why string, err error) {
 				d.scaled[x] = dq
 			}
 		}
-		wq := g.Const(ir.TensorOf(q.q, shape...))
+		key := storedKey{w, g, axis}
+		have, ok := d.stored[key]
+		if !ok {
+			have.q = g.Const(ir.TensorOf(q.q, shape...))
+		}
 		zero := g.Const(ir.ScalarOf(int8(0)))
-		sums := g.New(n, ir.Op("MatMulInteger"), []*ir.Value{dq.Result(0), wq, dq.Result(2), zero}).Result(0)
+		sums := g.New(n, ir.Op("MatMulInteger"), []*ir.Value{dq.Result(0), have.q, dq.Result(2), zero}).Result(0)
 		float := g.New(n, ir.Op("Cast"), []*ir.Value{sums}, ir.IntAttr("to", int64(ir.Float32))).Result(0)
-		scales := g.New(n, ir.Op("Mul"), []*ir.Value{dq.Result(1), g.Const(ir.TensorOf(q.scales, int64(len(q.scales))))}).Result(0)
+		if !ok {
+			have.scales = g.Const(ir.TensorOf(q.scales, int64(len(q.scales))))
+			d.stored[key] = have
+		}
+		scales := g.New(n, ir.Op("Mul"), []*ir.Value{dq.Result(1), have.scales}).Result(0)
 		y := g.New(n, ir.Op("Mul"), []*ir.Value{float, scales}).Result(0)
 		if b := n.Operand(2); n.Is("Gemm") && b != nil {
 			y = g.New(n, ir.Op("Add"), []*ir.Value{y, b}).Result(0)

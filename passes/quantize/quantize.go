@@ -21,7 +21,7 @@ type Options struct {
 	Percentile  float64     `opt:"percentile" doc:"share of values, in percent, that percentile covers"`
 	Round       bool        `opt:"round" doc:"rounds weights so that the outputs of their layer come out right, not each weight"`
 	Correct     bool        `opt:"correct" doc:"corrects biases by the mean error of the quantized layers"`
-	Protect     float64     `opt:"protect" doc:"keeps up to an eighth of the operators in float, those that hurt the outputs most, until these have that ratio of signal to error, in dB; 0: none. A budget around the pass says otherwise how many"`
+	Protect     float64     `opt:"protect" doc:"keeps up to an eighth of the operators in float (a third where the outputs are poor), those that hurt the outputs most, until these have that ratio of signal to error, in dB; 0: none. A budget around the pass says otherwise how many"`
 	Objective   string      `opt:"objective" enum:"speed|size" doc:"speed leaves models in float that integers would make slower, size quantizes all the same"`
 	Measure     bool        `opt:"measure" doc:"measures on this machine, in the engine of --engine, whether integers are faster, in place of the profile's cost model"`
 	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`
@@ -171,8 +171,8 @@ operator. A Relu or Clip before a quantizer is left to the quantizer. A tensor b
 what only moves elements shares the scale of its operand; what feeds nothing but float operators or the model's outputs stays float.
 
 Weights are rounded so that the outputs of their layer come out right on the data, and the mean error of each output channel goes into the
-bias. If the outputs of the whole model are further off than protect= says, the few operators that hurt them most stay float; a budget around
-the pass, budget{drop=0.5}(quantize), lets it keep as many as that takes. The QOperator form is quantize,requantize{form=qoperator}.
+bias. If the outputs of the whole model are further off than protect= says, the few operators that hurt them most compute in float, as a rule on
+weights that are stored in integers all the same; a budget around the pass, budget{drop=0.5}(quantize), lets it keep as many as that takes. The QOperator form is quantize,requantize{form=qoperator}.
 
 Dynamic quantization needs no data: weights of MatMul, Gemm and LSTM are stored in integers, and scales of activations are found at run
 time. It suits transformers and recurrent models.
@@ -225,7 +225,7 @@ func convolutional(m *ir.Model) bool {
 		for i := 1; i < min(n.NumOperands(), 3); i++ {
 			if t := n.Operand(i).Const(); t != nil && t.DType() == ir.Float32 {
 				all += t.Len()
-				if n.Is("Conv", "ConvTranspose") {
+				if n.Is("Conv", "ConvTranspose") && n.Graph() == m.Main { // in others there is no calibration
 					convs += t.Len()
 				}
 			}

@@ -53,16 +53,18 @@ func static(c *passes.Context, m *ir.Model, o Options, prof Profile) error {
 	if err != nil {
 		return err
 	}
-	outcome := ""
+	outcome := p.zeros
 	if data != nil {
 		if o.Round || o.Correct {
 			if err := p.learnWeights(data); err != nil {
 				return err
 			}
 		}
-		if p, outcome, err = p.protect(data); err != nil {
+		var protected string
+		if p, protected, err = p.protect(data); err != nil {
 			return err
 		}
+		outcome += protected
 		note, slow, err := p.slower(data)
 		if err != nil {
 			return err
@@ -102,11 +104,18 @@ func (p *plan) histograms(data *measured.Calibration) (hists []*hist.Histogram, 
 			return nil, "", fmt.Errorf("%d values are NaN at %s on %s; NaN has no place among integers", hists[i].NaN, p.place0(g), data.Name())
 		}
 	}
+	zeros := ""
+	for i, g := range p.groups {
+		if hists[i].N > 0 && hists[i].Min == 0 && hists[i].Max == 0 && g.root.Node() == nil {
+			zeros += fmt.Sprintf("\n  warning: %s is zero everywhere in the data, which says nothing of its range", p.place0(g))
+		}
+	}
 	b, err := p.saved(hists, data.Len(), data.Name())
 	if err != nil {
 		return nil, "", err
 	}
 	data.Save("ranges", b)
+	p.zeros = zeros
 	return hists, fmt.Sprintf("%d samples of %s", data.Len(), data.Name()), nil
 }
 
