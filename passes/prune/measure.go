@@ -304,7 +304,7 @@ func (s *search) sum(a *allotment) float64 {
 }
 
 // perRound is how many neighbours are tried before the best moves on.
-const perRound = 4
+const perRound = 2
 
 // slack is how much below the budget an allotment may be, as a share of it, to be faster.
 const slack = 0.9
