@@ -95,7 +95,7 @@ func (r *refit) equations(ctx context.Context, j *refitJob) (*equations, error) 
 func (r *refit) rowsPerSample(l *Linear, samples int) int {
 	rows := r.o.Rows
 	if rows == 0 {
-		rows = min(max(16000, 12*l.In), 32768)
+		rows = min(max(24000, 12*l.In), 32768)
 	}
 	most := chunkBytes / (4 * chunkSamples * l.Groups * (l.In + 1 + 4*l.Out))
 	return max(min((rows+samples-1)/samples, most), 1)

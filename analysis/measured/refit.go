@@ -50,10 +50,12 @@ func (l RefitLayer) input() *ir.Value {
 
 // RefitOptions say how layers are repaired. The zero value is usable.
 type RefitOptions struct {
-	// Rows is the number of positions that a layer's equations are made of at most; 0: 12 for each unknown, at least 16000, at most 32768.
+	// Rows is the number of positions that a layer's equations are made of at most; 0: 12 for each unknown, at least 24000, at most 32768.
 	Rows int
 	// Rounds is the number of targets that are set behind a rectifier; 0: 8.
 	Rounds int
+	// Lambdas are the ridges to try, the weakest first; nil: what the size of a layer permits.
+	Lambdas []float64
 	// Record, where it is not nil, has the values of the original on the samples to fit on, which are those used then.
 	Record *Record
 	// Held is the share of the samples kept back; 0: a fifth.

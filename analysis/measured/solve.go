@@ -8,10 +8,12 @@ import (
 )
 
 // lambdas are the ridges tried, the weakest first.
-func (j *refitJob) lambdas() []float64 {
+func (j *refitJob) lambdas(o RefitOptions) []float64 {
 	switch {
 	case j.layer.Chain != nil:
 		return j.layer.Chain.Lambdas
+	case o.Lambdas != nil:
+		return o.Lambdas
 	case j.linear.In > 1500: // each takes a factorization of this size
 		return []float64{1e-3, 1e-1}
 	case j.layer.Choose != nil:
@@ -43,7 +45,7 @@ func (r *refit) solve(j *refitJob, eq *equations, res RefitResult) (RefitResult,
 	scale := 1 / max(eq.variance(), 1e-300)
 	res.Before = eq.errorOf(prior) * scale
 	best := res.Before
-	for _, lambda := range j.lambdas() {
+	for _, lambda := range j.lambdas(r.o) {
 		w, _, err := s.solve(eq.fit, lambda)
 		if err != nil {
 			res.Refused = err.Error()

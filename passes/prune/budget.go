@@ -22,6 +22,7 @@ type term struct {
 	macs, bytes float64
 	factors     []factor
 	image       bool // of a convolution, whose kernels work on blocks of channels
+	blocks      bool // values of an image, which are kept in such blocks
 }
 
 // budget computes what a model costs after units of families are removed, without removing them.
@@ -124,9 +125,11 @@ func (b *budget) traffic(g *coupling.Graph, n *ir.Node, o analysis.Options) {
 		if n.Is("Relu", "Clip", "LeakyRelu") {
 			t.bytes /= 4 // most runtimes make it part of the node before
 		}
-		for _, a := range g.ResultAxes(n, j) {
+		axes := g.ResultAxes(n, j)
+		t.blocks = len(axes) >= 3
+		for d, a := range axes {
 			if a != nil {
-				t.factors = append(t.factors, factor{axis: a, size: a.Size})
+				t.factors = append(t.factors, factor{axis: a, size: a.Size, out: t.blocks && d == 1})
 			}
 		}
 		b.terms = append(b.terms, t)
@@ -180,10 +183,10 @@ func (b *budget) latency(k counts) float64 {
 				rough = true
 			}
 			switch {
-			case !t.image || f.size%wide != 0:
+			case !t.image && !t.blocks || f.size%wide != 0:
 			case f.out:
 				n = (n + wide - 1) / wide * wide
-			case n%wide != 0:
+			case t.image && n%wide != 0:
 				x *= reordered
 			}
 			x *= float64(n) / float64(f.size)

@@ -200,7 +200,7 @@ func (j *job) run(trials []*trial) ([]float64, error) {
 		for i := lo; i < hi; i++ {
 			t := trials[i]
 			if len(t.layers) > 0 {
-				if _, fail[i] = measured.Refit(ctx, j.m, t.m, t.layers, j.data.few, measured.RefitOptions{Rows: 6000, Rounds: 2, Record: j.data.was}); fail[i] != nil {
+				if _, fail[i] = measured.Refit(ctx, j.m, t.m, t.layers, j.data.few, measured.RefitOptions{Rows: 4000, Rounds: 2, Lambdas: []float64{1e-3, 3e-2}, Record: j.data.was}); fail[i] != nil {
 					continue
 				}
 			}
@@ -213,28 +213,27 @@ func (j *job) run(trials []*trial) ([]float64, error) {
 // allotment is how many units each family loses.
 type allotment struct {
 	gone  []int
-	guess float64 // what the families' costs add up to, times the modelled time
-	loss  float64 // the outputs' divergence in a trial, times the modelled time
+	guess float64 // what the families' costs add up to
+	loss  float64 // the outputs' divergence in a trial
 }
 
 // search looks for the allotment that loses least.
 type search struct {
 	*job
-	macs  float64
 	seen  []allotment
 	tried map[string]bool
 }
 
 // refine tries allotments within the budget: those found if modelled time counts more or less and if a family is left alone; then neighbours of
 // the best, in which a family gets a step back that others give. What is compared is the divergence of the outputs on samples that trials were not
-// fitted on, times the modelled time.
+// fitted on.
 func (j *job) refine() error {
 	if j.data.ref == nil {
 		if err := j.data.beginTrials(j.m); err != nil {
 			return err
 		}
 	}
-	s := &search{job: j, macs: j.o.MACs * j.cost.total, tried: map[string]bool{}}
+	s := &search{job: j, tried: map[string]bool{}}
 	first := allotment{loss: math.Inf(1)}
 	for _, f := range j.fs {
 		first.gone = append(first.gone, f.gone)
@@ -249,7 +248,7 @@ func (j *job) refine() error {
 			for _, f := range j.fs {
 				f.gone = 0
 			}
-			if j.greedy(open, s.macs, weight) {
+			if j.greedy(open, weight) {
 				s.take()
 			}
 		}
@@ -288,10 +287,9 @@ func (s *search) take() {
 	if slices.ContainsFunc(s.seen, func(b allotment) bool { return slices.Equal(a.gone, b.gone) }) {
 		return
 	}
-	if s.cost.macs(removed(s.fs)) < slack*s.macs {
+	if k := removed(s.fs); s.cost.macs(k) < slack*s.macs && s.cost.latency(k) < slack*s.job.time {
 		return // more than was asked for
 	}
-	a.guess *= s.time()
 	a.loss = math.Inf(1)
 	s.seen = append(s.seen, a)
 }
@@ -306,16 +304,10 @@ func (s *search) sum(a *allotment) float64 {
 }
 
 // perRound is how many neighbours are tried before the best moves on.
-const perRound = 4
+const perRound = 2
 
 // slack is how much below the budget an allotment may be, as a share of it, to be faster.
-const slack = 0.8
-
-// time weighs the divergence with the modelled time, squared: half of the time is worth four times the divergence.
-func (s *search) time() float64 {
-	t := s.cost.latency(removed(s.fs)) / s.cost.latency(nil)
-	return t * t
-}
+const slack = 0.9
 
 // neighbours notes allotments in which a family has a step less, or a step more and another, if need be, one or two less.
 func (s *search) neighbours(of *allotment) {
@@ -330,7 +322,7 @@ func (s *search) neighbours(of *allotment) {
 			continue
 		}
 		f.gone -= f.step
-		if s.cost.macs(removed(s.fs)) <= s.macs {
+		if s.fits(removed(s.fs)) {
 			s.take()
 			continue
 		}
@@ -342,7 +334,7 @@ func (s *search) neighbours(of *allotment) {
 				if !g.room(removed(s.fs), g.step*times) {
 					break
 				}
-				if g.gone += g.step * times; s.cost.macs(removed(s.fs)) <= s.macs {
+				if g.gone += g.step * times; s.fits(removed(s.fs)) {
 					s.take()
 					break
 				}
@@ -378,8 +370,7 @@ func (s *search) try(best *allotment, n int) (*allotment, error) {
 		return nil, err
 	}
 	for i, a := range tried {
-		s.set(a)
-		a.loss = loss[i] * s.time()
+		a.loss = loss[i]
 		if a.loss < best.loss*(1-closeness) || a.loss < best.loss*(1+closeness) && s.sum(a) < s.sum(best) {
 			c := *a
 			best = &c

@@ -25,7 +25,13 @@ type job struct {
 	cost  *budget
 	data  *data // nil without calibration data
 	notes []string
+	// macs and time are what may remain of the multiply-accumulates, and of the modelled time.
+	macs, time float64
 }
+
+// timely is the share of what a budget saves of the multiply-accumulates that the modelled time is to fall by, too, where it can: channels
+// whose absence saves operations and no time are of little use.
+const timely = 0.75
 
 func structured(c *passes.Context, m *ir.Model, o Options) error {
 	if err := settle(c, m); err != nil {
@@ -129,8 +135,15 @@ func (j *job) allot() error {
 			return j.unreachable()
 		}
 	default:
-		if !j.greedy(j.fs, j.o.MACs*j.cost.total, 1) {
-			return j.unreachable()
+		j.macs, j.time = j.o.MACs*j.cost.total, (1-timely*(1-j.o.MACs))*j.cost.latency(nil)
+		if !j.greedy(j.fs, 1) {
+			j.time = math.Inf(1)
+			for _, f := range j.fs {
+				f.gone = 0
+			}
+			if !j.greedy(j.fs, 1) {
+				return j.unreachable()
+			}
 		}
 		if j.data != nil {
 			return j.refine()
@@ -196,13 +209,16 @@ func (j *job) layerwise(share float64) bool {
 	return false
 }
 
-// greedy removes, until at most so many multiply-accumulates remain, what loses least for what it saves of those and of modelled time.
-func (j *job) greedy(fs []*family, macs, weight float64) bool {
+// fits reports whether so many elements are within the budget.
+func (j *job) fits(k counts) bool { return j.cost.macs(k) <= j.macs && j.cost.latency(k) <= j.time }
+
+// greedy removes, until the budget is kept, what loses least for what it saves of multiply-accumulates and of modelled time.
+func (j *job) greedy(fs []*family, weight float64) bool {
 	whole := j.cost.latency(nil)
 	for {
 		k := removed(fs)
 		now, time := j.cost.macs(k), j.cost.latency(k)
-		if now <= macs {
+		if now <= j.macs && time <= j.time {
 			return true
 		}
 		var best *family
