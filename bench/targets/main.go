@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/onnxopt/onnxopt/engine/native"
 	"github.com/onnxopt/onnxopt/targets/all"
@@ -50,10 +49,14 @@ func measure(folder, only, keep string, runs int, asJSON bool, words []string) e
 	if len(models) == 0 {
 		return fmt.Errorf("there are no models in %s", folder)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
-	defer w.Flush()
+	row := func(cells []string) {
+		for i, width := range []int{-26, -12, -8, -6, 11, 8, 7} {
+			fmt.Printf("%*s ", width, cells[i])
+		}
+		fmt.Println(" " + cells[7])
+	}
 	if !asJSON {
-		fmt.Fprintln(w, strings.Join(targettest.Header(), "\t"))
+		row(targettest.Header())
 	}
 	type count struct{ emitted, loads, agrees, of int }
 	counts := map[string]*count{}
@@ -102,17 +105,16 @@ func measure(folder, only, keep string, runs int, asJSON bool, words []string) e
 			if len(r.Why) > 100 {
 				r.Why = r.Why[:100] + "..."
 			}
-			fmt.Fprintln(w, strings.Join(r.Cells(), "\t"))
-			w.Flush()
+			row(r.Cells())
 		}
 	}
 	if asJSON {
 		return nil
 	}
-	fmt.Fprintln(w)
+	fmt.Println()
 	for _, t := range all.Targets() {
 		if k := counts[t.Name]; k != nil {
-			fmt.Fprintf(w, "%s\t%d models\t%d written\t%d load\t%d agree\n", t.Name, k.of, k.emitted, k.loads, k.agrees)
+			fmt.Printf("%-12s %d models, %d written, %d load, %d agree\n", t.Name, k.of, k.emitted, k.loads, k.agrees)
 		}
 	}
 	return nil

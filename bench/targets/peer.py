@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 
 SIZES = {}
+PATHED = {**os.environ, 'PATH': os.path.dirname(sys.executable) + os.pathsep + os.environ['PATH']}  # onnx2tf calls onnxsim
 here = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(here, '..', '..', 'targets', 'targettest', 'sizes.tsv')) as f:
     for line in f:
@@ -20,8 +21,8 @@ with open(os.path.join(here, '..', '..', 'targets', 'targettest', 'sizes.tsv')) 
             SIZES[name] = sizes
 RUN = r'''
 import json, sys, numpy as np
-from ai_edge_litert.interpreter import Interpreter
-m = Interpreter(model_path=sys.argv[1], num_threads=1, experimental_op_resolver_type=1)
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+m = Interpreter(model_path=sys.argv[1], num_threads=1, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
 m.allocate_tensors()
 feeds = [v for _, v in sorted(np.load(sys.argv[2]).items())]
 names = json.loads(sys.argv[4])
@@ -75,7 +76,7 @@ def outputs(path, feeds, folder):
 
 
 def main():
-    tool, models, words = sys.argv[1], sys.argv[2], sys.argv[3:]
+    tool, models, words = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), sys.argv[3:]
     print(f'{"model":<28} {"ours: ops":>10} {"s":>7} {"difference":>11}   {"onnx2tf: ops":>12} {"s":>7} {"difference":>11}')
     for path in sorted(glob.glob(f'{models}/*.onnx')):
         name = os.path.basename(path)[:-5]
@@ -92,14 +93,16 @@ def main():
             except Exception as e:
                 print(f'{name:<28} ONNX Runtime does not run it: {str(e)[:60]}')
                 continue
+            # onnx2tf would load this from GitHub; it serves to guess layouts only
+            np.save(f'{folder}/calibration_image_sample_data_20x128x128x3_float32.npy', np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
             cells = []
             for command, result in (
                 ([tool, '-q', '--verify=off', '--target', 'tflite{layout=keep}', static, '-o', f'{folder}/ours.tflite'], f'{folder}/ours.tflite'),
-                ([os.path.join(os.path.dirname(sys.executable), 'onnx2tf'), '-i', static, '-o', f'{folder}/peer', '-n', '-b', '1', '-k', *feeds], f'{folder}/peer/{name}_float32.tflite'),
+                ([os.path.join(os.path.dirname(sys.executable), 'onnx2tf'), '-i', static, '-o', f'{folder}/peer', '-b', '1', '-kat', *feeds], f'{folder}/peer/{name}_float32.tflite'),
             ):
                 begun = time.perf_counter()
                 try:
-                    r = subprocess.run(command, capture_output=True, text=True, timeout=600)
+                    r = subprocess.run(command, capture_output=True, text=True, timeout=600, env=PATHED, cwd=folder)
                     took = time.perf_counter() - begun
                     if r.returncode or not os.path.exists(result):
                         cells.append(f'{"refused":>10} {took:>7.2f} {"":>11}')
@@ -107,6 +110,7 @@ def main():
                     ops, got = outputs(result, feeds, folder)
                     cells.append(f'{ops:>10} {took:>7.2f} {difference(want, got):>11.1e}')
                 except Exception as e:
+                    print(f'{name}: {e}', file=sys.stderr)
                     cells.append(f'{type(e).__name__[:10]:>10} {time.perf_counter() - begun:>7.2f} {"":>11}')
             print(f'{name:<28} {cells[0]}   {cells[1]:>32}', flush=True)
 
