@@ -21,6 +21,7 @@ type station struct {
 	MACs  int64    `json:"macs"`
 	Rel   *float64 `json:"difference,omitempty"` // the largest relative difference to the original; not there where that could not be found
 	SQNR  *float64 `json:"sqnr_db,omitempty"`
+	lossy bool     // it is one that promises nothing
 }
 
 // stations describes the model after each step of a pipeline that has several which promise nothing, beside the original. Samples are
@@ -33,6 +34,7 @@ type stations struct {
 	model    *ir.Model
 	at       string // the step under way, "" before the first
 	changed  bool
+	lossy    bool
 	list     *[]station
 }
 
@@ -66,6 +68,7 @@ func (s *stations) Before(run *passes.StepRun) bool {
 // After implements passes.Hook.
 func (s *stations) After(run *passes.StepRun, err error) error {
 	s.changed = s.changed || run.Changed
+	s.lossy = s.lossy || run.Changed && run.Promise.Lossy
 	s.border = s.border.Then(run.Border)
 	return nil
 }
@@ -75,12 +78,13 @@ func (s *stations) close(run *passes.StepRun) {
 	if s.at == "" || !s.changed || s.model == nil {
 		return
 	}
-	s.changed = false
+	lossy := s.lossy
+	s.changed, s.lossy = false, false
 	sum, err := report.Summarize(s.model, report.Options{})
 	if err != nil {
 		return
 	}
-	e := station{Step: s.at, Bytes: sum.Bytes, MACs: sum.MACs}
+	e := station{Step: s.at, Bytes: sum.Bytes, MACs: sum.MACs, lossy: lossy}
 	defer func() { *s.list = append(*s.list, e) }()
 	rel, err := compare.Relate(s.original, s.model, s.border)
 	if err != nil {
@@ -108,7 +112,13 @@ func (s *stations) close(run *passes.StepRun) {
 
 // stationTable prints the stations, the original first.
 func (o *outcome) stationTable(w io.Writer) {
-	if len(o.Stations) < 2 || o.Before == nil {
+	lossy := 0
+	for _, s := range o.Stations {
+		if s.lossy {
+			lossy++
+		}
+	}
+	if lossy < 2 || o.Before == nil {
 		return
 	}
 	t := table{right: []int{1, 2, 3, 4}}
