@@ -171,6 +171,10 @@ func (j *job) run(ctx context.Context) error {
 			}
 		}
 	}
+	along := j.newStations(inputs)
+	if along != nil {
+		watch.hooks = append(watch.hooks, along)
+	}
 	res, err := optimize.Run(ctx, optimize.Request{
 		Model: j.in.model, Pipeline: j.plan.parsed, Skip: j.plan.skip, Files: files, Data: data, Notes: j.note, Remarks: watch.remarks, Hooks: watch.hooks,
 		Verify: j.mode(), VerifyEach: j.f.verifyEach, Budget: j.budget(), Threads: j.f.resources.threads, Seed: j.f.seed,
@@ -180,6 +184,9 @@ func (j *job) run(ctx context.Context) error {
 	j.show.clear()
 	if err != nil {
 		return j.explainFailure(ctx, err)
+	}
+	if along != nil {
+		along.close(&passes.StepRun{Context: ctx})
 	}
 	o.took(res, j.plan.parsed)
 	calib, _ := data[""].(*measured.Calibration)

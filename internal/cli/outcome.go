@@ -36,8 +36,9 @@ type outcome struct {
 	Planned     []optimize.Planned `json:"planned,omitempty"`
 	Warnings    []string           `json:"warnings,omitempty"`
 	Remarks     []string           `json:"remarks,omitempty"`
-	Notes       []said             `json:"notes,omitempty"` // what passes found out
-	Floor       string             `json:"floor,omitempty"` // the measurement that holds --floor
+	Notes       []said             `json:"notes,omitempty"`    // what passes found out
+	Stations    []station          `json:"stations,omitempty"` // of a pipeline with several steps that promise nothing
+	Floor       string             `json:"floor,omitempty"`    // the measurement that holds --floor
 }
 
 // The parts of an outcome.
@@ -139,6 +140,7 @@ func (j *job) tell(w *watch, res *optimize.Result) error {
 		return nil
 	}
 	o.summaryTable(j.stderr, f.verbose)
+	o.stationTable(j.stderr)
 	v := res.Verification
 	if f.dryRun && v.State == optimize.Skipped && j.f.verify.value != "off" {
 		v.Why = "a dry run compares only with --verify=strict"

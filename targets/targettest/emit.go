@@ -110,6 +110,10 @@ func Prepare(ctx context.Context, path, sizes, pipeline string, eng engine.Engin
 		}
 	}
 	c.Bounds = compare.Tolerances(f.Model)
+	for name, b := range c.Bounds {
+		b.Abs *= 1 + 1e-5 // the difference of two multiples of a step is one step but for its own rounding
+		c.Bounds[name] = b
+	}
 	return c, nil
 }
 

@@ -73,6 +73,9 @@ func illegal(n *ir.Node) error {
 // symmetric checks what a quantizer or dequantizer quantizes to.
 func symmetric(n *ir.Node) error {
 	if x := n.Operand(0); n.Is("DequantizeLinear") && x.Type().DType() == ir.Int32 {
+		if x.Const() == nil {
+			return errors.New("computed int32 numbers are dequantized")
+		}
 		return &targets.Mendable{Why: "an int32 bias, which has to be float", Mend: "dequantize{biases=true}"}
 	}
 	z := n.Operand(2)

@@ -1,0 +1,121 @@
+// Command targets prints for every model and every target whether it is written, whether the target's runtime loads it, how far its outputs
+// are from ONNX Runtime's, and how its latency compares. bench/targets/run calls it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/onnxopt/onnxopt/engine/native"
+	"github.com/onnxopt/onnxopt/targets/all"
+	"github.com/onnxopt/onnxopt/targets/targettest"
+)
+
+func main() {
+	folder := flag.String("models", "../shared/models", "folder of models")
+	only := flag.String("target", "", "targets, with commas between them; empty: all")
+	runs := flag.Int("runs", 20, "timed runs of each side, three times by turns; 0: none")
+	asJSON := flag.Bool("json", false, "print JSON lines")
+	keep := flag.String("keep", "", "folder in which artifacts stay")
+	flag.Parse()
+	if err := measure(*folder, *only, *keep, *runs, *asJSON, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func measure(folder, only, keep string, runs int, asJSON bool, words []string) error {
+	ctx := context.Background()
+	dir := keep
+	if dir == "" {
+		d, err := os.MkdirTemp("", "targets-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(d)
+		dir = d
+	}
+	b := targettest.Bench{Pythons: map[string]string{}, Threads: 1, Runs: runs, Dir: dir}
+	for consumer, variable := range map[string]string{"litert": "ONNXOPT_LITERT", "openvino": "ONNXOPT_OPENVINO", "onnxruntime": "ONNXOPT_PYTHON", "tensorrt": "ONNXOPT_TENSORRT", "tvm": "ONNXOPT_TVM"} {
+		b.Pythons[consumer] = os.Getenv(variable)
+	}
+	models, sizes := targettest.Models(folder)
+	if len(models) == 0 {
+		return fmt.Errorf("there are no models in %s", folder)
+	}
+	row := func(cells []string) {
+		for i, width := range []int{-26, -12, -8, -6, 11, 8, 7} {
+			fmt.Printf("%*s ", width, cells[i])
+		}
+		fmt.Println(" " + cells[7])
+	}
+	if !asJSON {
+		row(targettest.Header())
+	}
+	type count struct{ emitted, loads, agrees, of int }
+	counts := map[string]*count{}
+	for _, path := range models {
+		name := strings.TrimSuffix(filepath.Base(path), ".onnx")
+		if len(words) > 0 && !slices.ContainsFunc(words, func(x string) bool { return strings.Contains(name, x) }) {
+			continue
+		}
+		for _, t := range all.Targets() {
+			if only != "" && !slices.Contains(strings.Split(only, ","), t.Name) {
+				continue
+			}
+			pipeline := ""
+			if t.Name == "tvm" {
+				pipeline = "dequantize" // as its own pipeline does: the float model is what counts
+			}
+			c, err := targettest.Prepare(ctx, path, sizes[name], pipeline, native.New())
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			if p := b.Pythons["onnxruntime"]; p != "" && pipeline == "" {
+				if err := c.Judge(ctx, p); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+			}
+			r := b.Measure(ctx, c, t)
+			k := counts[t.Name]
+			if k == nil {
+				k = &count{}
+				counts[t.Name] = k
+			}
+			k.of++
+			for n, yes := range map[*int]bool{&k.emitted: r.Emitted, &k.loads: r.Loads, &k.agrees: r.Agrees} {
+				if yes {
+					*n++
+				}
+			}
+			if asJSON {
+				line, err := json.Marshal(r)
+				if err != nil {
+					return err
+				}
+				fmt.Println(string(line))
+				continue
+			}
+			if len(r.Why) > 100 {
+				r.Why = r.Why[:100] + "..."
+			}
+			row(r.Cells())
+		}
+	}
+	if asJSON {
+		return nil
+	}
+	fmt.Println()
+	for _, t := range all.Targets() {
+		if k := counts[t.Name]; k != nil {
+			fmt.Printf("%-12s %d models, %d written, %d load, %d agree\n", t.Name, k.of, k.emitted, k.loads, k.agrees)
+		}
+	}
+	return nil
+}
