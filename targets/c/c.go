@@ -29,7 +29,7 @@ with weights=file the program hands its contents to model_load. All sizes have t
 
 The source has bodies for AVX-512, for AVX2 with FMA, and for vectors of 4 numbers (NEON, SSE or plain C); the compiler's
 options, such as -march=native, choose. Memory for results is static, so calls must not overlap.`,
-		Pipeline: "freeze-defaults{all=true},opset{to=21},O2",
+		Pipeline: "freeze-defaults{all=true},requantize{form=qdq},opset{to=21},O2",
 		Illegal:  illegal,
 	}, Options{Weights: "incbin"}, lower)
 }
@@ -45,7 +45,7 @@ func illegal(n *ir.Node) error {
 
 func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
 	b := &builder{c: c, facts: infer.Model(m), o: o, known: map[string]*buffer{}, places: map[*ir.Value]*place{}, failed: map[*ir.Value]bool{},
-		done: map[*ir.Node]bool{}, lazy: map[*ir.Value]*expr{}, illegal: targets.IllegalError{Target: name}}
+		done: map[*ir.Node]bool{}, lazy: map[*ir.Value]*expr{}, cheap: map[*ir.Value]*expr{}, folded: map[*ir.Value]*ir.Tensor{}, illegal: targets.IllegalError{Target: name}}
 	if err := b.graph(m.Main); err != nil {
 		return err
 	}

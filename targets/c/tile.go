@@ -32,6 +32,7 @@ type tile struct {
 	tail     int   // of the last block, channels that are stored; 0: all
 	epilogue []epilogue
 	bias     bool
+	requant  *requant // not nil: of bytes, whose terms are quads of channels
 }
 
 // group lists the vectors of blocks [from, to) of so many in all.
@@ -73,6 +74,9 @@ type epilogue struct {
 
 // write appends a function that computes one tile and returns its name.
 func (t *tile) write(f *text) string {
+	if t.requant != nil {
+		return t.writeInts(f)
+	}
 	var b text
 	b.helpers = f.helpers
 	sig := "(const float *restrict x, const float *restrict w, "
