@@ -191,6 +191,9 @@ func run(t *testing.T, cc string, flags []string, dir string, models []*written)
 	out, err := link.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	prog := exec.Command("./all")
+	if strings.HasPrefix(filepath.Base(cc), "aarch64") {
+		prog = exec.Command("qemu-aarch64-static", "./all")
+	}
 	prog.Dir = dir
 	out, err = prog.CombinedOutput()
 	require.NoError(t, err, "%s", out)
