@@ -224,8 +224,11 @@ func split(n, limit int) []run {
 }
 
 // budget is how many vectors of sums a tile may have.
-func budget(lanes int) int {
-	if lanes == 16 {
+func (t *text) budget(lanes int) int {
+	switch {
+	case t.helpers.small:
+		return 4
+	case lanes == 16:
 		return 28
 	}
 	return 12
@@ -293,7 +296,7 @@ func (d *denseBody) write(f *text) {
 	}
 	for _, p := range parts {
 		t.group(p.from, p.from+p.step, blocks, d.lanes)
-		limit := max(budget(d.lanes)/len(t.vecs), 1)
+		limit := max(f.budget(d.lanes)/len(t.vecs), 1)
 		rows, cols := []run{{0, oh, 1}}, split(ow, limit)
 		if 2*ow <= limit {
 			rows, cols = split(oh, limit/ow), []run{{0, 1, ow}}

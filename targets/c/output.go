@@ -242,10 +242,15 @@ func (o *output) source() string {
 	t.line("#define %s_UNUSED", o.upper)
 	t.line("#define %s_ALIGNED", o.upper)
 	t.line("#endif")
+	if o.b.o.Profile == profileMCU {
+		t.line("#undef %s_LANES", o.upper)
+		t.line("#define %s_LANES 4", o.upper)
+	}
 	t.WriteString(o.expand(prelude))
 	t.WriteString(o.expand(scalar))
 	t.WriteString(o.expand(integer))
 	h := newHelpers(o.prefix)
+	h.small = o.b.o.Profile == profileMCU
 	functions, calls := o.functions(h)
 	t.line("")
 	o.weights(&t)
@@ -254,7 +259,7 @@ func (o *output) source() string {
 	}
 	t.line("")
 	for _, f := range h.list {
-		g := guard(o.upper, f.lanes)
+		g := guard(o.upper, f.lanes, o.widths())
 		if g != "" {
 			t.line("#if %s", g)
 		}
@@ -273,6 +278,14 @@ func (o *output) source() string {
 	t.WriteString(calls)
 	t.line("}")
 	return t.String()
+}
+
+// widths are those of the vectors that bodies are written for.
+func (o *output) widths() []int {
+	if o.b.o.Profile == profileMCU {
+		return []int{4}
+	}
+	return widths()
 }
 
 // expand names a text's own identifiers after the model.
@@ -302,7 +315,7 @@ func (o *output) functions(h *helpers) (functions, calls string) {
 		head := "(" + strings.Join(params, ", ") + ") {\n"
 		bodies := map[string][]int{}
 		var order []string
-		for _, l := range widths() {
+		for _, l := range o.widths() {
 			h.lanes = l
 			f := &text{helpers: h, depth: 1}
 			s.body(f, l)
@@ -314,7 +327,7 @@ func (o *output) functions(h *helpers) (functions, calls string) {
 		}
 		body := ""
 		for _, b := range order {
-			g := guard(o.upper, bodies[b])
+			g := guard(o.upper, bodies[b], o.widths())
 			if g != "" {
 				body += "#if " + g + "\n" + b + "#endif\n"
 			} else {

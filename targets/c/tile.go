@@ -67,7 +67,6 @@ func (t *tile) group(from, to, all, lanes int) {
 type epilogue struct {
 	act    *activation // or
 	tensor bool        // the addition of a tensor, r0, r1... in order, at the output's place
-	start  int
 	plane  int
 	spots  []int
 }
