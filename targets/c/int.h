@@ -72,9 +72,7 @@ PFX_UNUSED static inline void i4_store(uint8_t *p, v4 v) {
 #endif
 /* The nearest integer, ties to even, plus a zero point, kept within a range. */
 PFX_UNUSED static inline int PFX_narrow(float x, float low, float high, int zero) {
-    x = x < low ? low : x;
-    x = x > high ? high : x;
-    return (int)rintf(x) + zero;
+    return (int)rintf(PFX_select(x > high, high, PFX_select((x < low) | (x != x), low, x))) + zero;
 }
 PFX_UNUSED static void PFX_halo8(uint8_t *p, int planes, int h, int w, int n, int top, int left, int bottom, int right, int value) {
     const int row = (w + left + right) * n;
