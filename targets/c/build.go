@@ -26,6 +26,8 @@ type builder struct {
 	failed  map[*ir.Value]bool
 	done    map[*ir.Node]bool
 	lazy    map[*ir.Value]*expr
+	cheap   map[*ir.Value]*expr // computed anew wherever they are read
+	folded  map[*ir.Value]*ir.Tensor
 	illegal targets.IllegalError
 	node    *ir.Node // under translation
 	inputs  []port
@@ -159,6 +161,13 @@ func (b *builder) constant(v *ir.Value) *ir.Tensor {
 	if t == nil {
 		t = b.facts.Known(v)
 	}
+	if n := v.Node(); t == nil && n != nil && n.Is("DequantizeLinear") && n.Op().Domain == "" {
+		if f, ok := b.folded[v]; ok {
+			return f
+		}
+		b.folded[v] = b.dequantized(n)
+		return b.folded[v]
+	}
 	if t != nil && t.DType() == ir.Float16 {
 		h, err := ir.Elements[uint16](t)
 		if err != nil {
@@ -256,7 +265,11 @@ func (b *builder) define(v *ir.Value, t *tensor) {
 // result makes the tensor of a node's first result.
 func (b *builder) result(n *ir.Node, blocked bool) *tensor {
 	v := n.Result(0)
-	t := b.alloc(v.Name(), b.typ(v), b.shape(v), blocked)
+	typ := b.typ(v)
+	if blocked {
+		typ = blockedType(typ)
+	}
+	t := b.alloc(v.Name(), typ, b.shape(v), blocked)
 	b.define(v, t)
 	return t
 }
@@ -267,11 +280,11 @@ func (b *builder) plain(v *ir.Value) *tensor {
 	if p.plain == nil {
 		t := p.blocked
 		switch {
-		case t.shape[2]*t.shape[3] == 1 && (t.shape[0] == 1 || t.shape[1]%block == 0) && t.parent == nil && !t.hasHalo():
+		case b.typ(v) != int8s && t.shape[2]*t.shape[3] == 1 && (t.shape[0] == 1 || t.shape[1]%block == 0) && t.parent == nil && !t.hasHalo():
 			t.stiff = true
 			p.plain = &tensor{buf: t.buf, shape: b.shape(v), stiff: true}
 		default:
-			u := b.alloc(v.Name(), float, t.shape, false)
+			u := b.alloc(v.Name(), b.typ(v), t.shape, false)
 			u.stiff = true
 			b.unblock(t, u)
 			p.plain = &tensor{buf: u.buf, shape: b.shape(v), stiff: true}
@@ -309,16 +322,24 @@ func imageShape(s []int) []int {
 	return s
 }
 
+// blockedType is the type of elements of a blocked tensor: bytes have no sign there, and -128 is 0.
+func blockedType(t ctype) ctype {
+	if t == int8s {
+		return uint8s
+	}
+	return t
+}
+
 // blocked is v, of three or four axes, as four with blocked channels.
 func (b *builder) blocked(v *ir.Value) *tensor {
 	p := b.placed(v)
 	if p.blocked == nil {
 		t := image(p.plain)
-		if t.shape[2]*t.shape[3] == 1 && t.shape[1]%block == 0 && !t.hasHalo() {
+		if b.typ(v) != int8s && t.shape[2]*t.shape[3] == 1 && t.shape[1]%block == 0 && !t.hasHalo() {
 			t.stiff = true
 			p.blocked = &tensor{buf: t.buf, shape: t.shape, blocked: true, stiff: true}
 		} else {
-			p.blocked = b.alloc(v.Name(), float, t.shape, true)
+			p.blocked = b.alloc(v.Name(), blockedType(b.typ(v)), t.shape, true)
 			b.block(t, p.blocked)
 		}
 	}
@@ -333,6 +354,10 @@ func (b *builder) placed(v *ir.Value) *place {
 	}
 	if p := b.places[v]; p != nil {
 		return p
+	}
+	if e := b.cheap[v]; e != nil {
+		b.materialize(v, e)
+		return b.places[v]
 	}
 	t := b.constant(v)
 	data, err := t.Bytes()

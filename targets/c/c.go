@@ -11,12 +11,19 @@ import (
 	"github.com/onnxopt/onnxopt/targets"
 )
 
-const name = "c"
+const (
+	name       = "c"
+	profileMCU = "mcu"
+)
 
 // Options of the target.
 type Options struct {
 	Weights string `opt:"weights" enum:"incbin|file|array" doc:"weights: a file that the assembler takes in, a file that the program hands over, or arrays in the source"`
 	Name    string `opt:"name" doc:"what the functions' names begin with; empty: the file's name"`
+	Profile string `opt:"profile" enum:"host|mcu" doc:"mcu: for microcontrollers, weights as arrays and bodies without vector instructions alone"`
+
+	MaxRAM   passes.Size `opt:"max-ram" doc:"static memory that the model may take, as 64k; 0: any"`
+	MaxFlash passes.Size `opt:"max-flash" doc:"read-only memory that the weights may take, as 128k; 0: any; the code comes on top"`
 }
 
 // New describes the target.
@@ -28,10 +35,14 @@ weights as model.bin, unless weights=array. With weights=incbin the assembler re
 with weights=file the program hands its contents to model_load. All sizes have to be known: set-shape states those of the inputs.
 
 The source has bodies for AVX-512, for AVX2 with FMA, and for vectors of 4 numbers (NEON, SSE or plain C); the compiler's
-options, such as -march=native, choose. Memory for results is static, so calls must not overlap.`,
-		Pipeline: "freeze-defaults{all=true},opset{to=21},O2",
+options, such as -march=native, choose. Memory for results is static, so calls must not overlap.
+
+Between DequantizeLinear and QuantizeLinear convolutions are computed in integers, exactly. profile=mcu writes for microcontrollers: the
+weights as constant arrays, one body of plain C, no stdio and no heap; of libm it calls only what the model's operators name. max-ram and
+max-flash end the run before anything is written, and name the layers of the peak.`,
+		Pipeline: "freeze-defaults{all=true},requantize{form=qdq},opset{to=21},O2",
 		Illegal:  illegal,
-	}, Options{Weights: "incbin"}, lower)
+	}, Options{Weights: "incbin", Profile: "host"}, lower)
 }
 
 // illegal goes by the operator alone; what depends on shapes and attributes is found while writing.
@@ -44,14 +55,20 @@ func illegal(n *ir.Node) error {
 }
 
 func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
+	if o.Profile == profileMCU {
+		o.Weights = "array"
+	}
 	b := &builder{c: c, facts: infer.Model(m), o: o, known: map[string]*buffer{}, places: map[*ir.Value]*place{}, failed: map[*ir.Value]bool{},
-		done: map[*ir.Node]bool{}, lazy: map[*ir.Value]*expr{}, illegal: targets.IllegalError{Target: name}}
+		done: map[*ir.Node]bool{}, lazy: map[*ir.Value]*expr{}, cheap: map[*ir.Value]*expr{}, folded: map[*ir.Value]*ir.Tensor{}, illegal: targets.IllegalError{Target: name}}
 	if err := b.graph(m.Main); err != nil {
 		return err
 	}
 	b.prune()
 	b.order()
 	mem := b.place()
+	if err := b.limits(mem); err != nil {
+		return err
+	}
 	for _, name := range b.halves {
 		a.Note(fmt.Sprintf("input %q is float32 instead of float16", name))
 	}

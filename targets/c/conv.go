@@ -10,6 +10,11 @@ import (
 
 // lowerConv is a convolution with what follows it.
 func lowerConv(b *builder, n *ir.Node) error {
+	if m := b.mergedConv(n); m != nil {
+		if err := m.lower(b, n); err == nil {
+			return nil
+		}
+	}
 	w, err := b.floats(n.Operand(1))
 	if err != nil {
 		return err
@@ -197,6 +202,7 @@ type denseBody struct {
 	planar bool
 	terms  int
 	lanes  int
+	*requant
 }
 
 // run is a range of rows or columns in steps of a tile.
@@ -218,8 +224,11 @@ func split(n, limit int) []run {
 }
 
 // budget is how many vectors of sums a tile may have.
-func budget(lanes int) int {
-	if lanes == 16 {
+func (t *text) budget(lanes int) int {
+	switch {
+	case t.helpers.small:
+		return 4
+	case lanes == 16:
 		return 28
 	}
 	return 12
@@ -249,18 +258,26 @@ func (d *denseBody) write(f *text) {
 	per := d.outputs / d.group
 	blocks := blocksOf(per)
 	step := groupBlocks(d.lanes)
+	weight := block * d.terms // of a block of outputs
+	if d.requant != nil {
+		weight *= 4
+	}
 	inBlocks := d.inputs / block
-	t := &tile{k: d.terms, plane: ys[1], bias: true}
+	t := &tile{k: d.terms, plane: ys[1], bias: true, requant: d.requant}
 	kh, kw := d.win.kernel[0], d.win.kernel[1]
 	dh, dw := d.win.dilations[0]*row, d.win.dilations[1]*pixel
 	if d.planar {
 		t.sections = []section{{0, []span{{d.inputs, plane}, {kh, dh}, {kw, dw}}}}
 	} else {
-		if inBlocks > 0 {
-			t.sections = append(t.sections, section{0, []span{{inBlocks, plane}, {kh, dh}, {kw, dw}, {block, 1}}})
+		whole, rest, unit := block, d.inputs%block, 1
+		if d.requant != nil { // by quads of channels
+			whole, rest, unit = whole/4, (rest+3)/4, 4
 		}
-		if rest := d.inputs % block; rest > 0 {
-			t.sections = append(t.sections, section{inBlocks * plane, []span{{kh, dh}, {kw, dw}, {rest, 1}}})
+		if inBlocks > 0 {
+			t.sections = append(t.sections, section{0, []span{{inBlocks, plane}, {kh, dh}, {kw, dw}, {whole, unit}}})
+		}
+		if rest > 0 {
+			t.sections = append(t.sections, section{inBlocks * plane, []span{{kh, dh}, {kw, dw}, {rest, unit}}})
 		}
 	}
 	type part struct{ from, n, step int } // of groups of blocks
@@ -279,7 +296,7 @@ func (d *denseBody) write(f *text) {
 	}
 	for _, p := range parts {
 		t.group(p.from, p.from+p.step, blocks, d.lanes)
-		limit := max(budget(d.lanes)/len(t.vecs), 1)
+		limit := max(f.budget(d.lanes)/len(t.vecs), 1)
 		rows, cols := []run{{0, oh, 1}}, split(ow, limit)
 		if 2*ow <= limit {
 			rows, cols = split(oh, limit/ow), []run{{0, 1, ow}}
@@ -319,19 +336,25 @@ func (d *denseBody) write(f *text) {
 					}
 					return s
 				}
-				call := fmt.Sprintf("%s(a0 + %s, a1 + %d", name, place(start, batch, d.inputs/block*plane, 0, row, pixel, sh, sw), p.from*block*d.terms)
+				call := fmt.Sprintf("%s(a0 + %s, a1 + %d", name, place(start, batch, d.inputs/block*plane, 0, row, pixel, sh, sw), p.from*weight)
 				if p.n > 1 {
-					call += fmt.Sprintf(" + o * %d", p.step*block*d.terms)
+					call += fmt.Sprintf(" + o * %d", p.step*weight)
 				}
 				if d.group > 1 {
-					call += fmt.Sprintf(" + g * %d", blocks*block*d.terms)
+					call += fmt.Sprintf(" + g * %d", blocks*weight)
 				}
-				call += fmt.Sprintf(", a2 + %d", p.from*block)
-				if p.n > 1 {
-					call += fmt.Sprintf(" + o * %d", p.step*block)
+				params := 1
+				if d.requant != nil {
+					params = 3
 				}
-				if d.group > 1 {
-					call += fmt.Sprintf(" + g * %d", per)
+				for k := range params {
+					call += fmt.Sprintf(", a%d + %d", 2+k, p.from*block)
+					if p.n > 1 {
+						call += fmt.Sprintf(" + o * %d", p.step*block)
+					}
+					if d.group > 1 {
+						call += fmt.Sprintf(" + g * %d", per)
+					}
 				}
 				outAt := func(a *tensor) string {
 					as := a.strides()

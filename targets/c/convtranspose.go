@@ -172,7 +172,7 @@ func (p *phaseBody) write(f *text, lanes int) {
 	for from := 0; from < blocks; from += step {
 		t.group(from, min(from+step, blocks), blocks, lanes)
 		f.loop("i", oh)
-		for _, c := range split(ow, max(budget(lanes)/len(t.vecs), 1)) {
+		for _, c := range split(ow, max(f.budget(lanes)/len(t.vecs), 1)) {
 			t.spots = nil
 			for j := range c.step {
 				t.spots = append(t.spots, spot{j * xs[3], j * sw * ys[3]})

@@ -1,6 +1,9 @@
 package c
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // copy appends a step that copies x to y, of the same shape and order.
 func (b *builder) copy(x, y *tensor) {
@@ -21,6 +24,20 @@ func (b *builder) unblock(x, y *tensor) {
 
 // reorder writes loops over a plain and a blocked tensor, of which back says which one is read.
 func reorder(f *text, plain, blocked *tensor, blockedName, plainName string, back bool) {
+	flip := ""
+	if plain.buf.typ == int8s {
+		flip = " ^ 128"
+	}
+	to := plain.buf.typ.name
+	if !back {
+		to = blocked.buf.typ.name
+	}
+	value := func(s string) string {
+		if flip == "" {
+			return s
+		}
+		return fmt.Sprintf("(%s)(%s%s)", to, s, flip)
+	}
 	n, c, h, w := plain.shape[0], plain.shape[1], plain.shape[2], plain.shape[3]
 	ps, bs := plain.strides(), blocked.strides()
 	part := func(from, blocks, channels int) {
@@ -33,11 +50,11 @@ func reorder(f *text, plain, blocked *tensor, blockedName, plainName string, bac
 		for i := range block {
 			switch {
 			case i < channels && back:
-				f.line("%s[%s + %d] = %s[%s + %d];", plainName, l.index(0), i*ps[1], blockedName, l.index(1), i)
+				f.line("%s[%s + %d] = %s;", plainName, l.index(0), i*ps[1], value(fmt.Sprintf("%s[%s + %d]", blockedName, l.index(1), i)))
 			case i < channels:
-				f.line("%s[%s + %d] = %s[%s + %d];", blockedName, l.index(1), i, plainName, l.index(0), i*ps[1])
+				f.line("%s[%s + %d] = %s;", blockedName, l.index(1), i, value(fmt.Sprintf("%s[%s + %d]", plainName, l.index(0), i*ps[1])))
 			case !back:
-				f.line("%s[%s + %d] = 0.0f;", blockedName, l.index(1), i)
+				f.line("%s[%s + %d] = 0;", blockedName, l.index(1), i)
 			}
 		}
 		l.close()

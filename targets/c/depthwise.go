@@ -28,6 +28,9 @@ func (c *conv) depthwiseBody(f *text, x, y *tensor, adds []*tensor, lanes, machi
 	oh, ow := c.win.out[0], c.win.out[1]
 	start := x.start() - c.win.pads[0]*xs[2] - c.win.pads[1]*xs[3]
 	limit := map[int]int{16: 20, 8: 10, 4: 6}[machine]
+	if f.helpers.small {
+		limit = 1
+	}
 	parts := block / lanes
 	if x.shape[0] > 1 {
 		f.loop("n", x.shape[0])
@@ -37,7 +40,7 @@ func (c *conv) depthwiseBody(f *text, x, y *tensor, adds []*tensor, lanes, machi
 	switch {
 	case 2*ow <= limit:
 		rows, cols = split(oh, limit/ow), []run{{0, 1, ow}}
-	case sh == 1 && dh == 1 && kh > 1 && oh > 1: // rows of the input serve two rows of outputs
+	case limit > 1 && sh == 1 && dh == 1 && kh > 1 && oh > 1: // rows of the input serve two rows of outputs
 		rows, cols = split(oh, 2), split(ow, limit/2)
 	}
 	for _, r := range rows {

@@ -73,7 +73,7 @@ func lowerElementwise(b *builder, n *ir.Node) error {
 
 func isElementwise(n *ir.Node) bool {
 	switch n.Op().Type {
-	case "Clip", "LeakyRelu", "HardSigmoid", "Gelu", "Cast", "Elu", "Sum", "Mean", "Dropout":
+	case "Clip", "LeakyRelu", "HardSigmoid", "Gelu", "Cast", "Elu", "Sum", "Mean", "Dropout", "QuantizeLinear":
 		return n.Op().Domain == ""
 	}
 	return n.Op().Domain == "" && (formulas()[n.Op().Type] != "" || floatFormulas()[n.Op().Type] != "")
@@ -83,6 +83,9 @@ func isElementwise(n *ir.Node) bool {
 func (b *builder) argument(v *ir.Value) *expr {
 	if e := b.lazy[v]; e != nil {
 		delete(b.lazy, v)
+		return e
+	}
+	if e := b.cheap[v]; e != nil && b.places[v] == nil {
 		return e
 	}
 	return &expr{leaf: v, typ: b.typ(v)}
@@ -211,7 +214,7 @@ func (b *builder) materialize(v *ir.Value, e *expr) {
 	leaves := e.values(nil)
 	shape := b.shape(v)
 	blocked := false
-	if e.typ == float && (len(shape) == 4 || len(shape) == 3) {
+	if byteOrFloat(e.typ) && (len(shape) == 4 || len(shape) == 3) {
 		for _, l := range leaves {
 			if equal(b.shape(l), shape) && b.constant(l) == nil {
 				if p := b.placed(l); p.blocked != nil {
@@ -220,7 +223,7 @@ func (b *builder) materialize(v *ir.Value, e *expr) {
 			}
 		}
 		for _, l := range leaves {
-			blocked = blocked && b.typ(l) == float && b.blockable(l, imageShape(shape))
+			blocked = blocked && byteOrFloat(b.typ(l)) && b.blockable(l, imageShape(shape))
 		}
 	}
 	var in []*tensor
@@ -228,7 +231,11 @@ func (b *builder) materialize(v *ir.Value, e *expr) {
 	if blocked {
 		shape = imageShape(shape)
 	}
-	y := b.alloc(v.Name(), e.typ, shape, blocked)
+	typ := e.typ
+	if blocked {
+		typ = blockedType(typ)
+	}
+	y := b.alloc(v.Name(), typ, shape, blocked)
 	for _, l := range leaves {
 		t, s := b.operand(l, shape, blocked)
 		in, strides = append(in, t), append(strides, s)
@@ -244,8 +251,15 @@ func (b *builder) materialize(v *ir.Value, e *expr) {
 			names := map[*ir.Value]string{}
 			for i, l := range leaves {
 				names[l] = at[1+i]
+				if in[i].blocked && b.typ(l) == int8s {
+					names[l] = fmt.Sprintf("((int)%s - 128)", at[1+i])
+				}
 			}
-			f.line("%s = %s;", at[0], e.c(names))
+			if blocked && e.typ == int8s {
+				f.line("%s = (uint8_t)(%s + 128);", at[0], e.c(names))
+			} else {
+				f.line("%s = %s;", at[0], e.c(names))
+			}
 		})
 	})
 }
@@ -265,6 +279,8 @@ func (e *expr) c(names map[*ir.Value]string) string {
 	}
 	return s
 }
+
+func byteOrFloat(t ctype) bool { return t == float || t == int8s || t == uint8s }
 
 // blockable reports whether v can be an operand of a loop over a blocked tensor of that shape.
 func (b *builder) blockable(v *ir.Value, shape []int) bool {
@@ -300,7 +316,7 @@ func (b *builder) operand(v *ir.Value, shape []int, blocked bool) (*tensor, []in
 		t := b.plain(v)
 		return t, nil
 	}
-	if c := b.constant(v); c != nil && full[2]*full[3] == 1 && full[0] == 1 {
+	if c := b.constant(v); c != nil && c.DType() == ir.Float32 && full[2]*full[3] == 1 && full[0] == 1 {
 		f, _ := ir.Elements[float32](c)
 		data := make([]float32, blocksOf(full[1])*block)
 		copy(data, f)
@@ -310,7 +326,7 @@ func (b *builder) operand(v *ir.Value, shape []int, blocked bool) (*tensor, []in
 	if b.constant(v) != nil || len(s) == 3 || len(s) == 4 {
 		if len(s) == 3 && !equal(imageShape(s), shape) {
 			p := b.plain(v)
-			u := b.alloc(v.Name(), float, full, true)
+			u := b.alloc(v.Name(), blockedType(b.typ(v)), full, true)
 			b.block(&tensor{buf: p.buf, shape: full, stiff: true}, u)
 			return u, nil
 		}

@@ -16,7 +16,8 @@ type helpers struct {
 	prefix string
 	byText map[string]*helper
 	list   []*helper
-	lanes  int // of the body that is written now
+	lanes  int  // of the body that is written now
+	small  bool // the source is to be small
 }
 
 func newHelpers(prefix string) *helpers {
@@ -41,8 +42,8 @@ func (h *helpers) add(base, text string) string {
 }
 
 // guard is the condition under which something for machines of these widths is compiled; empty: always.
-func guard(prefix string, lanes []int) string {
-	if len(lanes) == len(widths()) {
+func guard(prefix string, lanes, all []int) string {
+	if len(lanes) == len(all) {
 		return ""
 	}
 	var c []string

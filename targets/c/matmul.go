@@ -192,7 +192,7 @@ func (p *matrix) write(f *text, lanes int, adds []*tensor) {
 	for _, g := range parts {
 		t.group(g.from, g.from+g.step, blocks, lanes)
 		t.tail = g.tail
-		limit := max(budget(lanes)/len(t.vecs), 1)
+		limit := max(f.budget(lanes)/len(t.vecs), 1)
 		f.loop("o", g.n)
 		for _, r := range split(p.m, limit) {
 			t.spots = nil

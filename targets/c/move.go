@@ -88,7 +88,7 @@ func lowerConcat(b *builder, n *ir.Node) error {
 
 // joinable reports whether a concatenation of channels is one of whole blocks, some of which are blocked already.
 func (b *builder) joinable(n *ir.Node, shape []int) bool {
-	if len(shape) != 4 || b.typ(n.Result(0)) != float {
+	if len(shape) != 4 || !byteOrFloat(b.typ(n.Result(0))) {
 		return false
 	}
 	some := false

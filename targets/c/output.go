@@ -17,6 +17,9 @@ var prelude string
 //go:embed scalar.h
 var scalar string
 
+//go:embed int.h
+var integer string
+
 // identifier makes a name in C of any text.
 func identifier(s string) string {
 	var b strings.Builder
@@ -239,9 +242,15 @@ func (o *output) source() string {
 	t.line("#define %s_UNUSED", o.upper)
 	t.line("#define %s_ALIGNED", o.upper)
 	t.line("#endif")
+	if o.b.o.Profile == profileMCU {
+		t.line("#undef %s_LANES", o.upper)
+		t.line("#define %s_LANES 4", o.upper)
+	}
 	t.WriteString(o.expand(prelude))
 	t.WriteString(o.expand(scalar))
+	t.WriteString(o.expand(integer))
 	h := newHelpers(o.prefix)
+	h.small = o.b.o.Profile == profileMCU
 	functions, calls := o.functions(h)
 	t.line("")
 	o.weights(&t)
@@ -250,7 +259,7 @@ func (o *output) source() string {
 	}
 	t.line("")
 	for _, f := range h.list {
-		g := guard(o.upper, f.lanes)
+		g := guard(o.upper, f.lanes, o.widths())
 		if g != "" {
 			t.line("#if %s", g)
 		}
@@ -269,6 +278,14 @@ func (o *output) source() string {
 	t.WriteString(calls)
 	t.line("}")
 	return t.String()
+}
+
+// widths are those of the vectors that bodies are written for.
+func (o *output) widths() []int {
+	if o.b.o.Profile == profileMCU {
+		return []int{4}
+	}
+	return widths()
 }
 
 // expand names a text's own identifiers after the model.
@@ -298,7 +315,7 @@ func (o *output) functions(h *helpers) (functions, calls string) {
 		head := "(" + strings.Join(params, ", ") + ") {\n"
 		bodies := map[string][]int{}
 		var order []string
-		for _, l := range widths() {
+		for _, l := range o.widths() {
 			h.lanes = l
 			f := &text{helpers: h, depth: 1}
 			s.body(f, l)
@@ -310,7 +327,7 @@ func (o *output) functions(h *helpers) (functions, calls string) {
 		}
 		body := ""
 		for _, b := range order {
-			g := guard(o.upper, bodies[b])
+			g := guard(o.upper, bodies[b], o.widths())
 			if g != "" {
 				body += "#if " + g + "\n" + b + "#endif\n"
 			} else {
@@ -336,12 +353,10 @@ func (o *output) functions(h *helpers) (functions, calls string) {
 				if t.blocked {
 					at, n = at-1, block
 				}
-				cs.line("%s_halo(%s, %d, %d, %d, %d, %d, %d, %d, %d);", o.prefix, o.address(t.buf, false), product(d[:at]), d[at], d[at+1], n, t.halo[0], t.halo[1], t.halo[2], t.halo[3])
+				o.halo(&cs, t.buf, "", t.fill, product(d[:at]), d[at], d[at+1], n, t.halo)
 			} else if t.parent != nil && t.hasHalo() {
 				r := t.root()
-				s := r.strides()
-				cs.line("%s_halo(%s + %d, %d, %d, %d, %d, %d, %d, %d, %d);", o.prefix, o.address(t.buf, false), (t.start() - r.start()), blocksOf(t.shape[1]), t.shape[2], t.shape[3], block, r.halo[0], r.halo[1], r.halo[2], r.halo[3])
-				_ = s
+				o.halo(&cs, t.buf, fmt.Sprintf(" + %d", t.start()-r.start()), r.fill, blocksOf(t.shape[1]), t.shape[2], t.shape[3], block, r.halo)
 			}
 			args = append(args, o.address(t.buf, false))
 		}
@@ -351,6 +366,15 @@ func (o *output) functions(h *helpers) (functions, calls string) {
 		cs.line("%s(%s); /* %s */", name, strings.Join(args, ", "), comment(s.node))
 	}
 	return fs.String(), cs.String()
+}
+
+// halo calls the function that fills the surroundings of planes.
+func (o *output) halo(t *text, buf *buffer, at string, fill, planes, h, w, n int, halo [4]int) {
+	kind, value := "", ""
+	if buf.typ.size == 1 {
+		kind, value = "8", fmt.Sprintf(", %d", fill)
+	}
+	t.line("%s_halo%s(%s%s, %d, %d, %d, %d, %d, %d, %d, %d%s);", o.prefix, kind, o.address(buf, false), at, planes, h, w, n, halo[0], halo[1], halo[2], halo[3], value)
 }
 
 // address is a buffer in C.

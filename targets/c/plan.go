@@ -2,8 +2,10 @@ package c
 
 import (
 	"cmp"
+	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 )
 
 // align is that of buffers, in bytes.
@@ -308,4 +310,52 @@ func pack(list []*buffer, steps int) *arena {
 		p.buf.offset = p.offset
 	}
 	return a
+}
+
+// total is the memory of all arenas, in bytes.
+func (m *memory) total() int {
+	n := 0
+	for _, a := range m.arenas {
+		n += a.bytes
+	}
+	return n
+}
+
+// limits compares the plan with what the target has.
+func (b *builder) limits(m *memory) error {
+	ram, flash := int(b.o.MaxRAM), int(b.o.MaxFlash)
+	if b.o.Weights == "file" {
+		flash = 0
+	}
+	if total := m.total(); ram > 0 && total > ram {
+		var most *arena
+		for _, a := range m.arenas {
+			if most == nil || a.bytes > most.bytes {
+				most = a
+			}
+		}
+		var live []*buffer
+		for _, buf := range b.lifetimes() {
+			if buf.first <= most.peak && most.peak <= buf.last {
+				live = append(live, buf)
+			}
+		}
+		slices.SortStableFunc(live, func(x, y *buffer) int { return cmp.Compare(y.bytes(), x.bytes()) })
+		var names []string
+		for _, buf := range live[:min(len(live), 4)] {
+			names = append(names, fmt.Sprintf("%q %d", buf.name, buf.bytes()))
+		}
+		s := b.steps[most.peak]
+		return fmt.Errorf("the model needs %d bytes of memory, more than max-ram=%d; most at %q (%s): %s", total, ram, s.node, s.op, strings.Join(names, ", "))
+	}
+	if flash > 0 && m.weights > flash {
+		list := slices.Clone(b.consts)
+		slices.SortStableFunc(list, func(x, y *buffer) int { return cmp.Compare(len(y.data), len(x.data)) })
+		var names []string
+		for _, buf := range list[:min(len(list), 3)] {
+			names = append(names, fmt.Sprintf("%q %d", buf.name, len(buf.data)))
+		}
+		return fmt.Errorf("the weights need %d bytes, more than max-flash=%d; most of all %s", m.weights, flash, strings.Join(names, ", "))
+	}
+	return nil
 }

@@ -59,7 +59,7 @@ typedef __m512 v16;
 #define V16_DIV(a, b) _mm512_div_ps(a, b)
 #define V16_MAX(a, b) _mm512_max_ps(a, b)
 #define V16_MIN(a, b) _mm512_min_ps(a, b)
-#define V16_ROUND(a) _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define V16_ROUND(a) _mm512_cvtepi32_ps(_mm512_cvtps_epi32(a))
 #define V16_SCALE(a, n) _mm512_scalef_ps(a, n)
 #define V16_JOIN(p, q) _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(p)), _mm256_loadu_ps(q), 1)
 #define V16_SPLIT(p, q, v) (_mm256_storeu_ps(p, _mm512_castps512_ps256(v)), _mm256_storeu_ps(q, _mm512_extractf32x8_ps(v, 1)))
@@ -169,12 +169,21 @@ PFX_EXP(8)
 PFX_EXP(4)
 #endif
 
-/* The same for loops that the compiler makes vectors of. */
+/* The same for loops that the compiler makes vectors of. It does so only where nothing is computed behind a branch, so select takes one of two
+   numbers by masks. */
+PFX_UNUSED static inline float PFX_select(int c, float a, float b) {
+    union { float f; uint32_t u; } x, y;
+    const uint32_t m = 0u - (uint32_t)c;
+    x.f = a;
+    y.f = b;
+    x.u = (x.u & m) | (y.u & ~m);
+    return x.f;
+}
 PFX_UNUSED static inline float PFX_exp(float a) {
-    float x = a > 88.3762589f ? 88.3762589f : a;
-    x = x < -87.3365447f ? -87.3365447f : x;
-    const float z = x * 1.44269504f + 12582912.0f; /* rounds to an integer */
-    const float n = z - 12582912.0f;
+    const float x = PFX_select(a > 89.0f, 89.0f, PFX_select(a < -104.0f, -104.0f, a));
+    union { float f; uint32_t u; } z, low, high;
+    z.f = x * 1.44269504f + 12582912.0f; /* rounds to an integer */
+    const float n = z.f - 12582912.0f;
     const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
@@ -183,13 +192,10 @@ PFX_UNUSED static inline float PFX_exp(float a) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + (r + 1.0f);
-    union { float f; uint32_t u; } bits;
-    bits.f = z;
-    bits.u = (bits.u << 23) + 0x3f800000u;
-    p *= bits.f;
-    p = a > 88.7228394f ? HUGE_VALF : p;
-    p = a < -87.3365447f ? 0.0f : p;
-    return a != a ? a : p;
+    z.u = z.u - 0x4b400000u + 256u; /* n + 256: 2^n in two factors, so that it may be infinite or not normal */
+    low.u = ((z.u >> 1) - 1u) << 23;
+    high.u = (z.u - (z.u >> 1) - 1u) << 23;
+    return p * low.f * high.f;
 }
 PFX_UNUSED static inline float PFX_sigmoid(float x) { return 1.0f / (1.0f + PFX_exp(-x)); }
 PFX_UNUSED static inline float PFX_tanh(float x) {
@@ -198,7 +204,7 @@ PFX_UNUSED static inline float PFX_tanh(float x) {
     const float near = x * (1.0f + s * (-0.333333333f + s * (0.133333333f + s * (-0.0539682540f + s * 0.0218694885f))));
     const float a = fabsf(x);
     const float far = 1.0f - 2.0f / (PFX_exp(2.0f * a) + 1.0f);
-    return a < 0.25f ? near : (x < 0.0f ? -far : far);
+    return PFX_select(a < 0.25f, near, PFX_select(x < 0.0f, -far, far));
 }
 /* erf by Abramowitz and Stegun 7.1.26 is too coarse: near zero a series, elsewhere their 7.1.28, whose error is below 3e-7. */
 PFX_UNUSED static inline float PFX_erf(float x) {
@@ -211,7 +217,7 @@ PFX_UNUSED static inline float PFX_erf(float x) {
     d = d * d;
     d = d * d;
     const float far = 1.0f - 1.0f / d;
-    return a < 0.6f ? near : (x < 0.0f ? -far : far);
+    return PFX_select(a < 0.6f, near, PFX_select(x < 0.0f, -far, far));
 }
 /* The zeros around planes of a tensor: its rows are h + top + bottom times w + left + right elements of n floats. */
 PFX_UNUSED static void PFX_halo(float *p, int planes, int h, int w, int n, int top, int left, int bottom, int right) {

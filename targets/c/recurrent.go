@@ -19,7 +19,7 @@ type cell struct {
 	weights, bias *tensor // panels for each direction
 	second, bias2 *tensor // of the GRU whose reset comes before the product
 	h0, c0        *tensor
-	y, yh, yc, x  *tensor
+	x             *tensor
 }
 
 func lowerRecurrent(b *builder, n *ir.Node) error {
@@ -183,7 +183,7 @@ func times(f *text, lanes, rows, k, n, stride int, x, w, bias, y string) {
 		t.group(from, from+size, blocks, lanes)
 		t.tail = tail
 		f.loop("o", count)
-		for _, r := range split(rows, max(budget(lanes)/len(t.vecs), 1)) {
+		for _, r := range split(rows, max(f.budget(lanes)/len(t.vecs), 1)) {
 			t.spots = nil
 			for i := range r.step {
 				t.spots = append(t.spots, spot{i * stride, i * n})

@@ -1,16 +1,15 @@
 PFX_UNUSED static inline float PFX_relu(float x) { return x < 0.0f ? 0.0f : x; }
-PFX_UNUSED static inline float PFX_max(float a, float b) { return a != a ? a : (b > a || b != b ? b : a); }
-PFX_UNUSED static inline float PFX_min(float a, float b) { return a != a ? a : (b < a || b != b ? b : a); }
-PFX_UNUSED static inline float PFX_prelu(float x, float s) { return x < 0.0f ? x * s : x; }
+PFX_UNUSED static inline float PFX_max(float a, float b) { return PFX_select((b > a) | (b != b), b, a); }
+PFX_UNUSED static inline float PFX_min(float a, float b) { return PFX_select((b < a) | (b != b), b, a); }
+PFX_UNUSED static inline float PFX_prelu(float x, float s) { return PFX_select(x < 0.0f, x * s, x); }
 PFX_UNUSED static inline float PFX_square(float x) { return x * x; }
 PFX_UNUSED static inline float PFX_cube(float x) { return x * x * x; }
 PFX_UNUSED static inline float PFX_sign(float x) { return x > 0.0f ? 1.0f : (x < 0.0f ? -1.0f : x); }
 PFX_UNUSED static inline float PFX_hardswish(float x) {
-    float h = x * (1.0f / 6.0f) + 0.5f;
-    h = h < 0.0f ? 0.0f : h;
-    return x * (h > 1.0f ? 1.0f : h);
+    const float h = x * (1.0f / 6.0f) + 0.5f;
+    return x * PFX_select(h > 1.0f, 1.0f, PFX_select(h < 0.0f, 0.0f, h));
 }
-PFX_UNUSED static inline float PFX_elu(float x, float a) { return x < 0.0f ? a * (PFX_exp(x) - 1.0f) : x; }
+PFX_UNUSED static inline float PFX_elu(float x, float a) { return PFX_select(x < 0.0f, a * (PFX_exp(x) - 1.0f), x); }
 PFX_UNUSED static inline float PFX_softplus(float x) { return (x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x))); }
 PFX_UNUSED static inline float PFX_gelu(float x) { return 0.5f * x * (1.0f + PFX_erf(x * 0.707106781f)); }
 PFX_UNUSED static inline float PFX_gelu_tanh(float x) { return 0.5f * x * (1.0f + PFX_tanh(0.797884561f * (x + 0.044715f * x * x * x))); }

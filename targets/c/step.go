@@ -13,7 +13,6 @@ type step struct {
 	scratch  *buffer // nil: none
 	// body writes the function's body for machines with vectors of so many floats: operands are a0, a1..., results y0, y1..., the scratch s.
 	body func(f *text, lanes int)
-	name string // of the function, once it is written
 }
 
 // text is a piece of C.

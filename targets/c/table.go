@@ -10,6 +10,7 @@ func lowerings() map[string]lowering {
 		"Transpose": lowerTranspose, "Concat": lowerConcat, "Slice": lowerSlice, "Split": lowerSplit, "Pad": lowerPad, "Gather": lowerGather,
 		"Expand": lowerExpand, "Tile": lowerTile, "DepthToSpace": lowerDepthToSpace, "SpaceToDepth": lowerSpaceToDepth, "Resize": lowerResize,
 		"ConvTranspose": lowerConvTranspose, "LSTM": lowerRecurrent, "GRU": lowerRecurrent, "RNN": lowerRecurrent,
+		"QuantizeLinear": lowerQuantize, "DequantizeLinear": lowerDequantize,
 		"ArgMax": lowerArg, "ArgMin": lowerArg,
 	}
 	for _, op := range []string{"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum"} {

@@ -63,9 +63,9 @@ type tensor struct {
 	buf     *buffer
 	shape   []int
 	blocked bool
-	halo    [4]int // top, left, bottom, right
-	stiff   bool   // others share the memory and rely on there being no halo
-	zero    float32
+	halo    [4]int  // top, left, bottom, right
+	stiff   bool    // others share the memory and rely on there being no halo
+	fill    int     // what the halo holds, of bytes
 	parent  *tensor // blocked: the tensor is some blocks of channels of that one
 	at      int     // the first block there
 }

@@ -32,6 +32,7 @@ type tile struct {
 	tail     int   // of the last block, channels that are stored; 0: all
 	epilogue []epilogue
 	bias     bool
+	requant  *requant // not nil: of bytes, whose terms are quads of channels
 }
 
 // group lists the vectors of blocks [from, to) of so many in all.
@@ -66,13 +67,15 @@ func (t *tile) group(from, to, all, lanes int) {
 type epilogue struct {
 	act    *activation // or
 	tensor bool        // the addition of a tensor, r0, r1... in order, at the output's place
-	start  int
 	plane  int
 	spots  []int
 }
 
 // write appends a function that computes one tile and returns its name.
 func (t *tile) write(f *text) string {
+	if t.requant != nil {
+		return t.writeInts(f)
+	}
 	var b text
 	b.helpers = f.helpers
 	sig := "(const float *restrict x, const float *restrict w, "
