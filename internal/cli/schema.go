@@ -9,6 +9,8 @@ import (
 	"github.com/onnxopt/onnxopt/internal/spell"
 )
 
+//go:generate go test . -run ^(TestSchemasFresh|TestPassPages)$ -update
+
 const schemaLong = `schema prints what --json of a verb prints, as JSON Schema (draft 2020-12). optimize is the
 command without a verb; failure is what every verb prints where there is no result. Without a
 NAME it lists the names. Fields are added in later versions, never renamed.`
