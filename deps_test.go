@@ -84,6 +84,7 @@ var external = map[string]string{
 	"internal/check":      "github.com/rogpeppe/go-internal",
 	"integrations/action": "go.yaml.in/yaml/v3",
 	"report/page":         "gonum.org/v1/plot",
+	"internal/recipe":     "go.yaml.in/yaml/v3",
 	"internal/gate":       "go.yaml.in/yaml/v3",
 	"passes/quantize":     "go.yaml.in/yaml/v3",
 	"ops/kernel":          "golang.org/x/image", // BMP, TIFF and WebP of ImageDecoder

@@ -25,9 +25,38 @@ type dataFiles struct {
 	root  *os.Root // of DataDir; nil until the first file
 	links *os.Root // of DataRoot
 	open  map[string]*source
+	taken map[string]*claims
 }
 
-func newDataFiles(o Options) *dataFiles { return &dataFiles{o: o, open: map[string]*source{}} }
+func newDataFiles(o Options) *dataFiles {
+	return &dataFiles{o: o, open: map[string]*source{}, taken: map[string]*claims{}}
+}
+
+// claims are the parts of a data file that tensors have, in order of their offsets.
+type claims struct{ from, to []int64 }
+
+// claim notes that a tensor has size bytes from offset on. Tied weights have the same part; parts that overlap otherwise are an error, for
+// no writer makes them, and readers that load in place would let one tensor be changed through another.
+func (d *dataFiles) claim(name string, offset, size int64) error {
+	if size == 0 {
+		return nil
+	}
+	c := d.taken[name]
+	if c == nil {
+		c = &claims{}
+		d.taken[name] = c
+	}
+	end := offset + size
+	i, found := slices.BinarySearch(c.from, offset)
+	switch {
+	case found && c.to[i] == end:
+		return nil
+	case found, i > 0 && c.to[i-1] > offset, i < len(c.from) && c.from[i] < end:
+		return fmt.Errorf("its part of data file %q, %d bytes from %d on, overlaps that of another tensor", name, size, offset)
+	}
+	c.from, c.to = slices.Insert(c.from, i, offset), slices.Insert(c.to, i, end)
+	return nil
+}
 
 // external finds the elements of a tensor that lie in a data file. Everything is checked before a byte is read.
 func (rd *reader) external(r *record, h *header) error {
@@ -59,6 +88,9 @@ func (rd *reader) external(r *record, h *header) error {
 	}
 	if offset > f.size || size > f.size-offset {
 		return fmt.Errorf("data file %q has %d bytes; it needs %d from %d on", name, f.size, size, offset)
+	}
+	if err := rd.files.claim(name, offset, size); err != nil {
+		return err
 	}
 	r.form, r.src, r.ext = formRaw, f, &location{name, offset, f}
 	r.data = f.data[offset : offset+size]

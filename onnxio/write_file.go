@@ -76,8 +76,13 @@ type fileWriter struct {
 }
 
 func (f *fileWriter) write() error {
+	unlock, err := lockFolder(f.dir, f.o.Stop)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	old := f.oldData()
-	err := f.writeNew()
+	err = f.writeNew()
 	if err != nil {
 		f.shards.discard()
 		f.discardCopies()
@@ -253,6 +258,31 @@ func CopyData(dir string, m *ir.Model, o WriteOptions) ([]string, error) {
 	return f.done.Data, nil
 }
 
+// stays reports whether path, below dir by its name, is below it through links, too, as far as it exists.
+func stays(dir, path string) error {
+	base, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	for p := path; p != filepath.Clean(dir) && p != "."; p = filepath.Dir(p) {
+		real, err := filepath.EvalSymlinks(p)
+		if errors.Is(err, os.ErrNotExist) {
+			if _, err := os.Lstat(p); err == nil {
+				return errors.New("a link in the new folder leads nowhere")
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if rel, err := filepath.Rel(base, real); err != nil || !filepath.IsLocal(rel) {
+			return errors.New("a link in the new folder leads out of it")
+		}
+		return nil
+	}
+	return nil
+}
+
 func (f *fileWriter) discardCopies() {
 	for _, c := range f.copies {
 		os.Remove(c)
@@ -260,10 +290,23 @@ func (f *fileWriter) discardCopies() {
 }
 
 func (f *fileWriter) copyFile(name string, s *source) error {
+	if err := checkLocation(name); err != nil {
+		return err
+	}
 	to := filepath.Join(f.dir, filepath.FromSlash(name))
-	if a, err := os.Stat(to); err == nil {
+	a, err := os.Stat(to)
+	there := err == nil
+	if there {
 		if b, err := os.Stat(s.path); err == nil && os.SameFile(a, b) {
 			return nil
+		}
+	}
+	if err := stays(f.dir, to); err != nil {
+		return err
+	}
+	if there {
+		if !a.Mode().IsRegular() { // reading a FIFO would wait for a writer
+			return errors.New("what has that name in the new folder is not a regular file")
 		}
 		same, err := sameContent(to, s.path)
 		if err == nil && !same {

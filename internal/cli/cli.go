@@ -36,6 +36,10 @@ type env struct {
 	terminal, stdoutTerminal bool
 	// tuneGC allows the command to set how often garbage is collected; GOGC is not set.
 	tuneGC bool
+	// args is the command line.
+	args []string
+	// replaying says that the options come from a file.
+	replaying bool
 	// more are passes besides the module's own.
 	more []*passes.Pass
 }
@@ -97,6 +101,7 @@ func (e *env) run(ctx context.Context, args []string) (code int) {
 		}
 	}()
 	e.stdin = &interruptible{ctx: ctx, r: e.stdin}
+	e.args = args
 	root := e.root()
 	root.SetArgs(args)
 	root.SetOut(e.stdout)

@@ -24,13 +24,14 @@ import (
 // job is one call of the default verb.
 type job struct {
 	*env
-	f       *optimizeFlags
-	plan    *plan
-	in      *input
-	show    *progress
-	opened  []*input  // more copies of the input, for reproducers
-	found   []finding // what passes want to be kept
-	outcome outcome
+	f        *optimizeFlags
+	plan     *plan
+	in       *input
+	show     *progress
+	original []string  // data files of the input
+	opened   []*input  // more copies of the input, for reproducers
+	found    []finding // what passes want to be kept
+	outcome  outcome
 }
 
 // optimize is the default verb.
@@ -42,6 +43,11 @@ func (e *env) optimize(ctx context.Context, f *optimizeFlags, name string, given
 	p, err := e.plan(f, rules, given)
 	if err != nil {
 		return err
+	}
+	if e.replaying || f.recipe != "" {
+		if err := mayExec(p.parsed, f.allowExec); err != nil {
+			return err
+		}
 	}
 	if err := e.checkOutputs(f); err != nil {
 		return err
@@ -67,6 +73,9 @@ func (e *env) optimize(ctx context.Context, f *optimizeFlags, name string, given
 	defer j.close()
 	if err := j.takeReproducer(given); err != nil {
 		return err
+	}
+	if f.provenance {
+		j.original = dataNames(j.in.model)
 	}
 	j.notes(j.in.remarks)
 	return j.run(ctx)
@@ -294,6 +303,11 @@ func (j *job) write(ctx context.Context, res *optimize.Result) error {
 		return err
 	}
 	o.InputBytes = j.in.size
+	if j.f.provenance && !j.f.observe.dryRun {
+		if err := j.record(j.in.model); err != nil {
+			return err
+		}
+	}
 	if j.f.observe.keepOrigin {
 		report.KeepOrigin(j.in.model)
 	}

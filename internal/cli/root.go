@@ -21,6 +21,9 @@ type optimizeFlags struct {
 	skip                    []string
 	rules                   []string
 	allowExec               bool
+	provenance              bool
+	recipe                  string
+	args                    []string // the options that decide on the result
 	trustRules              bool
 	freezeDefaults          bool
 	seed                    uint64
@@ -83,6 +86,12 @@ func (e *env) root() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          func(cmd *cobra.Command, args []string) error { return modelArgument(cmd, args) },
 		RunE: func(cmd *cobra.Command, args []string) error {
+			f.args = deciders(cmd.Flags(), e.args)
+			if f.recipe != "" {
+				if err := applyRecipe(cmd.Flags(), f.recipe); err != nil {
+					return err
+				}
+			}
 			return e.optimize(cmd.Context(), f, args[0], cmd.Flags().Changed)
 		},
 	}
@@ -93,7 +102,7 @@ func (e *env) root() *cobra.Command {
 	setHelp(cmd, rootUsage, f.groups()...)
 	cmd.SetHelpCommand(e.helpVerb())
 	cmd.AddCommand(e.passesVerb(), e.targetsVerb(), e.lintVerb(), e.inspectVerb(), e.runVerb(), e.verifyVerb(), e.evalVerb(), e.benchVerb(), e.reduceVerb(),
-		e.extractVerb(), e.splitVerb(), e.mergeVerb(), e.diffVerb(), e.checkVerb(), e.auditVerb(), e.versionVerb())
+		e.extractVerb(), e.splitVerb(), e.mergeVerb(), e.diffVerb(), e.checkVerb(), e.auditVerb(), e.replayVerb(), e.schemaVerb(), e.versionVerb())
 	return cmd
 }
 
@@ -106,6 +115,8 @@ func (f *optimizeFlags) groups() []group {
 	out.StringArrayVar(&f.skip, "skip", nil, "leave `PASS[,RULE]` out; may be repeated")
 	out.StringArrayVar(&f.rules, "rules", nil, "add the rewrite rules in `FILE` as a pass that has its name, run first unless -p names it; they are tested on models made for them; may be repeated")
 	out.BoolVar(&f.trustRules, "rules-trusted", false, "take the rules without a test")
+	out.StringVar(&f.recipe, "recipe", "", "take passes and options from `FILE`, YAML: passes: [...], options: {...}; what the command line states wins")
+	out.BoolVar(&f.provenance, "provenance", false, "write into the metadata how the model was made: hashes of what went in, pipeline, version; onnxopt replay makes it again")
 	out.BoolVar(&f.allowExec, "allow-exec", false, "let a reproducer or a recipe run programs, as exec{cmd=...} in -p may")
 	out.BoolVar(&f.freezeDefaults, "freeze-defaults", false, "make the defaults of inputs constants, so that callers can no longer override them")
 	out.Uint64Var(&f.seed, "seed", 1, "seed `N` of whatever is random, as generated inputs are")
