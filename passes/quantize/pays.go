@@ -21,12 +21,12 @@ func (p *plan) tooSmall() string {
 	if p.o.Objective == "size" || p.o.Measure {
 		return ""
 	}
-	macs := int64(0)
+	macs, sizes := int64(0), singles(p.m)
 	for _, u := range p.units {
 		if u.kind != weighted {
 			continue
 		}
-		n, _, err := cost.Node(u.node, cost.Options{Types: p.facts.Type})
+		n, _, err := cost.Node(u.node, cost.Options{Types: p.facts.Type, Sizes: sizes})
 		if err != nil {
 			return "" // a size that is not known may be large
 		}
@@ -36,6 +36,17 @@ func (p *plan) tooSmall() string {
 		return ""
 	}
 	return fmt.Sprintf("int8 does not pay: %d thousand multiply-accumulates take less time in float than tensors take to be quantized; objective=size quantizes the model for its size, measure=true measures", macs/1000)
+}
+
+// singles are the symbols of open first dimensions, which stand for batches, as one.
+func singles(m *ir.Model) map[string]int64 {
+	r := map[string]int64{}
+	for _, s := range m.Main.Inputs() {
+		if t := s.Type(); t.IsTensor() && len(t.Shape) > 1 && t.Shape[0].Param != "" {
+			r[t.Shape[0].Param] = 1
+		}
+	}
+	return r
 }
 
 // slower measures the quantized model beside the float model in the engine of the run, one thread, and says so if it is slower.
