@@ -15,7 +15,7 @@ SHARED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../shar
 MODELS = {
     "resnet8-cifar10": "input_1=[1,32,32,3]", "mnist-8": "", "ultraface-RFB-320": "", "fastestdet": "", "ppocr-cls-v2": "x=[1,3,48,192]",
     "super-resolution-10": "input=[1,1,224,224]", "magika-standard-v3_3": "bytes=[1,2048]", "separable-96": "",
-    "squeezenet-fp16-winml": "", "minilm-l2-trimvocab-fp32": "batch=1 seq=32",
+    "squeezenet-fp16-winml": "", "minilm-l2-trimvocab-fp32": "batch=1 seq=32", "resnet8-cifar10-int8qdq": "input_1_int8=[1,32,32,3]",
 }
 FLAGS = os.environ.get("CFLAGS", "-O3 -march=native").split()
 SECONDS = float(os.environ.get("SECONDS_EACH", "2"))
@@ -42,7 +42,7 @@ def feeds(inputs):
         if "mask" in name:
             r[name] = np.ones(shape, np.int64)
         elif "int" in typ:
-            r[name] = rng.integers(0, 2 if "type" in name else 255, shape).astype({"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8}[typ])
+            r[name] = rng.integers(-128, 128, shape).astype(np.int8) if typ == "tensor(int8)" else rng.integers(0, 2 if "type" in name else 255, shape).astype({"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8}[typ])
         else:
             r[name] = rng.random(shape).astype(np.float16 if "float16" in typ else np.float32)
     return r
