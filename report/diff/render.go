@@ -122,7 +122,7 @@ func (r *Result) Headline() string {
 	if r.Same {
 		s := fmt.Sprintf("the same: %d nodes and %d weights agree", r.Paired, r.SameWeights)
 		if r.Renamed > 0 {
-			s += fmt.Sprintf("; %d nodes have other names", r.Renamed)
+			s += fmt.Sprintf("; other names: %d nodes", r.Renamed)
 		}
 		return s
 	}
