@@ -65,7 +65,7 @@ func (r *refit) solve(j *refitJob, eq *equations, res RefitResult) (RefitResult,
 	}
 	w, change, err := s.solve(all, res.Lambda)
 	if err == nil {
-		w, change, err = r.rectify(s, eq.sheets, all, w, change, res.Lambda)
+		change, err = r.rectify(s, eq.sheets, all, w, change, res.Lambda)
 	}
 	if err != nil {
 		res.Refused = err.Error()
@@ -89,9 +89,9 @@ func (r *refit) apply(j *refitJob, res *RefitResult, change func() error) {
 }
 
 // rectify improves w for what comes behind a rectifier or a Softmax, on the rows that it was fitted on.
-func (r *refit) rectify(s *solver, sheets []*sheet, all []*linalg.LeastSquares, w []linalg.Matrix[float64], change func() error, lambda float64) ([]linalg.Matrix[float64], func() error, error) {
+func (r *refit) rectify(s *solver, sheets []*sheet, all []*linalg.LeastSquares, w []linalg.Matrix[float64], change func() error, lambda float64) (func() error, error) {
 	if sheets == nil {
-		return w, change, nil
+		return change, nil
 	}
 	rounds := reluRounds
 	if r.o.Rounds > 0 {
@@ -103,7 +103,7 @@ func (r *refit) rectify(s *solver, sheets []*sheet, all []*linalg.LeastSquares, 
 	case s.j.layer.Chain != nil:
 		rounds = min(rounds, chainRounds)
 	}
-	best, kept, least := w, change, math.Inf(1)
+	kept, least := change, math.Inf(1)
 	for round := 0; ; round++ {
 		loss := 0.0
 		aimed := make([]*linalg.LeastSquares, len(all))
@@ -113,15 +113,15 @@ func (r *refit) rectify(s *solver, sheets []*sheet, all []*linalg.LeastSquares, 
 			aimed[g], loss = &e, loss+l
 		}
 		if loss < least {
-			best, least, kept = w, loss, change
+			least, kept = loss, change
 		}
 		if round == rounds {
-			return best, kept, nil
+			return kept, nil
 		}
 		s.start = w
 		var err error
 		if w, change, err = s.solve(aimed, lambda); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 }

@@ -124,6 +124,9 @@ func byEnergy(ls []*layer, energy, worst float64) {
 
 // why says for what reason a layer that could have been decomposed was not.
 func (l *layer) why(worst float64, o Options) string {
+	if l.refused != "" {
+		return l.refused
+	}
 	least := &l.levels[0]
 	for i := range l.levels {
 		if l.damage(&l.levels[i]) < l.damage(least) {

@@ -53,7 +53,7 @@ type Options struct {
 	Energy   float64     `opt:"energy" doc:"share of each layer's output energy to keep, such as 0.95"`
 	MACs     float64     `opt:"macs" doc:"share of the model's multiply-accumulates that may remain; 0.5 if nothing else is said"`
 	Bytes    float64     `opt:"bytes" doc:"share of the bytes of the model's constants that may remain"`
-	MaxDrift float64     `opt:"max-drift" doc:"layers that alone move the outputs further are left as they are: mean KL divergence in nats of classes, relative squared error of other outputs; 0: no bound"`
+	MaxDrift float64     `opt:"max-drift" doc:"layers that alone move the outputs further are left as they are, and of those that together do, the dearest: mean KL divergence in nats of classes, relative squared error of other outputs; 0: no bound"`
 	RoundTo  int         `opt:"round-to" doc:"ranks are multiples of it; others run slower"`
 	Cost     string      `opt:"cost" enum:"time|macs" doc:"what has to fall for a layer to be replaced: the time as modelled for the target and the multiply-accumulates, or these alone"`
 	Refit    bool        `opt:"refit" doc:"repair all layers by least squares on the calibration data"`
@@ -91,7 +91,8 @@ With calibration data the error of a layer's output is minimised, not that of it
 moves the outputs of the model, until macs= (or bytes=) is met. Then every layer is fit again, in the order of the graph, to what the original
 gives there; a part of the data is kept back to choose the ridge. Without data the weights alone decide and nothing is repaired.
 
-A layer is left as it is if the modelled time would not fall, or if it alone moves the outputs by more than max-drift.`,
+A layer is left as it is if the modelled time would not fall, if it alone moves the outputs by more than max-drift, or if all chosen layers
+together do before they are repaired and it does most of that for what it saves.`,
 	Promise:  passes.Promise{Lossy: true},
 	Prepares: []string{prepareFreeze: "freeze-defaults{all=true}", prepareO2: "O2"},
 	Example:  "decompose{method=auto macs=0.5}",

@@ -28,6 +28,7 @@ type layer struct {
 	// perError is the divergence of the outputs for one unit of a level's noise; 1 without data.
 	perError float64
 	best     *level // what was chosen
+	refused  string // why it was left out after all
 	now      []*factors
 	made     []*ir.Node // the nodes that took its place
 }
@@ -41,6 +42,7 @@ type level struct {
 	seconds float64
 	err     float64    // relative: ‖(W − W̃) H^½‖² / ‖W H^½‖²
 	start   []*factors // what fits begin with; nil: not made yet
+	fit     []*factors // those fit to what the original reads; nil: not made yet
 }
 
 // problems are those that the layer is fit to.
@@ -250,6 +252,18 @@ func (l *layer) factor(v *level) ([]*factors, error) {
 		return nil, err
 	}
 	return fs, improve(fs, l.problems(), 1)
+}
+
+// fitted is a copy of what factor makes, once for each level.
+func (l *layer) fitted(v *level) ([]*factors, error) {
+	if v.fit == nil {
+		fs, err := l.factor(v)
+		if err != nil {
+			return nil, err
+		}
+		v.fit = fs
+	}
+	return clone(v.fit), nil
 }
 
 // begin is a copy of the factors that a level begins with.

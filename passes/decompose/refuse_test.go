@@ -3,6 +3,7 @@ package decompose
 import (
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -156,6 +157,31 @@ func TestDriftRefuses(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, strings.Join(remarks, "\n"), "alone it would move the outputs by")
 	require.Contains(t, strings.Join(notes, "\n"), "the budget is not met")
+}
+
+// TestDriftOfAllRefuses: two layers of noise, each of which would do alone, but not both.
+func TestDriftOfAllRefuses(t *testing.T) {
+	m := layerModel("MatMul", static(128, 64), noise32(1, 64, 64))
+	first := m.Main.NodeList()[0]
+	m.Main.RemoveOutput(0)
+	tanh := m.Main.New(nil, ir.Op("Tanh"), []*ir.Value{first.Result(0)}).Result(0)
+	m.Main.AddOutput("y", m.Main.New(nil, ir.Op("MatMul"), []*ir.Value{tanh, m.Main.NamedConst("v", noise32(2, 64, 64))}).Result(0), nil)
+	var s []map[string]ir.Datum
+	for i := range 40 {
+		s = append(s, map[string]ir.Datum{"x": noise32(uint64(i+5), 128, 64)})
+	}
+	data := measured.New(measured.Fixed(s...), native.New(), 2)
+	found := false
+	for drift := 0.5; drift < 100 && !found; drift *= 1.2 {
+		n := m.Clone()
+		remarks, notes, err := apply(t, n, "decompose{macs=0.6 max-drift="+strconv.FormatFloat(drift, 'g', 4, 64)+" prepare=false cost=macs}", data)
+		require.NoError(t, err)
+		if found = strings.Contains(strings.Join(remarks, "\n"), "with the others it would move the outputs by"); found {
+			require.Contains(t, strings.Join(notes, "\n"), "the budget is not met")
+			require.Less(t, n.Main.NumNodes(), 5)
+		}
+	}
+	require.True(t, found)
 }
 
 func TestOptions(t *testing.T) {

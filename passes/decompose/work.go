@@ -1,7 +1,6 @@
 package decompose
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
@@ -9,8 +8,8 @@ import (
 	"github.com/onnxopt/onnxopt/internal/linalg"
 	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/ops/kernel"
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/internal/dequantize"
 )
 
 // work is one run of the pass.
@@ -26,6 +25,7 @@ type work struct {
 	macs     int64                 // of the original
 	bytes    int64
 	worst    float64
+	ref      *measured.Reference // the original on the samples that layers are probed with; nil without data
 	// dequantized counts the operands that were made floats.
 	dequantized int
 }
@@ -53,7 +53,10 @@ func (w *work) run() error {
 	if err := w.probe(); err != nil {
 		return err
 	}
-	met := w.choose()
+	met, err := w.settle()
+	if err != nil {
+		return err
+	}
 	if err := w.replace(); err != nil {
 		return err
 	}
@@ -80,7 +83,7 @@ func (w *work) drift() error {
 // probes is the number of samples for a measurement that runs so many models.
 func (w *work) probes(models int) int {
 	each := float64(max(w.macs, 1e5)) * float64(models)
-	return int(math.Min(math.Max(probeMACs/each, 4), 100))
+	return int(math.Min(math.Max(probeMACs/each, 16), 100))
 }
 
 // find lists the layers of the main graph.
@@ -124,59 +127,10 @@ func (w *work) find() error {
 // dequantize makes constants of weights and biases that DequantizeLinear computes from constants.
 func (w *work) dequantize() {
 	for n := range w.m.Main.Nodes() {
-		if !n.Is("Conv", "ConvTranspose", "Gemm", "MatMul") || !w.c.Enabled("decompose", n) {
-			continue
-		}
-		for i := 1; i < n.NumOperands(); i++ {
-			v := n.Operand(i)
-			if v == nil || v.Node() == nil || !v.Node().Is("DequantizeLinear") || v.Const() != nil {
-				continue
-			}
-			d := v.Node()
-			t, err := w.floats(d)
-			if err != nil {
-				w.c.Remark(n, "dequantize", err.Error())
-				continue
-			}
-			done := w.c.Rewrite("dequantize", n, []*ir.Node{d}, func() {
-				n.SetOperand(i, n.Graph().NamedConst(named(d.Operand(0).Name(), "dequantized"), t))
-				if !d.Used() {
-					n.Graph().Erase(d)
-				}
-			})
-			if done {
-				w.dequantized++
-			}
+		if n.Is("Conv", "ConvTranspose", "Gemm", "MatMul") && w.c.Enabled("decompose", n) {
+			w.dequantized += dequantize.Operands(w.c, n)
 		}
 	}
-}
-
-// floats is what a DequantizeLinear of constants gives.
-func (w *work) floats(d *ir.Node) (*ir.Tensor, error) {
-	in := make([]ir.Datum, d.NumOperands())
-	for i, v := range d.Operands() {
-		if v == nil {
-			continue
-		}
-		if v.Const() == nil {
-			return nil, errors.New("its quantized weights are computed")
-		}
-		in[i] = v.Const()
-	}
-	opset := d.Graph().Opset(d.Op().Domain)
-	f := kernel.Lookup(d.Op(), opset)
-	if f == nil {
-		return nil, fmt.Errorf("there is no kernel for %s", d.Op())
-	}
-	out, err := f(kernel.NewCall(w.c.Context(), d.Op(), opset, d.Attr, in, 1))
-	if err != nil {
-		return nil, err
-	}
-	t, ok := out[0].(*ir.Tensor)
-	if !ok {
-		return nil, errors.New("its quantized weights are no tensor")
-	}
-	return t, nil
 }
 
 // moments gathers what the layers read.
@@ -252,43 +206,55 @@ func (w *work) probe() error {
 	if w.data == nil || len(w.layers) == 0 {
 		return nil
 	}
-	data := w.data.Limit(w.probes(len(w.layers) + 1))
-	ref, err := data.Reference(w.c.Context(), w.original)
-	if err != nil {
+	var err error
+	if w.ref, err = w.data.Limit(w.probes(len(w.layers)+1)).Reference(w.c.Context(), w.original); err != nil {
 		return err
 	}
 	for _, l := range w.layers {
 		if err := w.c.Err(); err != nil {
 			return err
 		}
-		v := l.middle()
-		fs, err := l.factor(v)
+		l.best = l.middle()
+		fs, err := l.fitted(l.best)
 		if err != nil {
 			return err
 		}
 		e := l.errorOf(fs, l.judge())
-		ts, err := l.tensors(l.parts(fs))
-		if err != nil {
-			l.perError = math.Inf(1)
-			continue
-		}
-		m, same := w.original.CloneMap()
-		alone := *l
-		alone.node, alone.made = same[l.form.Result(0)].Node(), nil
-		alone.place(fs, ts)
-		if l.data != nil {
-			if err := alone.change(fs, alone.biases(fs, l.data)); err != nil {
-				l.perError = math.Inf(1)
-				continue
-			}
-		}
-		d, err := ref.Divergence(w.c.Context(), m)
+		d, err := w.apart([]*layer{l})
 		if err != nil {
 			return err
 		}
-		l.perError = drift(d) / math.Max(noise(e), 1e-9)
+		l.perError, l.best = d/math.Max(noise(e), 1e-9), nil
 	}
 	return nil
+}
+
+// apart is how far the outputs move if the layers are written as chosen for them, before any repair but that of biases.
+func (w *work) apart(layers []*layer) (float64, error) {
+	m, same := w.original.CloneMap()
+	for _, l := range layers {
+		fs, err := l.fitted(l.best)
+		if err != nil {
+			return 0, err
+		}
+		ts, err := l.tensors(l.parts(fs))
+		if err != nil {
+			return math.Inf(1), nil
+		}
+		alone := *l
+		alone.node, alone.made = same[l.form.Result(0)].Node(), nil
+		if alone.node == nil { // its result got another name, as the result of a layer that was placed before
+			continue
+		}
+		alone.place(fs, ts)
+		if l.data != nil {
+			if err := alone.change(fs, alone.biases(fs, l.data)); err != nil {
+				return math.Inf(1), nil
+			}
+		}
+	}
+	d, err := w.ref.Divergence(w.c.Context(), m)
+	return drift(d), err
 }
 
 // middle is the level nearest to half of the layer's cost.
@@ -355,7 +321,7 @@ func (w *work) replace() error {
 		if l.best == nil {
 			continue
 		}
-		fs, err := l.factor(l.best)
+		fs, err := l.fitted(l.best)
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.node.Name(), err)
 		}

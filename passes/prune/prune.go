@@ -49,6 +49,7 @@ var Pass = passes.Define(passes.Info{
 		{Name: "channel", Doc: "removes units, and what they alone feed or are fed by", Promise: passes.Promise{Lossy: true}},
 		{Name: "weight", Doc: "makes weights zero", Promise: passes.Promise{Lossy: true}},
 		{Name: "repair", Doc: "fits the weights of a layer to what the original gave", Promise: passes.Promise{Lossy: true}},
+		{Name: "dequantize", Doc: "makes quantized weights of a layer floats, so that single ones may become zero", Promise: passes.Promise{RelTol: 1e-6}},
 		{Name: "size", Doc: "replaces a size that is computed and known by a constant, so that it may change", Promise: passes.Promise{}},
 	},
 	Prepares: []string{prepare},

@@ -175,6 +175,25 @@ func TestSparsity(t *testing.T) {
 	}
 }
 
+// TestQuantizedWeights: what DequantizeLinear makes of constants is pruned as floats, and the report says so.
+func TestQuantizedWeights(t *testing.T) {
+	m, err := text.Parse([]byte(`<ir_version: 8, opset_import: ["" : 17]>
+g (float[1,4] x) => (float[1,4] y) <int8[4,4] q = {1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16}, float s = {0.5}>
+{
+   w = DequantizeLinear (q, s)
+   y = MatMul (x, w)
+}`))
+	require.NoError(t, err)
+	note, err := apply(t, m, "prune{sparsity=0.5 prepare=false}", nil)
+	require.NoError(t, err)
+	require.Contains(t, note, "1 quantized weights and biases are floats now")
+	require.NoError(t, ops.Verify(m))
+	require.Equal(t, 1, m.Main.NumNodes())
+	w, err := ir.Elements[float32](m.Main.NodeList()[0].Operand(1).Const())
+	require.NoError(t, err)
+	require.Equal(t, []float32{0, 0, 0, 0, 0, 0, 0, 0, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8}, w)
+}
+
 func TestBadOptions(t *testing.T) {
 	for how, want := range map[string]string{
 		"":                               "say how much goes",

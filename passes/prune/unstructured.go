@@ -14,6 +14,7 @@ import (
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/internal/coupling"
+	"github.com/onnxopt/onnxopt/passes/internal/dequantize"
 )
 
 // plan is what a layer is to lose.
@@ -33,12 +34,17 @@ type sparse struct {
 	of    map[*ir.Node]*plan
 	data  *data
 	notes []string
+	// dequantized counts the operands that were made floats.
+	dequantized int
 }
 
 func unstructured(c *passes.Context, m *ir.Model, o Options) error {
 	s := &sparse{c: c, m: m, o: o, of: map[*ir.Node]*plan{}}
 	if err := s.collect(); err != nil {
 		return err
+	}
+	if s.dequantized > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("%d quantized weights and biases are floats now", s.dequantized))
 	}
 	if len(s.plans) == 0 {
 		c.Note(strings.Join(append([]string{"there is no layer whose weights could become zero (--remarks says why)"}, s.notes...), "\n"))
@@ -72,6 +78,9 @@ func (s *sparse) collect() error {
 	for n := range s.m.Main.Nodes() {
 		if !n.Is("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "GRU", "LSTM", "RNN") {
 			continue
+		}
+		if s.c.Enabled("weight", n) {
+			s.dequantized += dequantize.Operands(s.c, n)
 		}
 		l, err := measured.LinearOf(n)
 		if err != nil {
