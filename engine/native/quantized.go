@@ -157,7 +157,7 @@ func quantizeTo[T gemm.Integer](t *task, dtype ir.DType, axis int64, lo, hi T) (
 		for i, e := range v[from:to] {
 			q := e / scale
 			if q != q {
-				r[from+i] = 0
+				r[from+i] = lo
 				continue
 			}
 			r[from+i] = T(int32(math.RoundToEven(float64(max(low, min(high, q))))) + int32(zero))

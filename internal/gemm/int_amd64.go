@@ -29,7 +29,7 @@ func flipBytes(dst *byte, src *byte, vectors int, flip uint64, unsign uint64) ui
 func requantize8(dst *byte, src *int32, vectors int, scale *float32, offset *float32, step int, zero float32, lo float32, hi float32)
 
 // quantize8 sets bytes, 8 a vector, to the nearest integer of src/scale, ties to even, plus zero, within lo..hi, which are bounds
-// of the result less zero; to 0 for NaN.
+// of the result less zero; to the least for NaN.
 //
 //go:noescape
 func quantize8(dst *byte, src *float32, vectors int, scale float32, zero float32, lo float32, hi float32)

@@ -173,19 +173,17 @@ TEXT ·quantize8(SB), NOSPLIT, $0-40
 	VCVTPS2DQ    Y1, Y1
 
 quantize8_vector:
-	VMOVUPS      (CX), Y5
-	VDIVPS       Y0, Y5, Y5
-	VCMPPS       $0x03, Y5, Y5, Y4
-	VMAXPS       Y2, Y5, Y5
-	VMINPS       Y3, Y5, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPADDD       Y1, Y5, Y5
-	VPANDN       Y5, Y4, Y5
-	VEXTRACTI128 $0x01, Y5, X4
-	VPACKSSDW    X4, X5, X5
-	VPAND        lowBytes<>+0(SB), X5, X5
-	VPACKUSWB    X5, X5, X5
-	VMOVQ        X5, (AX)
+	VMOVUPS      (CX), Y4
+	VDIVPS       Y0, Y4, Y4
+	VMAXPS       Y2, Y4, Y4
+	VMINPS       Y3, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPADDD       Y1, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKSSDW    X5, X4, X4
+	VPAND        lowBytes<>+0(SB), X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, (AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x08, AX
 	DECQ         DX

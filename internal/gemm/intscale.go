@@ -50,7 +50,7 @@ func RequantizeEach[T Integer](dst []T, src []int32, scale, offset []float32, ze
 	}
 }
 
-// Quantize sets dst to the nearest integer of src/scale, ties to even, plus zero, saturated to T and then to lo..hi; to 0 for NaN.
+// Quantize sets dst to the nearest integer of src/scale, ties to even, plus zero, saturated to T and then to lo..hi; to lo for NaN.
 func Quantize[T Integer](dst []T, src []float32, scale float32, zero, lo, hi T) {
 	checkBytes(len(dst), len(src))
 	z, low, high := bounds(zero, lo, hi)
@@ -58,7 +58,7 @@ func Quantize[T Integer](dst []T, src []float32, scale float32, zero, lo, hi T) 
 		if v := src[i] / scale; v == v {
 			dst[i] = narrowTo(v, low, high, zero)
 		} else {
-			dst[i] = 0
+			dst[i] = lo
 		}
 	}
 }

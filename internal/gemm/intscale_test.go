@@ -43,7 +43,7 @@ func scaleCase[A, B, T Integer](t *testing.T, r *rand.Rand, least, most T) {
 		if got := float64(sum[i]); got != want(float32(p+s)/sy) {
 			t.Fatalf("%T+%T: %v+%v over %v is %v", a, b, p, s, sy, got)
 		}
-		if got := float64(q[i]); x[i] == x[i] && got != want(x[i]/sy) || x[i] != x[i] && got != 0 {
+		if got := float64(q[i]); x[i] == x[i] && got != want(x[i]/sy) || x[i] != x[i] && got != float64(lo) {
 			t.Fatalf("%v over %v is %v", x[i], sy, got)
 		}
 		if got := float64(each[i]); got != want(float32(float32(src[i])*scales[i])+offsets[i]) {

@@ -166,10 +166,10 @@ func intRange(d ir.DType) (lo, hi float64) {
 	return 0, math.Ldexp(1, d.Bits()) - 1
 }
 
-// saturate limits an integral value; NaN becomes 0.
+// saturate limits an integral value; NaN becomes the least, as in ONNX Runtime on x86, so that it is the same number in int8 and uint8.
 func saturate(x, lo, hi float64) int64 {
 	if x != x {
-		return int64(max(0, lo))
+		return int64(lo)
 	}
 	return int64(max(lo, min(hi, x)))
 }

@@ -22,16 +22,13 @@ func broadcast(params ...string) []reg.VecVirtual {
 }
 
 // narrow stores the eight float32 of v, limited to lo..hi, rounded to the nearest integer, ties to even, plus the integers zero, as
-// bytes. Lanes that are set in the mask none, if there is one, become zero.
-func narrow(v, zero, lo, hi, none reg.VecVirtual, dst Mem) {
+// bytes. NaN becomes lo.
+func narrow(v, zero, lo, hi reg.VecVirtual, dst Mem) {
 	x, h := v.AsX(), XMM()
-	VMAXPS(lo, v, v)
+	VMAXPS(lo, v, v) // the second source if one is NaN, which is lo
 	VMINPS(hi, v, v)
 	VCVTPS2DQ(v, v)
 	VPADDD(zero, v, v)
-	if none != nil {
-		VPANDN(v, none, v)
-	}
 	VEXTRACTI128(Imm(1), v, h)
 	VPACKSSDW(h, x, x)
 	// Keep the low byte of each: whether it is signed has been settled by the bounds.
@@ -72,7 +69,7 @@ func requantize() {
 	VCVTDQ2PS(Mem{Base: src}, v)
 	VMULPS(Mem{Base: scale}, v, v)
 	VADDPS(Mem{Base: offset}, v, v)
-	narrow(v, zero, c[1], c[2], nil, Mem{Base: dst})
+	narrow(v, zero, c[1], c[2], Mem{Base: dst})
 	ADDQ(Imm(32), src)
 	ADDQ(Imm(8), dst)
 	ADDQ(step, scale)
@@ -89,18 +86,17 @@ func quantize() {
 	TEXT(name, NOSPLIT, "func(dst *byte, src *float32, vectors int, scale, zero, lo, hi float32)")
 	Pragma("noescape")
 	Doc(name+" sets bytes, 8 a vector, to the nearest integer of src/scale, ties to even, plus zero, within lo..hi, which are bounds",
-		"of the result less zero; to 0 for NaN.")
+		"of the result less zero; to the least for NaN.")
 	dst := Load(Param("dst"), GP64())
 	src := Load(Param("src"), GP64())
 	vectors := Load(Param("vectors"), GP64())
 	c := broadcast("scale", "zero", "lo", "hi")
-	zero, none, v := YMM(), YMM(), YMM()
+	zero, v := YMM(), YMM()
 	VCVTPS2DQ(c[1], zero)
 	Label(name + "_vector")
 	VMOVUPS(Mem{Base: src}, v)
 	VDIVPS(c[0], v, v)
-	VCMPPS(Imm(3), v, v, none) // unordered
-	narrow(v, zero, c[2], c[3], none, Mem{Base: dst})
+	narrow(v, zero, c[2], c[3], Mem{Base: dst})
 	ADDQ(Imm(32), src)
 	ADDQ(Imm(8), dst)
 	DECQ(vectors)
@@ -158,7 +154,7 @@ func addBytes() {
 	widen(w, Mem{Base: b, Index: i, Scale: 8}, c[1], c[3], c[5])
 	VADDPS(w, v, v)
 	VDIVPS(c[6], v, v)
-	narrow(v, c[7], c[8], c[9], nil, Mem{Base: dst, Index: i, Scale: 8})
+	narrow(v, c[7], c[8], c[9], Mem{Base: dst, Index: i, Scale: 8})
 	INCQ(i)
 	CMPQ(i, vectors)
 	JLT(LabelRef(name + "_vector"))
