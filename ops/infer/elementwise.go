@@ -9,6 +9,31 @@ import (
 // inferSame: result 0 has the shape of operand 0.
 func inferSame(c *call) { c.setLike(0, 0) }
 
+// inferPRelu: the slope broadcasts to operand 0, not both to each other. Below opset 7 a vector of slopes lies along axis 1.
+func inferPRelu(c *call) {
+	c.setLike(0, 0)
+	x, ok := c.dims(0)
+	slope, ok2 := c.dims(1)
+	if !ok || !ok2 || c.since() < 7 {
+		return
+	}
+	for i := range slope {
+		k := i + len(x) - len(slope)
+		n, static := slope[i].Const()
+		if !static || n == 1 {
+			continue
+		}
+		if k < 0 {
+			c.errorf("the slope has rank %d, the operand %d", len(slope), len(x))
+			return
+		}
+		if m, static := x[k].Const(); static && m != n {
+			c.errorf("the slope has size %d where the operand has %d", n, m)
+			return
+		}
+	}
+}
+
 // inferIdentity: the result is the operand.
 func inferIdentity(c *call) { c.copyOf(0, 0) }
 

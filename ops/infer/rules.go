@@ -165,7 +165,7 @@ var rules = []ruleRow{
 	{"OptionalGetElement", "", inferOptionalGetElement},
 	{"OptionalHasElement", "", inferScalar},
 	{"Or", "", elementwise(orElem)},
-	{"PRelu", "", inferSame},
+	{"PRelu", "", inferPRelu},
 	{"Pad", "", inferPad},
 	{"Pow", "", elementwise(powElem)},
 	{"QLinearConv", "", inferQLinearConv},

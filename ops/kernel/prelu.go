@@ -1,6 +1,10 @@
 package kernel
 
-import "github.com/onnxopt/onnxopt/ir"
+import (
+	"slices"
+
+	"github.com/onnxopt/onnxopt/ir"
+)
 
 // preluOp multiplies negative elements by the slope, which broadcasts to x in one direction. Below opset 7 a vector of
 // slopes lies along axis 1.
@@ -21,7 +25,7 @@ func preluOp(c *Call) ([]ir.Datum, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(shape) != x.Rank() || product(shape) != product(x.Shape()) || slope.DType() != d {
+	if !slices.Equal(shape, x.Shape()) || slope.DType() != d {
 		return nil, c.badOperand(1, slope)
 	}
 	switch computeType(d) {
