@@ -61,7 +61,7 @@ func meanRule(b *builder, _, dy *ir.Value) *ir.Value {
 
 // peakRule splits the derivative evenly among the elements that reach the extreme.
 func peakRule(b *builder, y, dy *ir.Value) *ir.Value {
-	hit := b.cast(b.op("Equal", b.in(0), y), b.elem(y))
+	hit := b.cast(b.op("Equal", b.in(0), y), b.elem(b.in(0)))
 	in := []*ir.Value{hit}
 	if b.in(1) != nil {
 		in = append(in, b.in(1))
