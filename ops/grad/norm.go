@@ -1,0 +1,110 @@
+package grad
+
+import (
+	"fmt"
+
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops"
+)
+
+// batchNormRule: of y = s (x − m) / √(v + ε) + b; in training mode m and v are those of the batch (Ioffe and Szegedy, arXiv 1502.03167).
+// Through the running mean and variance, results 1 and 2, nothing is passed on.
+func batchNormRule(b *builder) error {
+	x, s, d := b.in(0), b.in(1), b.dy[0]
+	if d == nil {
+		return nil
+	}
+	r, err := b.rank(x)
+	if err != nil {
+		return err
+	}
+	axes := []int64{0}
+	for i := 2; i < r; i++ {
+		axes = append(axes, int64(i))
+	}
+	shape := []int64{1, -1}
+	for range axes[1:] {
+		shape = append(shape, 1)
+	}
+	t := b.elem(x)
+	wide := func(v *ir.Value) *ir.Value {
+		if b.elem(v) != t {
+			v = b.cast(v, t)
+		}
+		return b.reshape(v, b.ints(shape...))
+	}
+	train := b.n.Int("training_mode", 0) != 0
+	var mean, variance *ir.Value
+	if train {
+		mean = b.reduce("ReduceMean", x, true, axes...)
+		c := b.op("Sub", x, mean)
+		variance = b.reduce("ReduceMean", b.op("Mul", c, c), true, axes...)
+	} else {
+		mean, variance = wide(b.in(3)), wide(b.in(4))
+	}
+	eps := b.num(x, float64(ops.Float(b.n, "epsilon")))
+	inv := b.op("Reciprocal", b.op("Sqrt", b.op("Add", variance, eps)))
+	norm := b.op("Mul", b.op("Sub", x, mean), inv)
+	sumD, sumDN := b.sum(d, true, axes...), b.sum(b.op("Mul", d, norm), true, axes...)
+	back := func(i int, v *ir.Value) {
+		v = b.reshape(v, b.ints(-1))
+		if e := b.elem(b.in(i)); e != t {
+			v = b.cast(v, e)
+		}
+		b.pass(i, v)
+	}
+	if b.need(1) {
+		back(1, sumDN)
+	}
+	if b.need(2) {
+		back(2, sumD)
+	}
+	k := b.op("Mul", wide(s), inv)
+	if b.need(0) {
+		g := d
+		if train {
+			n := b.op("Div", b.cast(b.op("Size", x), t), b.cast(b.op("Size", s), t))
+			g = b.op("Sub", d, b.op("Div", b.op("Add", sumD, b.op("Mul", norm, sumDN)), n))
+		}
+		b.pass(0, b.op("Mul", k, g))
+	}
+	if !train && b.need(3) {
+		back(3, b.op("Neg", b.op("Mul", k, sumD)))
+	}
+	if !train && b.need(4) { // dy/dv = −s (x−m) / 2 (v+ε)^(3/2)
+		back(4, b.op("Mul", b.op("Mul", b.op("Mul", k, inv), sumDN), b.num(x, -.5)))
+	}
+	return nil
+}
+
+// layerNormRule: of y = s n + b, n = (x − m) / √(v + ε) over the axes from axis on (Ba et al., arXiv 1607.06450).
+func layerNormRule(b *builder) error {
+	x, s, d := b.in(0), b.in(1), b.dy[0]
+	if d == nil {
+		return fmt.Errorf("there is no derivative by its mean and deviation")
+	}
+	axis, r, err := b.axisOf("axis", x)
+	if err != nil {
+		return err
+	}
+	var axes []int64
+	for i := axis; i < int64(r); i++ {
+		axes = append(axes, i)
+	}
+	mean := b.reduce("ReduceMean", x, true, axes...)
+	c := b.op("Sub", x, mean)
+	variance := b.reduce("ReduceMean", b.op("Mul", c, c), true, axes...)
+	inv := b.op("Reciprocal", b.op("Sqrt", b.op("Add", variance, b.num(x, float64(ops.Float(b.n, "epsilon"))))))
+	norm := b.op("Mul", c, inv)
+	if err := both(b.passBroadcast(1, func() *ir.Value { return b.op("Mul", d, norm) }),
+		b.passBroadcast(2, func() *ir.Value { return d })); err != nil {
+		return err
+	}
+	if b.need(0) {
+		g := b.op("Mul", d, s)
+		m := b.reduce("ReduceMean", g, true, axes...)
+		mn := b.reduce("ReduceMean", b.op("Mul", g, norm), true, axes...)
+		b.pass(0, b.op("Mul", inv, b.op("Sub", b.op("Sub", g, m), b.op("Mul", norm, mn))))
+	}
+	return nil
+}
