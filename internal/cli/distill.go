@@ -44,7 +44,14 @@ func (e *env) distillVerb() *cobra.Command {
 	f := &distillFlags{}
 	cmd := &cobra.Command{
 		Use: "distill", Short: "train a student from a teacher or from labels", Long: distillLong, Example: distillExample,
-		Args: func(_ *cobra.Command, args []string) error { return f.check(args) },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if !cmd.Flags().Changed("rate") {
+				if f.o.Rate = 1e-4; f.o.Init {
+					f.o.Rate = 1e-3
+				}
+			}
+			return f.check(args)
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.distill(cmd.Context(), f) },
 	}
 	g := newGroup("Training")
@@ -59,7 +66,7 @@ func (e *env) distillVerb() *cobra.Command {
 	g.Float64Var(&f.o.Temperature, "temperature", 4, "`T` by which scores are divided for the teacher's term")
 	f.optimizer = enum{"adamw", []string{"adamw", "sgd"}}
 	g.Var(&f.optimizer, "optimizer", "how weights are updated")
-	g.Float64Var(&f.o.Rate, "rate", 1e-3, "largest learning `RATE`")
+	g.Float64Var(&f.o.Rate, "rate", 0, "largest learning `RATE` (default 0.0001, with --init 0.001)")
 	g.Float64Var(&f.o.Momentum, "momentum", .9, "`FACTOR` of sgd")
 	g.Float64Var(&f.o.Decay, "weight-decay", 1e-4, "`FACTOR` by which weights, not vectors, decay")
 	g.Float64Var(&f.o.Clip, "clip", 0, "largest `NORM` of all derivatives together, 0 for any")

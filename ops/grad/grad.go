@@ -3,7 +3,7 @@
 //
 // Reverse mode accumulates, from the loss back to the parameters, the derivative of the loss by each value on the way (Griewank and
 // Walther, Evaluating Derivatives, 2nd ed., chapter 3). Each operator has a rule that builds the derivatives by its operands out of
-// those by its results. Operators that are made of others (LayerNormalization, BatchNormalization in training mode, GRU, LSTM and
+// those by its results. Operators that are made of others (LayerNormalization, BatchNormalization in training mode and
 // some activations) are first written out.
 //
 // Where a function has no derivative the rule takes one of the one-sided ones, or splits it evenly among equal operands, and says so.
