@@ -155,7 +155,7 @@ type StepReport struct {
 	Rewrites []RuleCount
 	Changed  bool
 	Duration time.Duration
-	Lossy    bool // the pass promises nothing
+	Promise  Promise // of the step with its options
 }
 
 // RuleCount is how often a rule was applied.
@@ -312,7 +312,7 @@ func (r *runner) hooked(c *Context) error {
 		r.clean[what] = before
 	}
 	r.report.Border = r.report.Border.Then(c.border)
-	r.report.Steps = append(r.report.Steps, StepReport{c.path, c.step.Pass.Name, c.counts, run.Changed, run.Duration, c.step.Pass.Promise.Lossy})
+	r.report.Steps = append(r.report.Steps, StepReport{c.path, c.step.Pass.Name, c.counts, run.Changed, run.Duration, run.Promise})
 	for _, h := range slices.Backward(r.cfg.Hooks) {
 		if e := h.After(run, err); e != nil && err == nil {
 			err = e

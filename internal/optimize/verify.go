@@ -58,7 +58,7 @@ func (r *run) conclude(v *compare.Verdict) error {
 // lossy reports whether a pass that promises nothing changed the model, or may have where there is no report yet.
 func (r *run) lossy() bool {
 	if rep := r.res.Report; rep != nil {
-		return slices.ContainsFunc(rep.Steps, func(s passes.StepReport) bool { return s.Lossy && s.Changed })
+		return slices.ContainsFunc(rep.Steps, func(s passes.StepReport) bool { return s.Promise.Lossy && s.Changed })
 	}
 	return r.q.Pipeline.Promise().Lossy
 }
@@ -87,6 +87,13 @@ func (r *run) tolerance(a *ir.Model) func(string) compare.Tolerance {
 		return func(string) compare.Tolerance { return anything }
 	}
 	p := r.q.Pipeline.Promise()
+	if rep := r.res.Report; rep != nil {
+		for _, s := range rep.Steps {
+			if s.Changed { // one that prepares for a pass may promise less than that
+				p = p.Weakest(s.Promise)
+			}
+		}
+	}
 	p.Lossy = false
 	return hook.Tolerance(a, p)
 }
