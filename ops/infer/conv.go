@@ -243,7 +243,10 @@ func (c *call) transposedSizes(w *window, r, d []Int) {
 		x := d[i+2]
 		switch w.auto {
 		case "SAME_UPPER", "SAME_LOWER":
-			r[i] = x.Mul(w.strides[i])
+			// Where a kernel is smaller than its stride, runtimes differ: ONNX Runtime leaves out what would lie behind the last one.
+			if w.extent(i).Sub(w.strides[i]).NonNeg() {
+				r[i] = x.Mul(w.strides[i])
+			}
 			continue
 		}
 		r[i] = x.Sub(Num(1)).Mul(w.strides[i]).Add(w.extent(i))

@@ -68,6 +68,8 @@ func newConvTranspose(c *Call, xs, ws []int64) (*conv, error) {
 		case auto == "SAME_UPPER" || auto == "SAME_LOWER":
 			a.in = a.out * a.stride
 			a.share(full-a.in, auto == "SAME_UPPER")
+		case auto == "VALID": // whatever pads say
+			a.before, a.after, a.in = 0, 0, full
 		default:
 			a.in = full - a.before - a.after
 		}
