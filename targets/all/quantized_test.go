@@ -27,7 +27,7 @@ func quantize(t *testing.T, path, sizes, options string) string {
 	f, err := onnxio.Open(path, onnxio.Options{})
 	require.NoError(t, err)
 	defer f.Close()
-	r, err := passlist.Registry()
+	r, err := passlist.RegistryFor(all.Profiles())
 	require.NoError(t, err)
 	text := "quantize{" + options + "}"
 	if sizes != "" {

@@ -90,6 +90,21 @@ func illegal(kernels map[ir.OpID][]string, n *ir.Node) error {
 	return fmt.Errorf("the kernel for the CPU has no elements of type %s", d)
 }
 
+// apart is a copy of m in which every use of a constant of int8 has a constant of its own: with session.x64quantprecision ONNX Runtime 1.32
+// makes uint8 of such constants operator by operator, and fails on the second that has one ("Attempt to replace the existing tensor").
+func apart(m *ir.Model) *ir.Model {
+	m = m.Clone()
+	for n := range m.Nodes() {
+		for i, v := range n.Operands() {
+			if v != nil && v.IsInitializer() && v.Const().DType() == ir.Int8 && v.NumUses() > 1 {
+				w := v.Graph().NamedConst(v.Name()+"_"+targets.NodeName(n), v.Const())
+				n.SetOperand(i, w)
+			}
+		}
+	}
+	return m
+}
+
 func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
 	if o.Threads < 0 {
 		return fmt.Errorf("threads=%d is no number of threads", o.Threads)
@@ -106,6 +121,7 @@ func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 	c := config{Options: sessionOptions{Level: 99, Threads: o.Threads}, Entries: map[string]string{}}
 	if saturates {
 		c.Entries["session.x64quantprecision"] = "1"
+		m = apart(m)
 		a.Note("weights of 8 bits; the session options ask for products that do not saturate on x86 without VNNI, which are slower; quantize{profile=ort-cpu} keeps weights to 7")
 	}
 	if err := a.Model(m); err != nil {
