@@ -231,9 +231,9 @@ func (f *Fuzzer) excuse(ctx context.Context, c *Case, bad *Failure, sets []compa
 		if strings.Contains(bad.Detail, "ScalesValidation") {
 			return "ONNX Runtime refuses scales that it could not see in the original"
 		}
-		// The same of the weights of MatMulNBits.
-		if strings.Contains(bad.Detail, "PrePackInitializerShape") {
-			return "ONNX Runtime refuses weights that it could not see in the original"
+		// The same of the weights and scales of MatMulNBits.
+		if strings.Contains(bad.Detail, "MatMulNBits PrePack") {
+			return "ONNX Runtime refuses weights or scales that it could not see in the original"
 		}
 	case Mismatch:
 		if loopsOverStrings(c.Model) {
