@@ -324,3 +324,49 @@ func TestScalarShape(t *testing.T) {
 		require.Zero(t, ir.TensorOf([]float32{1}, s.Shape()...).Rank())
 	}
 }
+
+// TestTablesByNumber: indices of values and kinds of nodes are those of the model that has them, after edits and in copies.
+func TestTablesByNumber(t *testing.T) {
+	m := ir.NewModel(10, 21)
+	g := m.Main
+	x := g.AddInput("x", nil)
+	a := g.New(nil, ir.Op("Neg"), []*ir.Value{x})
+	b := g.New(nil, ir.Op("Relu"), []*ir.Value{a.Result(0)})
+	c := g.New(nil, ir.Op("Neg"), []*ir.Value{b.Result(0)})
+	g.AddOutput("y", c.Result(0), nil)
+	ofKind := func(g *ir.Graph, op string) (list []*ir.Node) {
+		k, ok := g.Model().Kind(ir.Op(op))
+		if !ok {
+			return nil
+		}
+		for n := range g.NodesOf(func(kind int) bool { return kind == k }) {
+			list = append(list, n)
+		}
+		return list
+	}
+	require.Equal(t, []*ir.Node{a, c}, ofKind(g, "Neg"))
+	require.Equal(t, []*ir.Node{b}, ofKind(g, "Relu"))
+	require.Nil(t, ofKind(g, "Abs"))
+	c.SetOp(ir.Op("Abs"))
+	require.Equal(t, []*ir.Node{a}, ofKind(g, "Neg"))
+	require.Equal(t, []*ir.Node{c}, ofKind(g, "Abs"))
+	d := g.New(a, ir.Op("Neg"), []*ir.Value{x})
+	require.Len(t, ofKind(g, "Neg"), 2)
+	a.Result(0).ReplaceUses(d.Result(0))
+	g.Erase(a)
+	require.Equal(t, []*ir.Node{d}, ofKind(g, "Neg"))
+
+	for _, m := range []*ir.Model{m, m.Clone()} {
+		seen := map[int]bool{}
+		number := func(v *ir.Value) {
+			require.False(t, seen[v.Index()])
+			require.Less(t, v.Index(), m.NumValues())
+			seen[v.Index()] = true
+		}
+		number(m.Main.Inputs()[0].Value())
+		for n := range m.Nodes() {
+			number(n.Result(0))
+		}
+		require.Len(t, seen, 4)
+	}
+}

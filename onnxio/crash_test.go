@@ -58,19 +58,24 @@ func TestKilledWriter(t *testing.T) {
 		require.NoError(t, child.Process.Kill())
 		_ = child.Wait() // the error is that it was killed
 
-		f, err := Open(path, Options{})
-		require.NoError(t, err)
-		cs := constants(t, f.Model)
-		require.Len(t, cs, 4)
-		for _, c := range cs {
-			for _, v := range c {
-				require.InDelta(t, cs[0][0], v, 0, "parts of two models")
-			}
-		}
-		seen[cs[0][0]]++
-		require.NoError(t, f.Close())
+		seen[wholeModel(t, path)]++
 	}
 	assert.Len(t, seen, 2, "the processes were killed at different times: %v", seen)
+}
+
+// wholeModel reads one of the models of crashModel, checks that all of it is of one, and says of which.
+func wholeModel(t *testing.T, path string) float32 {
+	f, err := Open(path, Options{})
+	require.NoError(t, err)
+	cs := constants(t, f.Model)
+	require.Len(t, cs, 4)
+	for _, c := range cs {
+		for _, v := range c {
+			require.InDelta(t, cs[0][0], v, 0, "parts of two models")
+		}
+	}
+	require.NoError(t, f.Close())
+	return cs[0][0]
 }
 
 // writeForever writes one model and the other in turn until the process is killed.

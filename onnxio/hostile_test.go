@@ -73,7 +73,7 @@ func TestOverlap(t *testing.T) {
 // TestHostileFolder: a copy that keeps its data files writes only below its own folder, and does not wait for a FIFO.
 func TestHostileFolder(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("left out: links and FIFOs")
+		t.Skip("left out: Windows has no FIFOs, and links take a privilege there")
 	}
 	src := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(src, "sub"), 0o777))
@@ -131,7 +131,7 @@ func TestTwoWriters(t *testing.T) {
 		return
 	}
 	if runtime.GOOS == "windows" || testing.Short() {
-		t.Skip("left out: processes")
+		t.Skip("left out with -short, and on Windows, where folders have no lock: several processes write one file")
 	}
 	path := filepath.Join(t.TempDir(), "m.onnx")
 	for round := range 6 {
@@ -152,15 +152,6 @@ func TestTwoWriters(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}
-		f, err := Open(path, Options{})
-		require.NoError(t, err)
-		cs := constants(t, f.Model)
-		require.Len(t, cs, 4)
-		for _, c := range cs {
-			for _, v := range c {
-				require.InDelta(t, cs[0][0], v, 0, "parts of two models")
-			}
-		}
-		require.NoError(t, f.Close())
+		wholeModel(t, path)
 	}
 }

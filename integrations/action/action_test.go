@@ -48,11 +48,11 @@ func TestMain(m *testing.M) {
 // repository is a clone with a model and its budget, and the command on the PATH.
 func repository(t *testing.T) (dir string, run func(name string, args ...string) (string, error)) {
 	if runtime.GOOS == "windows" {
-		t.Skip("left out: needs bash")
+		t.Skip("left out: the hooks are shell scripts, which Windows does not run by itself")
 	}
 	for _, tool := range []string{"bash", "git"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("left out: needs %s", tool)
+			t.Skipf("left out: there is no %s on the PATH; the system's package manager has it", tool)
 		}
 	}
 	bin, err := command()

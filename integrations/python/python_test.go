@@ -20,7 +20,7 @@ func python(t *testing.T) string {
 			return path
 		}
 	}
-	t.Skip("left out: needs a Python with onnx, numpy and pip")
+	t.Skip("left out: there is no Python with onnx, numpy and pip; .ci/run installs one, or ONNXOPT_PYTHON names it")
 	return ""
 }
 

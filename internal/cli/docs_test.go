@@ -48,7 +48,7 @@ var (
 // each with a reason: "skip: COMMAND: REASON".
 func TestDocs(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("left out: the commands are for a shell")
+		t.Skip("left out: the commands are for a POSIX shell, which Windows does not have by itself")
 	}
 	pages, err := filepath.Glob("../../docs/*.md")
 	require.NoError(t, err)
@@ -137,7 +137,7 @@ func docScript(t *testing.T, name, page, python string) ([]byte, int) {
 // there are. What they need beside the model is not there for most.
 func TestReadme(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("left out: the commands are for a shell")
+		t.Skip("left out: the commands are for a POSIX shell, which Windows does not have by itself")
 	}
 	b, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)

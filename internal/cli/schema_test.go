@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,9 +47,10 @@ func TestSchemasHold(t *testing.T) {
 		bin := filepath.Join(t.TempDir(), "onnxopt")
 		own, err := os.Executable()
 		require.NoError(t, err)
-		if err := os.Symlink(own, bin); err != nil {
-			t.Skip("left out: links")
+		if runtime.GOOS == "windows" {
+			t.Skip("left out: links take a privilege on Windows")
 		}
+		require.NoError(t, os.Symlink(own, bin))
 		out, _ := exec.Command(bin, args...).Output() // failure ends with 1
 		var v any
 		require.NoError(t, json.Unmarshal(out, &v), "%s: %s", name, out)

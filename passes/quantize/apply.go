@@ -39,11 +39,6 @@ func (p *plan) apply() error {
 	for _, s := range p.sites {
 		e.activation(s)
 	}
-	for _, u := range p.stored {
-		if err := e.store(u); err != nil {
-			return err
-		}
-	}
 	return p.c.Err()
 }
 

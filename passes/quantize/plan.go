@@ -71,8 +71,6 @@ type plan struct {
 	kept   []verdict
 	exempt map[*ir.Node]string // nodes that are to stay float, and why
 	tuned  map[*ir.Node]*tuned // weights that were learned, by node of the model
-	lean   map[*ir.Node]bool   // nodes of exempt that compute in float on weights that are stored in integers
-	stored []*unit             // those of lean, in the order of the graph
 	// known are the parameters of tensors by value of the model, once they are chosen.
 	known map[*ir.Value]qparams
 	zeros string // warnings of inputs that are nothing but zero in the data

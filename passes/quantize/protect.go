@@ -3,11 +3,9 @@ package quantize
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 
-	"github.com/onnxopt/onnxopt/analysis/cost"
 	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
@@ -38,7 +36,7 @@ func (p *plan) withoutIslands(ref *measured.Reference) (*plan, measured.Divergen
 	if len(exempt) == 0 {
 		return p, measured.Divergence{}, 0, nil
 	}
-	q, err := p.without(exempt, true)
+	q, err := p.without(exempt)
 	if err != nil {
 		return nil, measured.Divergence{}, 0, err
 	}
@@ -112,18 +110,8 @@ func (p *plan) protect(data *measured.Calibration) (*plan, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	few := ranked
-	if p.c.Goal() == nil {
-		few = p.affordable(ranked, shares{1.0 / 8, 0.15})
-	}
-	best, d, k, err := p.fewest(g, few, whole)
-	if err == nil && p.c.Goal() == nil && d.SQNR < poor {
-		best, d, k, err = p.fewest(g, p.affordable(ranked, shares{1.0 / 3, 0.3}), whole)
-	}
+	best, d, k, err := p.fewest(g, ranked, whole)
 	if err != nil {
-		return nil, "", err
-	}
-	if best, d, err = best.withFloatWeights(g, d, whole); err != nil {
 		return nil, "", err
 	}
 	s := note + fmt.Sprintf("\n  outputs: %s; with %d more operators in float: %s", first, k, d)
@@ -152,80 +140,20 @@ func missed(g passes.Goal) string {
 	return fmt.Sprintf("a ratio of %g dB", g.SQNR)
 }
 
-// affordable leaves those of the ranked operators that may be protected without being asked for, so that they do not take back what
-// quantizing gained.
-func (p *plan) affordable(ranked []sensitive, most shares) []sensitive {
-	weights := func(n *ir.Node) (all, float float64) {
-		w := n.Operand(p.byNode[n].weight)
-		all = float64(w.Const().Len())
-		if !storable(n, p.byNode[n].weight) {
-			float = all
-		}
-		return all, float
-	}
-	macs := map[*ir.Node]float64{}
-	var allMACs, allWeights float64
+// fewWeights is how many of the first most operators hold no more than a twentieth of the weights together: those that are protected without
+// being asked for must not take back what quantizing gained.
+func (p *plan) fewWeights(ranked []sensitive, most int) int {
+	size := func(n *ir.Node) int64 { return n.Operand(p.byNode[n].weight).Const().Len() }
+	all, sum := int64(0), int64(0)
 	for _, s := range ranked {
-		k, _, err := cost.Node(s.node, cost.Options{Types: p.facts.Type})
-		if err == nil { // a size that is not known counts for nothing
-			macs[s.node] = float64(k)
-		}
-		w, _ := weights(s.node)
-		allMACs, allWeights = allMACs+macs[s.node], allWeights+w
+		all += size(s.node)
 	}
-	var r []sensitive
-	var m, w float64
-	for _, s := range ranked {
-		_, float := weights(s.node)
-		if float64(len(r)) >= most.operators*float64(len(ranked)) || m+macs[s.node] > allMACs*most.macs || w+float > allWeights*protectedWeights {
-			continue
-		}
-		m, w = m+macs[s.node], w+float
-		r = append(r, s)
-	}
-	return r
-}
-
-// shares of a model that are protected at most: of the weighted operators and of their multiply-accumulates.
-type shares struct{ operators, macs float64 }
-
-// poor is the ratio, in dB, below which answers are not to be relied upon.
-const poor = 20
-
-// protectedWeights is the share of weights that stay in float at most.
-const protectedWeights = 0.05
-
-// withFloatWeights gives operators that compute in float their float weights back, those with few weights first, if the outputs gain by it.
-func (p *plan) withFloatWeights(g passes.Goal, d measured.Divergence, ref *measured.Reference) (*plan, measured.Divergence, error) {
-	if len(p.stored) == 0 || reached(g, d) {
-		return p, d, nil
-	}
-	size := func(u *unit) float64 { return float64(u.node.Operand(u.weight).Const().Len()) }
-	all := 0.0
-	for _, u := range slices.Concat(p.units, p.stored) {
-		if u.kind == weighted {
-			all += size(u)
+	for k, s := range ranked[:most] {
+		if sum += size(s.node); 20*sum > all {
+			return k
 		}
 	}
-	lean := maps.Clone(p.lean)
-	sum := 0.0
-	for _, u := range slices.SortedStableFunc(slices.Values(p.stored), func(a, b *unit) int { return cmp.Compare(size(a), size(b)) }) {
-		if sum += size(u); sum > protectedWeights*all {
-			break
-		}
-		delete(lean, u.node)
-	}
-	q, err := p.without(nil, false)
-	if err != nil {
-		return nil, d, err
-	}
-	q.lean = lean
-	q.store()
-	e, err := q.divergence(ref)
-	if err != nil || e.SQNR < d.SQNR+gain {
-		return p, d, err
-	}
-	return q, e, nil
+	return most
 }
 
 // fewest finds how many of the ranked operators have to stay float: it doubles their number until the goal is reached, and then searches
@@ -244,7 +172,7 @@ func (p *plan) fewest(g passes.Goal, ranked []sensitive, ref *measured.Reference
 		for _, s := range ranked[:k] {
 			exempt[s.node] = fmt.Sprintf("quantized alone it leaves the outputs at %.1f dB", s.d.SQNR)
 		}
-		q, err := p.without(exempt, true)
+		q, err := p.without(exempt)
 		if err != nil {
 			return try{}, err
 		}
@@ -253,6 +181,9 @@ func (p *plan) fewest(g passes.Goal, ranked []sensitive, ref *measured.Reference
 		return tried[k], err
 	}
 	low, high, limit := 0, 1, len(ranked)
+	if p.c.Goal() == nil {
+		limit = p.fewWeights(ranked, (limit+7)/8)
+	}
 	if limit == 0 {
 		t, err := at(0)
 		return t.p, t.d, 0, err

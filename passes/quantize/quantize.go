@@ -21,7 +21,7 @@ type Options struct {
 	Percentile  float64     `opt:"percentile" doc:"share of values, in percent, that percentile covers"`
 	Round       bool        `opt:"round" doc:"rounds weights so that the outputs of their layer come out right, not each weight"`
 	Correct     bool        `opt:"correct" doc:"corrects biases by the mean error of the quantized layers"`
-	Protect     float64     `opt:"protect" doc:"keeps up to an eighth of the operators in float (a third where the outputs are poor), those that hurt the outputs most, until these have that ratio of signal to error, in dB; 0: none. A budget around the pass says otherwise how many"`
+	Protect     float64     `opt:"protect" doc:"keeps up to an eighth of the operators in float, those that hurt the outputs most, until these have that ratio of signal to error, in dB; 0: none. A budget around the pass says otherwise how many"`
 	Objective   string      `opt:"objective" enum:"speed|size" doc:"speed leaves models in float that integers would make slower, size quantizes all the same"`
 	Measure     bool        `opt:"measure" doc:"measures on this machine, in the engine of --engine, whether integers are faster, in place of the profile's cost model"`
 	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`

@@ -14,7 +14,6 @@ type tuned struct {
 	q      []int8
 	scales []float32
 	shift  []float64 // added to the bias, by row
-	own    []float64 // the same where the input stays float, and the weights alone err
 }
 
 // tune rounds the weights so that the outputs, not the weights, come out right. The squared error of a row of outputs over the data is a
@@ -26,7 +25,7 @@ type tuned struct {
 // it (coordinate descent; the problem is that of AdaRound, Nagel et al. 2020, without its relaxation). The mean error is put into the bias
 // (Nagel et al. 2019, section 4.2).
 func (l layer) tune(m *moments, scales []float32, bits, sweeps int, pool *par.Pool) tuned {
-	r := tuned{make([]int8, len(l.w)), scales, make([]float64, l.rows), make([]float64, l.rows)}
+	r := tuned{make([]int8, len(l.w)), scales, make([]float64, l.rows)}
 	perGroup := l.rows / l.groups
 	start := l.gradients(m, r.q, scales, bits, pool)
 	pool.For(l.rows, 1, func(_, lo, hi int) {
@@ -38,7 +37,6 @@ func (l layer) tune(m *moments, scales []float32, bits, sweeps int, pool *par.Po
 			mx, my := m.meanX[g*l.k:], m.meanY[g*l.k:]
 			for i := range w {
 				r.shift[row] += float64(w[i])*my[i] - float64(float32(q[i])*s)*mx[i]
-				r.own[row] += (float64(w[i]) - float64(float32(q[i])*s)) * my[i]
 			}
 		}
 	})

@@ -30,7 +30,7 @@ func (p *plan) sensitivity(ref *measured.Reference) ([]sensitive, error) {
 				exempt[o] = "not now"
 			}
 		}
-		q, err := p.without(exempt, false)
+		q, err := p.without(exempt)
 		if err != nil {
 			return nil, err
 		}

@@ -16,25 +16,15 @@ func (p *plan) rewrite(rule string, at *ir.Node, of []*ir.Node, edit func()) {
 	p.c.Rewrite(rule, at, of, edit)
 }
 
-// without is the plan that leaves more operators in float. Tensors keep the parameters that p has chosen for them. Lean says that the weights
-// of these operators are stored in integers all the same, so that the model does not grow.
-func (p *plan) without(exempt map[*ir.Node]string, lean bool) (*plan, error) {
+// without is the plan that leaves more operators in float. Tensors keep the parameters that p has chosen for them.
+func (p *plan) without(exempt map[*ir.Node]string) (*plan, error) {
 	all := maps.Clone(p.exempt)
 	maps.Copy(all, exempt)
 	q, err := newPlan(p.c, p.m, p.o, p.p, p.over, all)
 	if err != nil {
 		return nil, err
 	}
-	q.tuned, q.known, q.lean = p.tuned, p.known, maps.Clone(p.lean)
-	if lean {
-		if q.lean == nil {
-			q.lean = map[*ir.Node]bool{}
-		}
-		for n := range exempt {
-			q.lean[n] = true
-		}
-	}
-	q.store()
+	q.tuned, q.known = p.tuned, p.known
 	for _, g := range q.groups {
 		k, ok := p.known[g.root]
 		for _, s := range g.sites {
@@ -69,11 +59,6 @@ func (p *plan) copied() (*ir.Model, error) {
 		q.units = append(q.units, &k)
 		q.byNode[k.node] = &k
 		units[u] = &k
-	}
-	for _, u := range p.stored {
-		k := *u
-		k.node = node(u.node)
-		q.stored = append(q.stored, &k)
 	}
 	groups := map[*group]*group{}
 	for _, s := range p.sites {

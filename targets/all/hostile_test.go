@@ -47,7 +47,7 @@ func (a *inMemory) File(suffix string) (io.Writer, error) {
 func TestHostileNames(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
-		t.Skip("left out: there is no python3")
+		t.Skip("left out: there is no python3 on the PATH; the system's package manager has it")
 	}
 	var scripts, wants, who []string
 	for _, target := range all.Targets() {

@@ -122,7 +122,7 @@ func TestWeights(t *testing.T) {
 func TestMake(t *testing.T) {
 	cc := compiler(t)
 	if _, err := exec.LookPath("make"); err != nil {
-		t.Skip("left out: make is not here")
+		t.Skip("left out: there is no make on the PATH; the system's package manager has it")
 	}
 	dir := t.TempDir()
 	_, err := emit(t, sampleModel(t), "", "", dir, "net")
@@ -204,7 +204,7 @@ func TestArm(t *testing.T) {
 		_, err = exec.LookPath(emulator)
 	}
 	if err != nil {
-		t.Skip("left out: a compiler for arm64 and qemu-user are not here")
+		t.Skip("left out: aarch64-linux-gnu-gcc or qemu-aarch64-static is missing; .ci/run installs both")
 	}
 	dir := t.TempDir()
 	w, err := emit(t, sampleModel(t), "", "", dir, "sample")

@@ -28,7 +28,7 @@ func chromium(t *testing.T) string {
 			return path
 		}
 	}
-	t.Skip("left out: there is no Chromium")
+	t.Skip("left out: there is no Chromium on the PATH; .ci/run installs it (apt-get install chromium)")
 	return ""
 }
 

@@ -16,7 +16,7 @@ var hostile = []string{
 func TestShell(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	if err != nil {
-		t.Skip("left out: there is no sh")
+		t.Skip("left out: there is no sh on the PATH, as on Windows by itself")
 	}
 	for _, s := range hostile {
 		if s == "\x00\x1b[2J" { // no argument of a program holds a zero byte
@@ -31,7 +31,7 @@ func TestShell(t *testing.T) {
 func TestPython(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
-		t.Skip("left out: there is no python3")
+		t.Skip("left out: there is no python3 on the PATH; the system's package manager has it")
 	}
 	cmd := exec.Command(python, "-c", "import sys\nsys.stdout.buffer.write('\\x01'.join("+PythonList(hostile)[:]+").encode())")
 	cmd.Dir = t.TempDir()
