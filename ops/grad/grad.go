@@ -3,8 +3,7 @@
 //
 // Reverse mode accumulates, from the loss back to the parameters, the derivative of the loss by each value on the way (Griewank and
 // Walther, Evaluating Derivatives, 2nd ed., chapter 3). Each operator has a rule that builds the derivatives by its operands out of
-// those by its results. Operators that are made of others (LayerNormalization, BatchNormalization in training mode and
-// some activations) are first written out.
+// those by its results. Recurrent layers, subgraphs and calls of functions have none.
 //
 // Where a function has no derivative the rule takes one of the one-sided ones, or splits it evenly among equal operands, and says so.
 // QuantizeLinear passes the derivative straight through where it does not saturate (Bengio et al., arXiv 1308.3432), and scales have the
@@ -65,10 +64,6 @@ func Append(m *ir.Model, o Options) error {
 		}
 	}
 	path := between(m.Main, params, loss.Value())
-	if err := expand(m, path); err != nil {
-		return err
-	}
-	path = between(m.Main, params, loss.Value())
 	r := infer.Model(m)
 	b := &builder{g: m.Main, infer: r, sums: map[*ir.Value][]*ir.Value{}, path: path}
 	var missing []string
@@ -246,16 +241,11 @@ func (b *builder) node(n *ir.Node) error {
 	return rule(b)
 }
 
-// Ops lists the operators that have a rule, those that are written out first included.
+// Ops lists the operators that have a rule.
 func Ops() []string {
 	var r []string
 	for k := range rules {
 		r = append(r, k)
-	}
-	for k := range expansions {
-		if rules[k] == nil {
-			r = append(r, k)
-		}
 	}
 	slices.Sort(r)
 	return r

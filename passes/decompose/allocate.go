@@ -122,8 +122,8 @@ func byEnergy(ls []*layer, energy, worst float64) {
 	}
 }
 
-// why says for what reason a layer that could have been decomposed was not.
-func (l *layer) why(worst float64, o Options) string {
+// why says for what reason a layer that could have been decomposed was not; met says that the budget is met without it.
+func (l *layer) why(worst float64, o Options, met bool) string {
 	if l.refused != "" {
 		return l.refused
 	}
@@ -138,6 +138,9 @@ func (l *layer) why(worst float64, o Options) string {
 	}
 	if o.Energy > 0 {
 		return fmt.Sprintf("no rank that pays keeps energy=%g; %.3f is the most", o.Energy, 1-least.err)
+	}
+	if !met {
+		return "no rank of it saves enough for what the outputs would move"
 	}
 	return "the budget is met without it"
 }

@@ -416,7 +416,7 @@ func (w *work) tell(met bool, results []measured.RefitResult) {
 	saved := int64(0)
 	for _, l := range w.layers {
 		if l.best == nil {
-			w.c.Remark(l.node, "decompose", l.why(w.worst, w.o))
+			w.c.Remark(l.node, "decompose", l.why(w.worst, w.o, met))
 			continue
 		}
 		was := l.asIs()
