@@ -181,9 +181,10 @@ const (
 func (w *work) offer() {
 	var keep []*layer
 	why := make([]error, len(w.layers))
+	ctx := w.c.Context() // w.c itself is for one goroutine
 	w.pool.For(len(w.layers), 1, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			if why[i] = w.c.Err(); why[i] == nil {
+			if why[i] = ctx.Err(); why[i] == nil {
 				why[i] = w.layers[i].makeLevels(w.o.kinds(), w.o)
 			}
 		}
