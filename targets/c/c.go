@@ -22,6 +22,8 @@ type Options struct {
 	Name    string `opt:"name" doc:"what the functions' names begin with; empty: the file's name"`
 	Profile string `opt:"profile" enum:"host|mcu" doc:"mcu: for microcontrollers, weights as arrays and bodies without vector instructions alone"`
 
+	Schedule passes.File `opt:"schedule" doc:"file of onnxopt schedule, which says how layers are written; empty: the defaults"`
+
 	MaxRAM   passes.Size `opt:"max-ram" doc:"static memory that the model may take, as 64k; 0: any"`
 	MaxFlash passes.Size `opt:"max-flash" doc:"read-only memory that the weights may take, as 128k; 0: any; the code comes on top"`
 }
@@ -55,12 +57,21 @@ func illegal(n *ir.Node) error {
 }
 
 func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
-	if o.Profile == profileMCU {
-		o.Weights = "array"
+	var s *Schedule
+	if o.Schedule != "" {
+		data, err := c.File(o.Schedule)
+		if err != nil {
+			return err
+		}
+		if s, err = ParseSchedule(data); err != nil {
+			return fmt.Errorf("%s: %w", o.Schedule, err)
+		}
+		if o.Profile == profileMCU {
+			return fmt.Errorf("schedules are measured on this machine and profile=mcu is for others, so that the two exclude each other")
+		}
 	}
-	b := &builder{c: c, facts: infer.Model(m), o: o, known: map[string]*buffer{}, places: map[*ir.Value]*place{}, failed: map[*ir.Value]bool{},
-		done: map[*ir.Node]bool{}, lazy: map[*ir.Value]*expr{}, cheap: map[*ir.Value]*expr{}, folded: map[*ir.Value]*ir.Tensor{}, illegal: targets.IllegalError{Target: name}}
-	if err := b.graph(m.Main); err != nil {
+	b, err := translate(c, m, o, s)
+	if err != nil {
 		return err
 	}
 	b.prune()
@@ -72,5 +83,22 @@ func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 	for _, name := range b.halves {
 		a.Note(fmt.Sprintf("input %q is float32 instead of float16", name))
 	}
+	if s != nil {
+		a.Note(fmt.Sprintf("%d of the %d layers of the schedule are in the model", len(b.used), len(s.Layers)))
+	}
 	return b.write(a, mem)
+}
+
+// translate makes the steps of a model.
+func translate(c *passes.Context, m *ir.Model, o Options, s *Schedule) (*builder, error) {
+	if o.Profile == profileMCU {
+		o.Weights = "array"
+	}
+	b := &builder{c: c, facts: infer.Model(m), o: o, known: map[string]*buffer{}, places: map[*ir.Value]*place{}, failed: map[*ir.Value]bool{},
+		done: map[*ir.Node]bool{}, lazy: map[*ir.Value]*expr{}, cheap: map[*ir.Value]*expr{}, folded: map[*ir.Value]*ir.Tensor{}, illegal: targets.IllegalError{Target: name},
+		scheduled: s, used: map[string]bool{}}
+	if err := b.graph(m.Main); err != nil {
+		return nil, err
+	}
+	return b, b.misfit
 }
