@@ -18,6 +18,7 @@ import (
 type optimizeFlags struct {
 	output, pipeline, level string
 	target                  string
+	maxRAM, maxFlash        int64
 	skip                    []string
 	rules                   []string
 	allowExec               bool
@@ -101,7 +102,7 @@ func (e *env) root() *cobra.Command {
 	cmd.PersistentFlags().SortFlags = false
 	setHelp(cmd, rootUsage, f.groups()...)
 	cmd.SetHelpCommand(e.helpVerb())
-	cmd.AddCommand(e.passesVerb(), e.targetsVerb(), e.lintVerb(), e.inspectVerb(), e.runVerb(), e.verifyVerb(), e.evalVerb(), e.benchVerb(), e.distillVerb(), e.reduceVerb(),
+	cmd.AddCommand(e.passesVerb(), e.targetsVerb(), e.lintVerb(), e.inspectVerb(), e.runVerb(), e.verifyVerb(), e.evalVerb(), e.benchVerb(), e.scheduleVerb(), e.distillVerb(), e.reduceVerb(),
 		e.extractVerb(), e.splitVerb(), e.mergeVerb(), e.diffVerb(), e.checkVerb(), e.auditVerb(), e.replayVerb(), e.schemaVerb(), e.versionVerb())
 	return cmd
 }
@@ -112,6 +113,8 @@ func (f *optimizeFlags) groups() []group {
 	out.StringVarP(&f.pipeline, "passes", "p", "", "run `PIPELINE`: name{key=value key=value}(nested,nested),...")
 	out.StringVarP(&f.level, "opt", "O", "2", "run the preset of `LEVEL`: -O0 nothing, -O1 exact passes, -O2 within float tolerance too, -O3 also ONNX Runtime's fused operators")
 	out.StringVar(&f.target, "target", "", "write the artifact of `TARGET` with its options: tflite, or tflite{layout=keep}; its own pipeline runs last; onnxopt targets lists them")
+	out.Var(size{&f.maxRAM}, "max-ram", "with --target c: memory that the model may take; beyond it nothing is written and the layers of the peak are named")
+	out.Var(size{&f.maxFlash}, "max-flash", "with --target c: the same of read-only memory for its weights")
 	out.StringArrayVar(&f.skip, "skip", nil, "leave `PASS[,RULE]` out; may be repeated")
 	out.StringArrayVar(&f.rules, "rules", nil, "add the rewrite rules in `FILE` as a pass that has its name, run first unless -p names it; they are tested on models made for them; may be repeated")
 	out.BoolVar(&f.trustRules, "rules-trusted", false, "take the rules without a test")
@@ -233,8 +236,14 @@ func (e *env) plan(f *optimizeFlags, rules []*passes.Pass, given func(option str
 			return nil, usagef("there is no level -O%s; the levels are -O0, -O1, -O2 and -O3", f.level)
 		}
 	}
+	if f.target == "" && (f.maxRAM > 0 || f.maxFlash > 0) {
+		return nil, usagef("--max-ram and --max-flash are limits of --target c")
+	}
 	if f.target != "" {
 		if p.target, err = targetOf(f.target); err != nil {
+			return nil, err
+		}
+		if f.target, err = limited(p.target, f.target, map[string]int64{"max-ram": f.maxRAM, "max-flash": f.maxFlash}); err != nil {
 			return nil, err
 		}
 		switch {

@@ -3,6 +3,7 @@
 package c
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -41,11 +42,15 @@ options, such as -march=native, choose. Memory for results is static, so calls m
 
 Between DequantizeLinear and QuantizeLinear convolutions are computed in integers, exactly. profile=mcu writes for microcontrollers: the
 weights as constant arrays, one body of plain C, no stdio and no heap; of libm it calls only what the model's operators name. max-ram and
-max-flash end the run before anything is written, and name the layers of the peak.`,
+max-flash (or --max-ram and --max-flash) end the run before anything is written, and name the layers of the peak.
+
+onnxopt schedule finds out by measuring how layers are written best on a machine; schedule=FILE writes them so.`,
 		Pipeline: "freeze-defaults{all=true},requantize{form=qdq},opset{to=21},O2",
 		Illegal:  illegal,
-	}, Options{Weights: "incbin", Profile: "host"}, lower)
+	}, defaults(), lower)
 }
+
+func defaults() Options { return Options{Weights: "incbin", Profile: "host"} }
 
 // illegal goes by the operator alone; what depends on shapes and attributes is found while writing.
 func illegal(n *ir.Node) error {
@@ -65,9 +70,6 @@ func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 		}
 		if s, err = ParseSchedule(data); err != nil {
 			return fmt.Errorf("%s: %w", o.Schedule, err)
-		}
-		if o.Profile == profileMCU {
-			return fmt.Errorf("schedules are measured on this machine and profile=mcu is for others, so that the two exclude each other")
 		}
 	}
 	b, err := translate(c, m, o, s)
@@ -93,6 +95,9 @@ func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 func translate(c *passes.Context, m *ir.Model, o Options, s *Schedule) (*builder, error) {
 	if o.Profile == profileMCU {
 		o.Weights = "array"
+		if s != nil {
+			return nil, errors.New("schedules are measured on this machine and profile=mcu is for others, so that the two exclude each other")
+		}
 	}
 	b := &builder{c: c, facts: infer.Model(m), o: o, known: map[string]*buffer{}, places: map[*ir.Value]*place{}, failed: map[*ir.Value]bool{},
 		done: map[*ir.Node]bool{}, lazy: map[*ir.Value]*expr{}, cheap: map[*ir.Value]*expr{}, folded: map[*ir.Value]*ir.Tensor{}, illegal: targets.IllegalError{Target: name},

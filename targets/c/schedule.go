@@ -196,6 +196,12 @@ func (t *tiling) cut(limit int) (rows, cols []run) {
 // choices lists what tiles there are: blocks of outputs and pixels as far as registers reach, how many terms are unrolled, and whether
 // the loop over outputs is the outer one. Choices that give the same code are left out.
 func (t *tiling) choices() []Choice {
+	if t.inner > 16 {
+		n := 8
+		for ; t.inner%n != 0; n-- {
+		}
+		t.inner, t.taps = n, 1
+	}
 	first := Choice{"blocks": t.step, "pixels": t.standard(t.step), "unroll": t.inner, "outer": t.order}
 	r := []Choice{first}
 	room := 14
