@@ -41,6 +41,10 @@ func lowerConv(b *builder, n *ir.Node) error {
 			return err
 		}
 	}
+	if w, strip := c.fast(); w != nil {
+		c.transformed(w, strip)
+		return nil
+	}
 	v := n.Operand(0)
 	planar := c.group == 1 && c.inputs < block && !c.isDepthwise() && b.hasPlain(v)
 	first := c.stage(planar)
@@ -262,6 +266,7 @@ type denseBody struct {
 	terms  int
 	lanes  int
 	*requant
+	unbiased bool
 }
 
 // run is a range of rows or columns in steps of a tile.
@@ -326,7 +331,7 @@ func (d *denseBody) write(f *text) {
 		weight *= 4
 	}
 	inBlocks := d.inputs / block
-	t := &tile{k: d.terms, plane: ys[1], bias: true, requant: d.requant, unroll: d.at.pick(d.lanes, "unroll", 0)}
+	t := &tile{k: d.terms, plane: ys[1], bias: !d.unbiased, requant: d.requant, unroll: d.at.pick(d.lanes, "unroll", 0)}
 	kh, kw := d.win.kernel[0], d.win.kernel[1]
 	dh, dw := d.win.dilations[0]*row, d.win.dilations[1]*pixel
 	if d.planar {
@@ -409,7 +414,7 @@ func (d *denseBody) write(f *text) {
 				if d.group > 1 {
 					call += fmt.Sprintf(" + g * %d", blocks*weight)
 				}
-				params := 1
+				params := boolInt(!d.unbiased)
 				if d.requant != nil {
 					params = 3
 				}
