@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"maps"
 	"slices"
 	"strings"
 
@@ -85,7 +84,8 @@ const unit = "UNIT"
 type Candidate struct {
 	Code string // functions and memory; their names begin with UNIT
 	run  string // the calls
-	fill string // gives inputs and weights numbers
+	fill string // gives inputs numbers and reads weights
+	data []byte // the weights, in the order in which they are read
 	sum  string // adds up the results
 }
 
@@ -121,6 +121,7 @@ func (x *Exploration) candidate(steps []*step) *Candidate {
 	named := map[*buffer]string{}
 	o := &output{b: &builder{o: x.b.o, steps: steps}, prefix: "probe", upper: "PROBE", unit: unit, lanes: []int{x.s.Lanes}, named: named}
 	var memory, fill, sum text
+	var data []byte
 	name := func(buf *buffer, elems int) {
 		if named[buf] == "" {
 			named[buf] = fmt.Sprintf("%s_m%d", unit, len(named))
@@ -139,7 +140,12 @@ func (x *Exploration) candidate(steps []*step) *Candidate {
 			first := named[t.buf] == ""
 			name(t.buf, sizes[t.buf])
 			if first && !made[t.buf] {
-				x.fill(&fill, t, named[t.buf])
+				if t.buf.data != nil {
+					fill.line("probe_read(%s, %d);", named[t.buf], len(t.buf.data))
+					data = append(data, t.buf.data...)
+				} else {
+					x.fill(&fill, t, named[t.buf])
+				}
 			}
 		}
 		for _, t := range s.out {
@@ -160,14 +166,13 @@ func (x *Exploration) candidate(steps []*step) *Candidate {
 		code.WriteString("static void " + f.name + f.text)
 	}
 	code.WriteString(functions)
-	return &Candidate{Code: code.String(), run: calls, fill: fill.String(), sum: sum.String()}
+	return &Candidate{Code: code.String(), run: calls, fill: fill.String(), data: data, sum: sum.String()}
 }
 
-// fill writes numbers that depend on the tensor's name or contents and the element's place in it, but not on how it lies in memory.
+// fill writes numbers that depend on the tensor's name and the element's place in it, but not on how it lies in memory.
 func (x *Exploration) fill(f *text, t *tensor, name string) {
 	h := fnv.New32a()
 	fmt.Fprint(h, t.buf.name)
-	h.Write(t.buf.data)
 	f.line("{")
 	f.line("uint32_t n = %du;", h.Sum32())
 	value := "probe_float(n++)"
@@ -180,11 +185,11 @@ func (x *Exploration) fill(f *text, t *tensor, name string) {
 }
 
 // Program is a program in C that measures candidates for one layer side by side: in rounds, the fastest of which counts, as often as makes
-// a millisecond. For each it prints the seconds of one run and the sum of its results, each weighed by its place, and of their magnitudes.
-func Program(lanes int, candidates []*Candidate) string {
+// a millisecond. For each it prints the seconds of one run and the sum of its results, each weighed by its place, and of their magnitudes. Its argument names a file that holds the weights.
+func Program(lanes int, candidates []*Candidate) (source string, weights []byte) {
 	o := &output{prefix: "probe", upper: "PROBE"}
 	var t text
-	t.line("#include <math.h>\n#include <stdint.h>\n#include <stdio.h>\n#include <string.h>\n#include <time.h>")
+	t.line("#include <math.h>\n#include <stdint.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <time.h>")
 	t.line("#define PROBE_UNUSED __attribute__((unused))")
 	t.line("#define PROBE_ALIGNED __attribute__((aligned(64)))")
 	t.line("#define PROBE_LANES %d", lanes)
@@ -193,18 +198,22 @@ func Program(lanes int, candidates []*Candidate) string {
 PROBE_UNUSED static uint32_t probe_hash(uint32_t x) { x ^= x >> 16; x *= 0x7feb352du; x ^= x >> 15; x *= 0x846ca68bu; return x ^ x >> 16; }
 PROBE_UNUSED static float probe_float(uint32_t n) { return (float)(probe_hash(n) >> 8) * (1.0f / 8388608.0f) - 1.0f; }
 PROBE_UNUSED static int probe_byte(uint32_t n) { return (int)(probe_hash(n) & 127u); }
+static FILE *probe_file;
+PROBE_UNUSED static void probe_read(void *p, size_t n) { if (fread(p, 1, n, probe_file) != n) exit(3); }
 static double probe_size;
 static double probe_weigh(uint32_t n, double x) { const double w = (double)(probe_hash(n) & 255u); probe_size += fabs(w * x); return w * x; }
 static double probe_now(void) { return (double)clock() / CLOCKS_PER_SEC; }
 `)
 	for i, c := range candidates {
+		weights = append(weights, c.data...)
 		u := fmt.Sprintf("u%d", i)
 		own := func(s string) string { return strings.ReplaceAll(s, unit, u) }
 		t.WriteString(own(c.Code))
 		t.WriteString("\nstatic void " + u + "_fill(void) {\n" + own(c.fill) + "}\n__attribute__((noinline)) static void " + u + "_run(void) {\n" + own(c.run) +
 			"}\nstatic double " + u + "_sum(void) {\ndouble t = 0;\nuint32_t n = 0;\nprobe_size = 0;\n" + own(c.sum) + "return t;\n}\n")
 	}
-	t.line("int main(void) {")
+	t.line("int main(int argc, char **argv) {")
+	t.line("if (argc < 2 || (probe_file = fopen(argv[1], \"rb\")) == NULL) return 2;")
 	t.line("double best[%d], sum[%d], size[%d];", len(candidates), len(candidates), len(candidates))
 	t.line("int often[%d];", len(candidates))
 	for i := range candidates {
@@ -234,15 +243,5 @@ often[I] *= 2;
 	t.line("%s", fmt.Sprintf(`for (int i = 0; i < %d; i++) printf("%%.9e %%.17g %%.17g\n", best[i], sum[i], size[i]);`, len(candidates)))
 	t.line("return 0;")
 	t.line("}")
-	return t.String()
-}
-
-// With is the schedule with one choice more.
-func (s *Schedule) With(key string, c Choice) *Schedule {
-	r := &Schedule{Lanes: s.Lanes, Note: s.Note, Layers: maps.Clone(s.Layers)}
-	if r.Layers == nil {
-		r.Layers = map[string]Choice{}
-	}
-	r.Layers[key] = c
-	return r
+	return t.String(), weights
 }

@@ -87,16 +87,16 @@ func NewCompiler(ctx context.Context, argv []string) (*Compiler, error) {
 	return c, nil
 }
 
-// run compiles a program from a source and runs it.
-func (c *Compiler) run(ctx context.Context, dir, source string) (string, error) {
-	file, program := filepath.Join(dir, "probe.c"), filepath.Join(dir, "probe.exe")
-	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
+// run compiles a program from a source and runs it with a file of weights.
+func (c *Compiler) run(ctx context.Context, dir, source string, weights []byte) (string, error) {
+	file, program, data := filepath.Join(dir, "probe.c"), filepath.Join(dir, "probe.exe"), filepath.Join(dir, "probe.bin")
+	if err := errors.Join(os.WriteFile(file, []byte(source), 0o600), os.WriteFile(data, weights, 0o600)); err != nil {
 		return "", err
 	}
 	if err := c.compile(ctx, dir, "-o", program, file, "-lm"); err != nil {
 		return "", err
 	}
-	r, err := trial.Run(ctx, trial.Child{Argv: []string{program}, Dir: dir, Timeout: runTime, MaxMemory: runMemory})
+	r, err := trial.Run(ctx, trial.Child{Argv: []string{program, data}, Dir: dir, Timeout: runTime, MaxMemory: runMemory})
 	return string(r.Stdout), err
 }
 

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -54,6 +55,7 @@ type Result struct {
 	// "schedule" or "schedule without fusion".
 	Default, Found float64
 	Kept           string
+	Rounding       float64 // the largest difference of an output from that by default, of all that was compared
 	// How well the models order candidates: the mean over Layers layers of the rank correlation with the measured times.
 	Analytical, Learned float64
 	Layers              int
@@ -72,6 +74,7 @@ type state struct {
 	second  float64         // of the default
 	best    int
 	stale   int // batches without progress
+	first   bool // by default it is there
 	planned []int
 }
 
@@ -104,27 +107,37 @@ func Search(ctx context.Context, m *ir.Model, o Options) (*Result, error) {
 	}
 	defer os.RemoveAll(dir)
 	end := time.Now().Add(o.Time)
-	s := &search{o: o, ctx: ctx, m: m, dir: dir, deadline: end.Add(-o.Time / 4), rand: rand.New(rand.NewPCG(o.Seed, 1)), r: &Result{Ended: "all candidates that were worth it are measured"}}
+	s := &search{o: o, ctx: ctx, m: m, dir: dir, deadline: end.Add(-o.Time / 3), rand: rand.New(rand.NewPCG(o.Seed, 1)), r: &Result{Ended: "all candidates that were worth it are measured"}}
 	s.remember()
 	x, err := s.explore(s.empty())
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range x.Layers() {
-		if !l.Fusion && len(l.Choices) > 1 {
-			s.states = append(s.states, &state{layer: l, ratio: map[int]float64{}})
-		}
+	for _, t := range s.watch(x, false) {
+		t.first = true
 	}
-	if err := s.tiles(); err != nil {
+	if err := s.tiles(s.empty()); err != nil {
 		return nil, err
 	}
-	s.deadline = end // fusions had a quarter kept for them
-	tiles := s.chosen()
-	all, err := s.fusions(tiles)
-	if err != nil {
+	s.deadline = end // what follows had a third kept for it
+	tiles := s.chosen(false)
+	if x, err = s.explore(tiles); err != nil {
 		return nil, err
 	}
-	if err := s.decide(tiles, all); err != nil {
+	joined := s.watch(x, true)
+	if err := s.fusions(tiles, joined); err != nil {
+		return nil, err
+	}
+	// what was joined or transformed has layers of its own
+	all := s.chosen(true)
+	if x, err = s.explore(all); err != nil {
+		return nil, err
+	}
+	s.watch(x, false)
+	if err := s.tiles(all); err != nil {
+		return nil, err
+	}
+	if err := s.decide(tiles, s.chosen(true)); err != nil {
 		return nil, err
 	}
 	for _, t := range s.states {
@@ -168,36 +181,57 @@ func (s *search) late() bool {
 	return true
 }
 
-// tiles searches how each layer is written, in rounds over all of them, those first that take the most time.
-func (s *search) tiles() error {
+// watch takes the layers of an exploration that are not known yet.
+func (s *search) watch(x *c.Exploration, fusion bool) (list []*state) {
+	for _, l := range x.Layers() {
+		if l.Fusion == fusion && len(l.Choices) > 1 && !slices.ContainsFunc(s.states, func(t *state) bool { return t.layer.Key == l.Key }) {
+			list = append(list, &state{layer: l, ratio: map[int]float64{}})
+		}
+	}
+	s.states = append(s.states, list...)
+	return list
+}
+
+// with is a schedule to which choices are added.
+func with(x *c.Schedule) *c.Schedule {
+	return &c.Schedule{Lanes: x.Lanes, Note: x.Note, Layers: maps.Clone(x.Layers)}
+}
+
+// tiles searches how each layer is written that a schedule has, in rounds over all of them, those first that take the most time.
+func (s *search) tiles(start *c.Schedule) error {
 	for round := 0; ; round++ {
 		active := 0
 		for _, t := range s.states {
-			t.planned = s.propose(t)
+			if t.planned = nil; !t.layer.Fusion {
+				t.planned = s.propose(t)
+			}
 			if len(t.planned) > 0 {
 				active++
 			}
 		}
-		if active == 0 || round > 0 && s.late() {
-			return nil
+		if active == 0 || round > 0 && s.late() || s.ctx.Err() != nil {
+			return s.ctx.Err()
 		}
 		slices.SortStableFunc(s.states, func(a, b *state) int {
 			return cmp.Compare(float64(len(b.layer.Nodes))*b.time(), float64(len(a.layer.Nodes))*a.time())
 		})
-		base, err := s.explore(s.empty())
+		first := with(start)
+		for _, t := range s.states {
+			if !t.layer.Fusion {
+				delete(first.Layers, t.layer.Key)
+			}
+		}
+		base, err := s.explore(first)
 		if err != nil {
 			return err
 		}
 		var others []*c.Exploration
 		for i := range batch {
-			x := s.empty()
+			x := with(first)
 			for _, t := range s.states {
 				if i < len(t.planned) {
 					x.Layers[t.layer.Key] = t.layer.Choices[t.planned[i]]
 				}
-			}
-			if len(x.Layers) == 0 {
-				break
 			}
 			e, err := s.explore(x)
 			if err != nil {
@@ -283,7 +317,8 @@ func (s *search) measure(t *state, choices []int, candidates []*c.Candidate) err
 		program = append(program, candidates[i])
 	}
 	start := time.Now()
-	out, err := s.o.Compiler.run(s.ctx, s.dir, c.Program(s.o.Compiler.Lanes, program))
+	source, weights := c.Program(s.o.Compiler.Lanes, program)
+	out, err := s.o.Compiler.run(s.ctx, s.dir, source, weights)
 	if s.ctx.Err() != nil {
 		return s.ctx.Err()
 	}
@@ -359,39 +394,35 @@ func (s *search) take(t *state, choice int, r trial.Record) {
 	}
 }
 
-// curve notes what is expected now.
+// curve notes what is expected of the layers now: by default, less what was gained.
 func (s *search) curve() {
 	sum := 0.0
 	for _, t := range s.states {
-		if !t.layer.Fusion {
-			sum += float64(len(t.layer.Nodes)) * t.time()
+		n := float64(len(t.layer.Nodes))
+		if t.first {
+			sum += n * t.second
 		}
+		sum -= n * (t.second - t.time())
 	}
 	s.r.Curve = append(s.r.Curve, sum)
 }
 
 // chosen is the schedule of the best choices so far.
-func (s *search) chosen() *c.Schedule {
+func (s *search) chosen(fusion bool) *c.Schedule {
 	x := s.empty()
 	for _, t := range s.states {
-		if t.best > 0 {
+		if t.best > 0 && (fusion || !t.layer.Fusion) {
 			x.Layers[t.layer.Key] = t.layer.Choices[t.best]
 		}
 	}
 	return x
 }
 
-// fusions searches which neighbours to join, with the layers as they were found.
-func (s *search) fusions(tiles *c.Schedule) (*c.Schedule, error) {
+// fusions searches which neighbours to join and which convolutions to transform, with the layers as they were found.
+func (s *search) fusions(tiles *c.Schedule, list []*state) error {
 	base, err := s.explore(tiles)
 	if err != nil {
-		return nil, err
-	}
-	var list []*state
-	for _, l := range base.Layers() {
-		if l.Fusion && len(l.Choices) > 1 {
-			list = append(list, &state{layer: l, ratio: map[int]float64{}})
-		}
+		return err
 	}
 	most := 0
 	for _, t := range list {
@@ -399,10 +430,7 @@ func (s *search) fusions(tiles *c.Schedule) (*c.Schedule, error) {
 	}
 	var others []*c.Exploration
 	for i := 1; i < most; i++ {
-		x := s.empty()
-		for k, v := range tiles.Layers {
-			x.Layers[k] = v
-		}
+		x := with(tiles)
 		for _, t := range list {
 			if i < len(t.layer.Choices) {
 				x.Layers[t.layer.Key] = t.layer.Choices[i]
@@ -410,7 +438,7 @@ func (s *search) fusions(tiles *c.Schedule) (*c.Schedule, error) {
 		}
 		e, err := s.explore(x)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		others = append(others, e)
 	}
@@ -421,11 +449,11 @@ func (s *search) fusions(tiles *c.Schedule) (*c.Schedule, error) {
 			choices, candidates = append(choices, i), append(candidates, others[i-1].Candidate(t.layer.Key))
 		}
 		if err := s.measure(t, choices, candidates); err != nil {
-			return nil, err
+			return err
 		}
+		s.curve()
 	}
-	s.states = append(s.states, list...)
-	return s.chosen(), nil
+	return nil
 }
 
 func (s *search) say(format string, a ...any) {
