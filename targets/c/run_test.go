@@ -509,4 +509,27 @@ func TestIntegers(t *testing.T) {
 			}
 		}
 	}
+	const arm = "aarch64-linux-gnu-gcc"
+	if _, err := exec.LookPath(arm); err != nil {
+		t.Log("left out: aarch64-linux-gnu-gcc is missing; .ci/run installs it")
+		return
+	}
+	if _, err := exec.LookPath("qemu-aarch64-static"); err != nil {
+		t.Log("left out: qemu-aarch64-static is missing; .ci/run installs it")
+		return
+	}
+	done = slices.DeleteFunc(done, func(w *written) bool { return w.base == "resnet8" }) // which takes an emulator long
+	for march, instruction := range map[string]string{"armv8-a": "smull", "armv8.2-a+dotprod": "sdot", "armv8.6-a+i8mm": "usdot"} {
+		got := run(t, arm, []string{"-O1", "-static", "-march=" + march, "-Wall", "-Wextra", "-Wconversion", "-Werror"}, dir, done)
+		for _, w := range done {
+			for _, n := range w.outs {
+				a, _ := w.want[n].(*ir.Tensor).Bytes()
+				b, _ := got[w][n].(*ir.Tensor).Bytes()
+				assert.Equal(t, a, b, "%s %s", w.base, march)
+			}
+		}
+		code, err := exec.Command("aarch64-linux-gnu-objdump", "-d", filepath.Join(dir, "plain.o")).Output()
+		require.NoError(t, err)
+		assert.Contains(t, string(code), "\t"+instruction+"\t", march)
+	}
 }

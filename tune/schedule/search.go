@@ -73,7 +73,7 @@ type state struct {
 	ratio   map[int]float64 // of choices that were tried, to the default
 	second  float64         // of the default
 	best    int
-	stale   int // batches without progress
+	stale   int  // batches without progress
 	first   bool // by default it is there
 	planned []int
 }
