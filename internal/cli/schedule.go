@@ -107,7 +107,7 @@ func (e *env) schedule(ctx context.Context, f *scheduleFlags, name string, given
 	if err != nil {
 		var missing *schedule.MissingError
 		if errors.As(err, &missing) {
-			return usagef("--cc: %v", err)
+			return fmt.Errorf("%w; --cc names one with its options", err)
 		}
 		return err
 	}

@@ -309,7 +309,7 @@ func (s *search) measure(t *state, choices []int, candidates []*c.Candidate) err
 		}
 		run = append(run, i)
 	}
-	if len(run) == 0 || s.late() {
+	if len(run) == 0 || s.r.Measured > 0 && s.late() {
 		return s.ctx.Err()
 	}
 	program := []*c.Candidate{candidates[0]}
