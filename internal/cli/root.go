@@ -18,6 +18,7 @@ import (
 type optimizeFlags struct {
 	output, pipeline, level string
 	target                  string
+	maxRAM, maxFlash        int64
 	skip                    []string
 	rules                   []string
 	allowExec               bool
@@ -122,7 +123,7 @@ func (e *env) verbs() []verb {
 		{"passes", e.passesVerb}, {"targets", e.targetsVerb}, {"lint", e.lintVerb}, {"inspect", e.inspectVerb}, {"run", e.runVerb}, {"verify", e.verifyVerb},
 		{"eval", e.evalVerb}, {"bench", e.benchVerb}, {"distill", e.distillVerb}, {"reduce", e.reduceVerb}, {"extract", e.extractVerb}, {"split", e.splitVerb},
 		{"merge", e.mergeVerb}, {"diff", e.diffVerb}, {"check", e.checkVerb}, {"audit", e.auditVerb}, {"replay", e.replayVerb}, {"schema", e.schemaVerb},
-		{"version", e.versionVerb},
+		{"schedule", e.scheduleVerb}, {"version", e.versionVerb},
 	}
 }
 
@@ -156,6 +157,8 @@ func (f *optimizeFlags) groups() []group {
 	out.StringVarP(&f.pipeline, "passes", "p", "", "run `PIPELINE`: name{key=value key=value}(nested,nested),...")
 	out.StringVarP(&f.level, "opt", "O", "2", "run the preset of `LEVEL`: -O0 nothing, -O1 exact passes, -O2 within float tolerance too, -O3 also ONNX Runtime's fused operators")
 	out.StringVar(&f.target, "target", "", "write the artifact of `TARGET` with its options: tflite, or tflite{layout=keep}; its own pipeline runs last; onnxopt targets lists them")
+	out.Var(size{&f.maxRAM}, "max-ram", "with --target c: memory that the model may take; beyond it nothing is written and the layers of the peak are named")
+	out.Var(size{&f.maxFlash}, "max-flash", "with --target c: the same of read-only memory for its weights")
 	out.StringArrayVar(&f.skip, "skip", nil, "leave `PASS[,RULE]` out; may be repeated")
 	out.StringArrayVar(&f.rules, "rules", nil, "add the rewrite rules in `FILE` as a pass that has its name, run first unless -p names it; they are tested on models made for them; may be repeated")
 	out.BoolVar(&f.trustRules, "rules-trusted", false, "take the rules without a test")
@@ -276,8 +279,14 @@ func (e *env) plan(f *optimizeFlags, rules []*passes.Pass, given func(option str
 			return nil, usagef("there is no level -O%s; the levels are -O0, -O1, -O2 and -O3", f.level)
 		}
 	}
+	if f.target == "" && (f.maxRAM > 0 || f.maxFlash > 0) {
+		return nil, usagef("--max-ram and --max-flash are limits of --target c")
+	}
 	if f.target != "" {
 		if p.target, err = targetOf(f.target); err != nil {
+			return nil, err
+		}
+		if f.target, err = limited(p.target, f.target, map[string]int64{"max-ram": f.maxRAM, "max-flash": f.maxFlash}); err != nil {
 			return nil, err
 		}
 		switch {
