@@ -1,0 +1,279 @@
+package tune
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/onnxopt/onnxopt/analysis/cost"
+	"github.com/onnxopt/onnxopt/analysis/measured"
+	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
+	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/passes/all"
+	"github.com/onnxopt/onnxopt/passes/prune"
+	"github.com/onnxopt/onnxopt/report"
+)
+
+// SurveyOptions say what a space is made of.
+type SurveyOptions struct {
+	Sizes  map[string]int64 // of open dimensions of the inputs
+	Groups int              // at most; 0: 6
+	Calib  bool             // there is data that passes may look at
+	Target string           // pipeline of the target that runs behind every candidate; ""
+	Kinds  []string         // leave choices of other kinds out; nil: all
+}
+
+// KindNames are the kinds of choices, as SurveyOptions.Kinds takes them.
+func KindNames() []string {
+	return []string{"input", "branch", "separate", "prune", "decompose", "quantize", "precision", "fusion"}
+}
+
+// mostBranches and smallLayer bound the space: branches that are offered, and the share of the model's products below which a layer is left
+// to choices for the whole.
+const (
+	mostGroups   = 6
+	mostBranches = 10
+	smallLayer   = 0.002
+)
+
+// layer is a convolution or product with constant weights.
+type layer struct {
+	node     *ir.Node
+	selector string
+	macs     int64
+	bytes    int64
+	kernel   int // elements of the window
+	group    int
+}
+
+// Survey finds the choices that a model has.
+func Survey(ctx context.Context, m *ir.Model, o SurveyOptions) (*Space, error) {
+	s := &survey{o: o, space: &Space{}}
+	pass := passes.Define(passes.Info{Name: "survey", Doc: "looks at the model", Promise: passes.Promise{}}, struct{}{},
+		func(c *passes.Context, m *ir.Model, _ struct{}) error { return s.look(c, m) })
+	r, err := all.Registry(pass)
+	if err != nil {
+		return nil, err
+	}
+	p, err := r.Parse("O2,survey")
+	if err != nil {
+		return nil, err
+	}
+	copied := m.Clone()
+	sized, known, err := report.Resolve(copied, report.Options{Sizes: o.Sizes})
+	if err != nil {
+		return nil, err
+	}
+	_ = known
+	if _, err := p.Run(ctx, sized, passes.Config{}); err != nil {
+		return nil, err
+	}
+	s.offer()
+	return s.space, nil
+}
+
+type survey struct {
+	o        SurveyOptions
+	space    *Space
+	layers   []*layer
+	branches []Level
+	macs     int64
+	convs    int
+	products int // MatMul, Gemm and recurrent layers
+	images   bool
+	pruned   bool
+	half     bool
+}
+
+// look lists layers, groups and branches.
+func (s *survey) look(c *passes.Context, m *ir.Model) error {
+	types := infer.Model(m)
+	r := cost.Model(m, cost.Options{Types: types.Type})
+	s.macs = max(r.MACs, 1)
+	for n := range m.Main.Nodes() {
+		switch {
+		case n.Is("Conv"):
+			s.convs++
+		case n.Is("MatMul", "Gemm", "LSTM", "GRU", "RNN"):
+			s.products++
+		}
+		l, err := measured.LinearOf(n)
+		if err != nil {
+			continue
+		}
+		name := selector(n)
+		if name == "" {
+			continue
+		}
+		s.layers = append(s.layers, &layer{node: n, selector: name, macs: r.Nodes[n].MACs, bytes: n.Operand(1).Const().ByteLen(), kernel: l.Taps(), group: -1})
+	}
+	coupled, err := prune.Coupled(c, m)
+	if err != nil {
+		return err
+	}
+	s.pruned = len(coupled) > 0
+	s.group(coupled)
+	for _, in := range m.Main.Inputs() {
+		h := types.Type(in.Value()).TensorShape()
+		s.images = s.images || len(h) == 4 && s.convs > 0
+		d := types.Type(in.Value()).DType()
+		s.half = s.half || d == ir.Float16
+	}
+	return nil
+}
+
+// selector is a name that only= finds a node by in the original: that of its source of the same operator.
+func selector(n *ir.Node) string {
+	name := ""
+	for _, src := range n.Origin().Sources() {
+		if src.Op.Type == n.Op().Type && src.Name != "" {
+			name = src.Name
+		}
+	}
+	if name == "" {
+		if name = n.Name(); name == "" && len(n.Results()) > 0 {
+			name = n.Result(0).Name()
+		}
+	}
+	if strings.ContainsAny(name, "*?\n") {
+		return ""
+	}
+	return name
+}
+
+// group puts layers together that have to shrink together, and then neighbours, until there are few groups.
+func (s *survey) group(coupled [][]*ir.Node) {
+	at := map[*ir.Node]*layer{}
+	var big []*layer
+	for _, l := range s.layers {
+		if at[l.node] = l; float64(l.macs) >= smallLayer*float64(s.macs) {
+			big = append(big, l)
+		}
+	}
+	parent := map[*layer]*layer{}
+	var root func(*layer) *layer
+	root = func(l *layer) *layer {
+		if p := parent[l]; p != nil {
+			return root(p)
+		}
+		return l
+	}
+	for _, family := range coupled {
+		var first *layer
+		for _, n := range family {
+			l := at[n]
+			if l == nil || !slices.Contains(big, l) {
+				continue
+			}
+			if first == nil {
+				first = root(l)
+			} else if r := root(l); r != first {
+				parent[r] = first
+			}
+		}
+	}
+	groups := [][]*layer{}
+	index := map[*layer]int{}
+	for _, l := range big {
+		r := root(l)
+		i, ok := index[r]
+		if !ok {
+			i, index[r] = len(groups), len(groups)
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], l)
+	}
+	most := s.o.Groups
+	if most <= 0 {
+		most = mostGroups
+	}
+	macs := func(g []*layer) (n int64) {
+		for _, l := range g {
+			n += l.macs
+		}
+		return n
+	}
+	for len(groups) > most { // the two neighbours that compute least
+		best := 0
+		for i := range len(groups) - 1 {
+			if macs(groups[i])+macs(groups[i+1]) < macs(groups[best])+macs(groups[best+1]) {
+				best = i
+			}
+		}
+		groups[best] = append(groups[best], groups[best+1]...)
+		groups = slices.Delete(groups, best+1, best+2)
+	}
+	for i, g := range groups {
+		x := Group{MACs: macs(g)}
+		for _, l := range g {
+			l.group = i
+			x.Bytes += l.bytes
+			x.Layers = append(x.Layers, l.selector)
+		}
+		s.space.Groups = append(s.space.Groups, x)
+	}
+}
+
+// offer makes genes of what applies.
+func (s *survey) offer() {
+	wants := func(kind string) bool { return s.o.Kinds == nil || slices.Contains(s.o.Kinds, kind) }
+	none := Level{Name: "as it is"}
+	add := func(name string, group int, k Kind, levels ...Level) {
+		s.space.Genes = append(s.space.Genes, Gene{name, group, k, append([]Level{none}, levels...)})
+	}
+	level := func(name, format string, a ...any) Level { return Level{Name: name, Pass: fmt.Sprintf(format, a...)} }
+	if wants("prune") && s.pruned {
+		var l []Level
+		for _, share := range []float64{.9, .8, .7, .6, .5} {
+			l = append(l, level(fmt.Sprintf("to %g of the MACs", share), "prune{unit=channel macs=%g}", share))
+		}
+		add("prune", -1, Prune, l...)
+	}
+	if wants("decompose") && len(s.layers) > 0 {
+		var l []Level
+		for _, share := range []float64{.85, .7, .6, .5} {
+			l = append(l, level(fmt.Sprintf("to %g of the MACs", share), "decompose{macs=%g}", share))
+		}
+		add("decompose", -1, Decompose, l...)
+	}
+	if wants("quantize") && len(s.layers)+s.products > 0 {
+		var l []Level
+		if s.o.Calib {
+			l = append(l, level("static", "quantize{mode=static objective=size}"), level("all static", "quantize{mode=static objective=size protect=0}"))
+		}
+		if s.products > 0 {
+			l = append(l, level("dynamic", "quantize{mode=dynamic objective=size}"))
+		}
+		l = append(l, level("weights to 8 bits", "quantize{mode=weights bits=8}"), level("weights to 4 bits", "quantize{mode=weights bits=4}"))
+		add("quantize", -1, Quantize, l...)
+	}
+	if wants("precision") && !s.half {
+		add("precision", -1, Precision, level("float16", "precision"), level("weights float16", "precision{weights-only=true}"))
+	}
+	if wants("fusion") {
+		l := []Level{level("O2", "O2"), level("O3", "O3")}
+		if s.o.Target != "" { // it has fusions of its own; what comes before may keep it from them, or help it
+			l = l[:1]
+		}
+		add("fuse", -1, Fusion, l...)
+	}
+	if len(s.space.Groups) < 2 {
+		return // a group of all is the whole
+	}
+	for i, g := range s.space.Groups {
+		name := fmt.Sprintf("group %d:", i+1)
+		if wants("prune") && s.pruned {
+			add(name+" prune", i, Prune, level("1/8", "prune{unit=channel ratio=0.125}"), level("1/4", "prune{unit=channel ratio=0.25}"), level("1/2", "prune{unit=channel ratio=0.5}"))
+		}
+		if wants("decompose") {
+			add(name+" decompose", i, Decompose, level("0.95 of the energy", "decompose{energy=0.95}"), level("0.85 of the energy", "decompose{energy=0.85}"),
+				level("0.7 of the energy", "decompose{energy=0.7}"), level("0.85, CP", "decompose{method=cp energy=0.85}"))
+		}
+		if wants("quantize") && s.o.Calib {
+			add(name+" stays", i, Keep, level("float", ""))
+		}
+		_ = g
+	}
+}
