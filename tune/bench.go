@@ -17,6 +17,7 @@ import (
 	"github.com/onnxopt/onnxopt/dataset"
 	"github.com/onnxopt/onnxopt/dataset/metric"
 	"github.com/onnxopt/onnxopt/engine"
+	"github.com/onnxopt/onnxopt/engine/native"
 	"github.com/onnxopt/onnxopt/internal/evaluate"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
@@ -40,6 +41,8 @@ type Outcome struct {
 	Values  Values  `json:"values,omitempty"`
 	Err     string  `json:"err,omitempty"`
 	Seconds float64 `json:"seconds"`
+	// Fault says that Err is of the program and not of the candidate: a crash.
+	Fault bool `json:"fault,omitempty"`
 }
 
 // Runner makes trials.
@@ -142,6 +145,9 @@ func (b *Bench) Run(ctx context.Context, trials []Trial, each func(int, Outcome)
 		o := Outcome{Values: v, Seconds: math.Round(time.Since(begun).Seconds()*1000) / 1000}
 		if err != nil {
 			o.Err, o.Values = err.Error(), nil
+			var pass *passes.InternalError
+			var run *native.InternalError
+			o.Fault = errors.As(err, &pass) || errors.As(err, &run) || errors.Is(err, errCrash)
 		}
 		if err := each(i, o); err != nil {
 			return err
@@ -190,13 +196,17 @@ func (b *Bench) calibration(n int) *measured.Calibration {
 	return b.calib[n]
 }
 
+var errCrash = errors.New("internal error")
+
 // Measure makes a trial, and gives the model as well.
-func (b *Bench) Measure(ctx context.Context, t Trial) (v Values, m *ir.Model, err error) { return b.measure(ctx, t) }
+func (b *Bench) Measure(ctx context.Context, t Trial) (v Values, m *ir.Model, err error) {
+	return b.measure(ctx, t)
+}
 
 func (b *Bench) measure(ctx context.Context, t Trial) (v Values, m *ir.Model, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("internal error: %v", p)
+			err = fmt.Errorf("%w: %v", errCrash, p)
 		}
 	}()
 	if m, err = b.Make(ctx, t); err != nil {

@@ -101,7 +101,7 @@ func (e *env) root() *cobra.Command {
 	cmd.PersistentFlags().SortFlags = false
 	setHelp(cmd, rootUsage, f.groups()...)
 	cmd.SetHelpCommand(e.helpVerb())
-	cmd.AddCommand(e.passesVerb(), e.targetsVerb(), e.lintVerb(), e.inspectVerb(), e.runVerb(), e.verifyVerb(), e.evalVerb(), e.benchVerb(), e.tuneVerb(), e.distillVerb(), e.reduceVerb(),
+	cmd.AddCommand(e.passesVerb(), e.targetsVerb(), e.lintVerb(), e.inspectVerb(), e.runVerb(), e.verifyVerb(), e.evalVerb(), e.benchVerb(), e.tuneVerb(), e.workerVerb(), e.distillVerb(), e.reduceVerb(),
 		e.extractVerb(), e.splitVerb(), e.mergeVerb(), e.diffVerb(), e.checkVerb(), e.auditVerb(), e.replayVerb(), e.schemaVerb(), e.versionVerb())
 	return cmd
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/onnxopt/onnxopt/dataset/metric"
 	"github.com/onnxopt/onnxopt/tune"
@@ -65,6 +64,9 @@ func (e *env) tuneVerb() *cobra.Command {
 		Use: "tune", Short: "search for the lightest model that keeps its accuracy", Long: tuneLong, Example: tuneExample,
 		Args: func(cmd *cobra.Command, args []string) error { return f.check(args) },
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.cluster.on() && e.cluster == nil {
+				return e.companion()
+			}
 			return e.tuneModel(cmd.Context(), f, args[0], cmd.Flags().Changed("engine"))
 		},
 	}
@@ -134,7 +136,7 @@ func (f *tuneFlags) check(args []string) error {
 	if err := f.conditions(); err != nil {
 		return err
 	}
-	if err := f.cluster.check(); err != nil {
+	if err := f.cluster.check(f.timed() && f.latency.value == "measured"); err != nil {
 		return err
 	}
 	return f.engine.check(false)
@@ -213,14 +215,16 @@ func (e *env) tuneModel(ctx context.Context, f *tuneFlags, name string, engineGi
 // tuning is a run of the verb.
 type tuning struct {
 	*env
-	f      *tuneFlags
-	in     *input
-	log    *trial.Log
-	show   *progress
-	bench  *tune.Bench
-	search *tune.Search
-	spec   study
-	names  map[string]bool // of strategies that were announced
+	f            *tuneFlags
+	in           *input
+	log          *trial.Log
+	show         *progress
+	bench        *tune.Bench
+	search       *tune.Search
+	spec         study
+	names        map[string]bool   // of strategies that were announced
+	objects      map[string]string // names of model and data in an object store
+	key, timeKey []any             // what measurements depend on
 }
 
 func (t *tuning) run(ctx context.Context) error {
@@ -243,8 +247,7 @@ func (t *tuning) run(ctx context.Context) error {
 			return usagef("--floor %s, but the metric is %s", c.Text, f.goal.Metric)
 		}
 	}
-	key, timeKey, err := t.keys(ctx, task)
-	if err != nil {
+	if t.key, t.timeKey, err = t.keys(ctx, task); err != nil {
 		return inFile(t.in.name, err)
 	}
 	t.show.doing("looking at the model")
@@ -256,13 +259,13 @@ func (t *tuning) run(ctx context.Context) error {
 	if err != nil {
 		return inFile(t.in.name, err)
 	}
-	runner, closeRunner, err := t.runner(ctx, task)
+	runner, closeRunner, err := t.runner(ctx)
 	if err != nil {
 		return err
 	}
 	defer closeRunner()
 	t.search = &tune.Search{Space: space, Goal: &f.goal, Runner: runner, Strategies: tune.Strategies(f.strategy.value), Rungs: rungs, Seed: f.seed,
-		Log: t.log, Key: key, TimeKey: timeKey, Time: f.time, Trials: f.trials, Progress: t.tell}
+		Log: t.log, Key: t.key, TimeKey: t.timeKey, Time: f.time, Trials: f.trials, Progress: t.tell}
 	t.say("%d choices in %d groups of layers, %s on %d samples", len(space.Genes), len(space.Groups), f.goal.Metric, rungs[len(rungs)-1].Samples)
 	state, err := t.search.Run(ctx)
 	return t.finish(ctx, state, err)
@@ -353,5 +356,3 @@ func stopped(ctx context.Context, err error) (interrupted bool, failure error) {
 	}
 	return false, err
 }
-
-var _ pflag.Value = &enum{}

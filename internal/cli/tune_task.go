@@ -2,12 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/onnxopt/onnxopt/dataset"
@@ -32,11 +26,20 @@ type study struct {
 	LabelColumn string            `json:"label_column,omitempty"`
 	Cast        bool              `json:"cast,omitempty"`
 	SkipBad     bool              `json:"skip_bad,omitempty"`
+	DataName    string            `json:"data_name"` // of file or folder
+	CalibName   string            `json:"calib_name,omitempty"`
+	LabelsName  string            `json:"labels_name,omitempty"`
 }
 
 func (f *tuneFlags) study() study {
 	d := &f.data
-	return study{Metric: f.metric, Output: f.metricOptions.Output, Target: f.target, Engine: f.engine.names[0], Threads: f.resources.count(),
+	base := func(path string) string {
+		if path == "" {
+			return ""
+		}
+		return filepath.Base(filepath.Clean(path))
+	}
+	return study{DataName: base(d.data), CalibName: base(f.calib), LabelsName: base(d.labels), Metric: f.metric, Output: f.metricOptions.Output, Target: f.target, Engine: f.engine.names[0], Threads: f.resources.count(),
 		Modelled: f.latency.value == "model", Limit: d.limit, Image: d.image, LabelColumn: d.labelColumn, Cast: d.cast, SkipBad: d.skipBad}
 }
 
@@ -81,63 +84,33 @@ func (t *tuning) keys(ctx context.Context, task tune.Task) (key, timeKey []any, 
 	if err != nil {
 		return nil, nil, err
 	}
-	data, err := hashFiles(ctx, t.f.data.data, t.f.data.labels)
+	t.objects = map[string]string{"model": "model-" + model}
+	data, err := hashData(ctx, t.f.data.data, t.f.data.labels)
 	if err != nil {
 		return nil, nil, err
 	}
+	t.objects["data"] = "data-" + data
 	calib := ""
 	if t.f.calib != "" {
-		if calib, err = hashFiles(ctx, t.f.calib); err != nil {
+		if calib, err = hashData(ctx, t.f.calib, ""); err != nil {
 			return nil, nil, err
 		}
+		t.objects["calib"] = "data-" + calib
 	}
 	s := t.spec
-	s.Threads = 0 // what is computed does not depend on it
+	s.DataName, s.CalibName, s.LabelsName = "", "", "" // the contents have their names
+	s.Threads = 0                                      // what is computed does not depend on it
 	engine := s.Engine
 	if x, ok := task.Engine.(*ort.Engine); ok {
 		engine += " " + x.Info().Version
 	}
 	v := versionOf()
 	key = []any{model, data, calib, s, engine, v.Version, v.Revision}
-	if s.Modelled {
+	switch {
+	case s.Modelled:
 		return key, nil, nil
+	case len(t.f.cluster.clock) > 0: // whatever machine has these labels
+		return key, []any{t.spec.Threads, t.f.cluster.clock}, nil
 	}
-	return key, []any{t.spec.Threads, trial.Machine(), t.f.cluster.latencyOn}, nil
-}
-
-// hashFiles hashes the contents of files and folders with the names in them.
-func hashFiles(ctx context.Context, paths ...string) (string, error) {
-	h := sha256.New()
-	for _, root := range paths {
-		if root == "" {
-			continue
-		}
-		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err != nil {
-				return err
-			}
-			if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
-				return err
-			}
-			rel, err := filepath.Rel(root, path)
-			if err != nil {
-				return err
-			}
-			f, err := os.Open(path)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			fmt.Fprintf(h, "\x00%s\x00", filepath.ToSlash(rel))
-			_, err = io.Copy(h, f)
-			return err
-		})
-		if err != nil {
-			return "", &fileError{root, err}
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16]), nil
+	return key, []any{t.spec.Threads, trial.Machine()}, nil
 }
