@@ -12,6 +12,7 @@ import (
 	"github.com/onnxopt/onnxopt/ops/infer"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/passes/all"
+	"github.com/onnxopt/onnxopt/passes/dropbranches"
 	"github.com/onnxopt/onnxopt/passes/prune"
 	"github.com/onnxopt/onnxopt/report"
 )
@@ -30,11 +31,12 @@ func KindNames() []string {
 	return []string{"input", "branch", "separate", "prune", "decompose", "quantize", "precision", "fusion"}
 }
 
-// mostBranches and smallLayer bound the space: branches that are offered, and the share of the model's products below which a layer is left
+// Bounds of the space: groups of layers, branches that may go, fusions that may be left out one by one, and the share of the model's products below which a layer is left
 // to choices for the whole.
 const (
 	mostGroups   = 6
-	mostBranches = 10
+	mostBranches = 4
+	mostFused    = 4
 	smallLayer   = 0.002
 )
 
@@ -61,13 +63,14 @@ func Survey(ctx context.Context, m *ir.Model, o SurveyOptions) (*Space, error) {
 	if err != nil {
 		return nil, err
 	}
-	copied := m.Clone()
-	sized, known, err := report.Resolve(copied, report.Options{Sizes: o.Sizes})
+	sized, _, err := report.Resolve(m.Clone(), report.Options{Sizes: o.Sizes})
 	if err != nil {
 		return nil, err
 	}
-	_ = known
 	if _, err := p.Run(ctx, sized, passes.Config{}); err != nil {
+		return nil, err
+	}
+	if err := s.fusions(ctx, r, m); err != nil {
 		return nil, err
 	}
 	s.offer()
@@ -78,7 +81,9 @@ type survey struct {
 	o        SurveyOptions
 	space    *Space
 	layers   []*layer
-	branches []Level
+	branches int
+	fused    []string // passes of ort-fuse that change something
+	ortFuse  string   // its pipeline
 	macs     int64
 	convs    int
 	products int // MatMul, Gemm and recurrent layers
@@ -114,12 +119,41 @@ func (s *survey) look(c *passes.Context, m *ir.Model) error {
 		return err
 	}
 	s.pruned = len(coupled) > 0
+	if s.branches, err = dropbranches.Branches(c, m); err != nil {
+		return err
+	}
 	s.group(coupled)
 	for _, in := range m.Main.Inputs() {
 		h := types.Type(in.Value()).TensorShape()
 		s.images = s.images || len(h) == 4 && s.convs > 0
 		d := types.Type(in.Value()).DType()
 		s.half = s.half || d == ir.Float16
+	}
+	return nil
+}
+
+// fusions finds out which fused operators of ONNX Runtime the model would get.
+func (s *survey) fusions(ctx context.Context, r *passes.Registry, m *ir.Model) error {
+	for _, a := range r.Aliases() {
+		if a.Name == "ort-fuse" {
+			s.ortFuse = a.Pipeline
+		}
+	}
+	if s.o.Target != "" || s.ortFuse == "" {
+		return nil
+	}
+	p, err := r.Parse("O3")
+	if err != nil {
+		return err
+	}
+	report, err := p.Run(ctx, m.Clone(), passes.Config{})
+	if err != nil {
+		return err
+	}
+	for _, step := range report.Steps {
+		if strings.HasPrefix(step.Pass, "ort-") && step.Changed && !slices.Contains(s.fused, step.Pass) && len(s.fused) < mostFused {
+			s.fused = append(s.fused, step.Pass)
+		}
 	}
 	return nil
 }
@@ -224,6 +258,16 @@ func (s *survey) offer() {
 		s.space.Genes = append(s.space.Genes, Gene{name, group, k, append([]Level{none}, levels...)})
 	}
 	level := func(name, format string, a ...any) Level { return Level{Name: name, Pass: fmt.Sprintf(format, a...)} }
+	if wants("input") && s.images {
+		add("images", -1, Input, level("0.85 as high", "downscale{scale=0.85}"), level("0.7 as high", "downscale{scale=0.7}"))
+	}
+	if wants("branch") && s.branches > 0 && s.o.Calib {
+		var l []Level
+		for n := 1; n <= min(s.branches, mostBranches); n++ {
+			l = append(l, level(fmt.Sprintf("%d fewer", n), "drop-branches{count=%d}", n))
+		}
+		add("branches", -1, Branch, l...)
+	}
 	if wants("prune") && s.pruned {
 		var l []Level
 		for _, share := range []float64{.9, .8, .7, .6, .5} {
@@ -253,16 +297,21 @@ func (s *survey) offer() {
 		add("precision", -1, Precision, level("float16", "precision"), level("weights float16", "precision{weights-only=true}"))
 	}
 	if wants("fusion") {
-		l := []Level{level("O2", "O2"), level("O3", "O3")}
-		if s.o.Target != "" { // it has fusions of its own; what comes before may keep it from them, or help it
-			l = l[:1]
+		l := []Level{level("O2", "O2")}
+		if s.o.Target == "" { // a target has fusions of its own
+			l = append(l, level("O3", "O3"))
+			for _, name := range s.fused {
+				if rest, ok := strings.CutSuffix(strings.Replace(s.ortFuse, name+",", "", 1), ")"); ok {
+					l = append(l, level("O3 without "+name, "O2,%s),output-shapes", rest))
+				}
+			}
 		}
 		add("fuse", -1, Fusion, l...)
 	}
 	if len(s.space.Groups) < 2 {
 		return // a group of all is the whole
 	}
-	for i, g := range s.space.Groups {
+	for i := range s.space.Groups {
 		name := fmt.Sprintf("group %d:", i+1)
 		if wants("prune") && s.pruned {
 			add(name+" prune", i, Prune, level("1/8", "prune{unit=channel ratio=0.125}"), level("1/4", "prune{unit=channel ratio=0.25}"), level("1/2", "prune{unit=channel ratio=0.5}"))
@@ -271,9 +320,20 @@ func (s *survey) offer() {
 			add(name+" decompose", i, Decompose, level("0.95 of the energy", "decompose{energy=0.95}"), level("0.85 of the energy", "decompose{energy=0.85}"),
 				level("0.7 of the energy", "decompose{energy=0.7}"), level("0.85, CP", "decompose{method=cp energy=0.85}"))
 		}
+		window, product := false, false
+		for _, l := range s.layers {
+			if l.group == i {
+				window, product = window || l.kernel > 1 && l.node.Is("Conv"), product || !l.node.Is("Conv")
+			}
+		}
+		if wants("separate") && window {
+			add(name+" separable", i, Separate, level("3 filters a channel", "separate{multiplier=3}"), level("2 filters a channel", "separate{multiplier=2}"), level("1 filter a channel", "separate"))
+		}
+		if wants("quantize") && product {
+			add(name+" weights", i, Stored, level("8 bits", "quantize{mode=weights bits=8}"), level("4 bits", "quantize{mode=weights bits=4}"))
+		}
 		if wants("quantize") && s.o.Calib {
 			add(name+" stays", i, Keep, level("float", ""))
 		}
-		_ = g
 	}
 }
