@@ -3,6 +3,7 @@ package tune
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -88,6 +89,7 @@ type survey struct {
 	convs    int
 	products int // MatMul, Gemm and recurrent layers
 	images   bool
+	height   int64 // of the first image
 	pruned   bool
 	half     bool
 }
@@ -125,7 +127,12 @@ func (s *survey) look(c *passes.Context, m *ir.Model) error {
 	s.group(coupled)
 	for _, in := range m.Main.Inputs() {
 		h := types.Type(in.Value()).TensorShape()
-		s.images = s.images || len(h) == 4 && s.convs > 0
+		if len(h) == 4 && s.convs > 0 && h[2].IsStatic() && h[1].IsStatic() && s.height == 0 {
+			s.images = true
+			if s.height = h[2].Size; h[1].Size > 4 { // channels stand last
+				s.height = h[1].Size
+			}
+		}
 		d := types.Type(in.Value()).DType()
 		s.half = s.half || d == ir.Float16
 	}
@@ -156,6 +163,18 @@ func (s *survey) fusions(ctx context.Context, r *passes.Registry, m *ir.Model) e
 		}
 	}
 	return nil
+}
+
+// smaller are heights to try in place of one: such that layers with strides divide them, two at most.
+func smaller(height int64) (r []int64) {
+	step := int64(32)
+	if height < 128 {
+		step = 8
+	}
+	for n := (height - 1) / step * step; n > 0 && len(r) < 2 && 10*n >= 6*height; n -= step {
+		r = append(r, n)
+	}
+	return r
 }
 
 // selector is a name that only= finds a node by in the original: that of its source of the same operator.
@@ -259,7 +278,14 @@ func (s *survey) offer() {
 	}
 	level := func(name, format string, a ...any) Level { return Level{Name: name, Pass: fmt.Sprintf(format, a...)} }
 	if wants("input") && s.images {
-		add("images", -1, Input, level("0.85 as high", "downscale{scale=0.85}"), level("0.7 as high", "downscale{scale=0.7}"))
+		var l []Level
+		for _, n := range smaller(s.height) {
+			scale := math.Ceil(1e7*float64(n)/float64(s.height)) / 1e7 // so that the product does not fall short of n
+			l = append(l, level(fmt.Sprintf("%d high", n), "downscale{scale=%.7g}", scale))
+		}
+		if l != nil {
+			add("images", -1, Input, l...)
+		}
 	}
 	if wants("branch") && s.branches > 0 && s.o.Calib {
 		var l []Level

@@ -17,6 +17,7 @@ import (
 // Options of the pass.
 type Options struct {
 	Count    int         `opt:"count" doc:"how many branches go, those that move the outputs least first"`
+	Refit    bool        `opt:"refit" doc:"repair the layers that are left by least squares on the calibration data"`
 	Prepared bool        `opt:"prepare" doc:"runs O2 first, which folds normalizations into layers"`
 	Calib    passes.Data `opt:"calib" doc:"calibration data; none: those of --calib"`
 }
@@ -42,8 +43,11 @@ choose among the additions.`,
 	Promise:  passes.Promise{Lossy: true},
 	Example:  "drop-branches{count=2}",
 	Prepares: []string{"O2"},
-	Rules:    []passes.RuleDoc{{Name: "branch", Doc: "replaces a residual branch by its mean", Promise: passes.Promise{Lossy: true}}},
-}, Options{Count: 1, Prepared: true}, run)
+	Rules: []passes.RuleDoc{
+		{Name: "branch", Doc: "replaces a residual branch by its mean", Promise: passes.Promise{Lossy: true}},
+		{Name: "refit", Doc: "gives a layer new weights by least squares", Promise: passes.Promise{Lossy: true}},
+	},
+}, Options{Count: 1, Refit: true, Prepared: true}, run)
 
 // judged bounds the samples on which branches are compared, and meant those that means are taken of.
 const (
@@ -65,6 +69,14 @@ func run(c *passes.Context, m *ir.Model, o Options) error {
 	if err != nil {
 		return err
 	}
+	original := m.Clone()
+	forms := original.Main.NodeList()
+	var layers []measured.RefitLayer
+	for i, n := range m.Main.NodeList() {
+		if _, err := measured.LinearOf(n); err == nil {
+			layers = append(layers, measured.RefitLayer{Node: n, Target: forms[i].Result(0)})
+		}
+	}
 	for n := range o.Count {
 		list, err := find(c, m)
 		if err != nil {
@@ -75,13 +87,19 @@ func run(c *passes.Context, m *ir.Model, o Options) error {
 				return errors.New("there is no residual branch that could be left out")
 			}
 			c.Note(fmt.Sprintf("%d branches were left out; there are no more", n))
-			return nil
+			break
 		}
 		if err := drop(c, m, list, data); err != nil {
 			return err
 		}
 	}
-	return nil
+	if layers = slices.DeleteFunc(layers, func(l measured.RefitLayer) bool { return l.Node.Dead() }); !o.Refit || len(layers) == 0 {
+		return nil
+	}
+	_, err = measured.Refit(c.Context(), original, m, layers, data, measured.RefitOptions{Apply: func(l measured.RefitLayer, edit func()) {
+		c.Rewrite("refit", l.Node, nil, edit)
+	}})
+	return err
 }
 
 // Branches counts the residual branches of m that the pass could leave out.
