@@ -17,6 +17,7 @@ type Plot struct {
 	X, Y           string // titles of the axes
 	Bars           bool
 	Log            bool
+	Dots           bool // values are dots, not joined; the axes need not begin at zero
 	Lines          []Line
 }
 
@@ -24,6 +25,7 @@ type Plot struct {
 type Line struct {
 	Name   string
 	Values []float64
+	At     []float64 // where values stand on the axis below; nil: at 0, 1, ...
 }
 
 // colours are those of Okabe and Ito, Color universal design, 2008, which people with any colour vision tell apart. Lines also differ in
@@ -56,7 +58,21 @@ func (p *Plot) draw() (*plot.Plot, error) {
 			if p.Log && !(v > 0) {
 				v = 1e-9
 			}
-			xy = append(xy, plotter.XY{X: float64(k), Y: v})
+			x := float64(k)
+			if l.At != nil {
+				x = l.At[k]
+			}
+			xy = append(xy, plotter.XY{X: x, Y: v})
+		}
+		if p.Dots {
+			dots, err := plotter.NewScatter(xy)
+			if err != nil {
+				return nil, err
+			}
+			dots.GlyphStyle = draw.GlyphStyle{Color: c, Radius: vg.Points(2.5), Shape: []draw.GlyphDrawer{draw.CircleGlyph{}, draw.TriangleGlyph{}, draw.SquareGlyph{}, draw.CrossGlyph{}}[i%4]}
+			d.Add(dots)
+			d.Legend.Add(l.Name, dots)
+			continue
 		}
 		line, err := plotter.NewLine(xy)
 		if err != nil {
@@ -75,7 +91,7 @@ func (p *Plot) draw() (*plot.Plot, error) {
 		d.Y.Scale, d.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 		d.Y.Min = math.Max(d.Y.Min, 1e-9)
 		d.Y.Max = math.Max(d.Y.Max, d.Y.Min*10)
-	} else {
+	} else if !p.Dots {
 		d.Y.Min = math.Min(0, d.Y.Min)
 	}
 	return d, nil
