@@ -285,7 +285,7 @@ func TestReduce(t *testing.T) {
 		}
 		s := single{op: either(r, "ReduceMean", "ReduceSum", "ReduceMax"), opset: either(r, int64(12), 18), attrs: []*ir.Attr{ir.IntAttr("keepdims", r.size(0, 1))},
 			in: []*ir.Tensor{r.tensor(r.IntN(3) == 0, shape...)}}
-		axes := [][]int64{{-1}, {int64(len(shape)) - 1}, {-1, -2}, {-2, -1}, {0}, {}, {-1, -1}, {7}, {1}, {-2}, {0, 1}, {0, 2}}[r.IntN(12)]
+		axes := [][]int64{{-1}, {int64(len(shape)) - 1}, {-1, -2}, {-2, -1}, {0}, {}, {-1, -1}, {7}, {1}, {-2}, {0, 1}, {0, 2}, {2, 0}, {0, 2, 3}, {1, -1}}[r.IntN(15)]
 		if s.opset == 18 {
 			s.in = append(s.in, ir.TensorOf(axes, int64(len(axes))))
 		} else {

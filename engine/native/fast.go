@@ -59,6 +59,8 @@ func executors() *accelerators {
 		"Add": binary(add()), "Sub": binary(sub()), "Mul": binary(mul()), "Div": binary(div()),
 		"Sum":  prepareSum,
 		"Relu": prepareRelu, "Clip": prepareClip,
+		"Greater": prepareCompare(greater), "GreaterOrEqual": prepareCompare(greaterEqual), "Less": prepareCompare(less), "LessOrEqual": prepareCompare(lessEqual),
+		"Where":   prepareWhere,
 		"MaxPool": prepareMaxPool, "AveragePool": prepareAveragePool, "GlobalAveragePool": prepareGlobalPool(foldMean()), "GlobalMaxPool": prepareGlobalPool(foldMax()),
 		"BatchNormalization": prepareBatchNormalization, "Softmax": prepareSoftmax,
 		"Transpose": prepareTranspose, "Concat": prepareConcat, "Slice": prepareSlice, "Pad": preparePad, "Gather": prepareGather, "Pow": preparePow,
