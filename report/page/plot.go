@@ -15,6 +15,7 @@ import (
 type Plot struct {
 	Title, Caption string
 	X, Y           string // titles of the axes
+	From           int    // x of the first value of a curve
 	Bars           bool
 	Log            bool
 	Lines          []Line
@@ -56,7 +57,7 @@ func (p *Plot) draw() (*plot.Plot, error) {
 			if p.Log && !(v > 0) {
 				v = 1e-9
 			}
-			xy = append(xy, plotter.XY{X: float64(k), Y: v})
+			xy = append(xy, plotter.XY{X: float64(p.From + k), Y: v})
 		}
 		line, err := plotter.NewLine(xy)
 		if err != nil {
