@@ -22,8 +22,8 @@ type State struct {
 // plan is what has to be the same.
 func (t *trainee) plan(data []*dataset.Sample, held int) string {
 	o := t.o
-	r := fmt.Sprintf("%d samples, %d held out, epochs %d, batch %d, warmup %d, ce-weight %g, kd-weight %g, temperature %g, feature-weight %g, optimizer %s, schedule %s, rate %g, momentum %g, weight-decay %g, clip %g, ema %g, norm %s, augmentation %+v, patience %d, init %v, seed %d",
-		len(data), held, o.Epochs, o.Batch, o.Warmup, o.CE, o.KD, o.Temperature, o.Feature, o.Optimizer, o.Schedule, o.Rate, o.Momentum, o.Decay, o.Clip, o.Average, o.Norm, o.Augment, o.Patience, o.Init, o.Seed)
+	r := fmt.Sprintf("%d samples, %d held out, epochs %d, batch %d, warmup %d, ce-weight %g, kd-weight %g, temperature %g, feature-weight %g, optimizer %s, schedule %s, rate %g, relative %v, momentum %g, weight-decay %g, clip %g, ema %g, norm %s, augmentation %+v, patience %d, init %v, seed %d",
+		len(data), held, o.Epochs, o.Batch, o.Warmup, o.CE, o.KD, o.Temperature, o.Feature, o.Optimizer, o.Schedule, o.Rate, o.Relative, o.Momentum, o.Decay, o.Clip, o.Average, o.Norm, o.Augment, o.Patience, o.Init, o.Seed)
 	for _, w := range t.params {
 		r += fmt.Sprintf(", %s %v", w.name, w.shape)
 	}

@@ -15,7 +15,8 @@ func rate(o *Options, i, n int) float64 {
 
 // update takes step i (from 0): SGD with momentum, or Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101).
 // scale is what clipping leaves of the derivative. Vectors do not decay. A scale of a quantizer moves by its logarithm, so that it
-// stays positive and its step does not depend on its size.
+// stays positive and its step does not depend on its size; with Relative other steps are in proportion to the size of their tensor, too
+// (Shazeer and Stern, arXiv 1804.04235, section 8).
 func (w *param) update(o *Options, d []float32, lr, scale float64, i int) {
 	const b1, b2, eps = .9, .999, 1e-8
 	decay := o.Decay
@@ -25,6 +26,9 @@ func (w *param) update(o *Options, d []float32, lr, scale float64, i int) {
 	if w.m == nil {
 		w.m = make([]float32, len(w.v))
 		w.s = make([]float32, len(w.v))
+	}
+	if o.Relative && w.kind == weight {
+		lr *= max(w.size(), 1e-3)
 	}
 	c1, c2 := 1-math.Pow(b1, float64(i+1)), 1-math.Pow(b2, float64(i+1))
 	for k, x := range w.v {
@@ -51,6 +55,18 @@ func (w *param) update(o *Options, d []float32, lr, scale float64, i int) {
 			w.v[k] = float32(x - by)
 		}
 	}
+}
+
+// size is the root mean square of the elements that are not kept at zero.
+func (w *param) size() float64 {
+	sum, n := 0.0, 0
+	for k, x := range w.v {
+		if w.zero == nil || !w.zero[k] {
+			sum += float64(x) * float64(x)
+			n++
+		}
+	}
+	return math.Sqrt(sum / float64(max(n, 1)))
 }
 
 // average moves the average of the weights towards them; at the beginning it follows them more closely.

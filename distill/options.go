@@ -35,6 +35,7 @@ type Options struct {
 	Optimizer             string // "adamw" or "sgd"
 	Schedule              string // "cosine" or "constant", behind the warm-up
 	Rate, Momentum, Decay float64
+	Relative              bool    // the rate is relative to the root mean square of each tensor, at least 0.001
 	Clip                  float64 // largest norm of all derivatives together, 0: none
 	Average               float64 // decay of the moving average of weights that the result has (EMA), 0: the last weights
 	Norm                  string  // NormFrozen and so on

@@ -38,7 +38,7 @@ func TestProf(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := &prof{native.New(), map[*ir.Node]time.Duration{}}
-	o := Options{Student: f.Model, Teacher: tf.Model, Set: s, Engine: p, Threads: 2, Epochs: 2, Batch: 32, KD: 1, Temperature: 4, Optimizer: "adamw", Rate: 1e-3, Limit: 640, Seed: 1}
+	o := Options{Student: f.Model, Teacher: tf.Model, Set: s, Engine: p, Threads: 2, Epochs: 2, Batch: 32, KD: 1, Temperature: 4, Optimizer: "adamw", Rate: 1e-2, Relative: true, Norm: os.Getenv("NORM"), Limit: 640, Seed: 1}
 	b := time.Now()
 	_, err = Train(context.Background(), o)
 	if err != nil {

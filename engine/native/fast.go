@@ -74,6 +74,7 @@ func executors() *accelerators {
 	}
 	return &accelerators{one: m, several: map[string]func(*site) severalExecutor{
 		"LSTM": prepareLSTM, "GRU": prepareGRU, "DynamicQuantizeLinear": prepareDynamicQuantizeLinear,
+		"BatchNormalization": prepareBatchNormalizationTraining,
 	}, contrib: map[string]prepare{
 		"FusedConv": prepareFusedConv, "QuantizeLinear": m["QuantizeLinear"], "DequantizeLinear": m["DequantizeLinear"],
 	}}
@@ -100,8 +101,9 @@ func (s *scope) accelerate(st *step) {
 		return // its weights are not arranged twice
 	}
 	if p := several[op.Type]; p != nil {
-		st.several = p(&site{Node: n, opset: st.opset, in: st.in, tap: s.tap, arranged: s.c.arranged})
-		return
+		if st.several = p(&site{Node: n, opset: st.opset, in: st.in, tap: s.tap, arranged: s.c.arranged}); st.several != nil {
+			return
+		}
 	}
 	p := one[op.Type]
 	if p == nil {

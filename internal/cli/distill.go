@@ -97,6 +97,7 @@ func (e *env) distillVerb() *cobra.Command {
 	f.optimizer = enum{"adamw", []string{"adamw", "sgd"}}
 	steps.Var(&f.optimizer, "optimizer", "how weights are updated")
 	steps.Float64Var(&o.Rate, "rate", 0, "largest learning `RATE` (default 0.0001, with --init or --norm insert 0.001)")
+	steps.BoolVar(&o.Relative, "relative", false, "the rate is relative to the root mean square of each tensor")
 	f.schedule = enum{"cosine", []string{"cosine", "constant"}}
 	steps.Var(&f.schedule, "schedule", "how the rate goes on behind the warm-up")
 	steps.Var(count{&o.Warmup}, "warmup", "steps over which the rate rises")
