@@ -120,20 +120,13 @@ func newTraining(ctx context.Context, o *Options) (*training, error) {
 			return nil, fmt.Errorf("teacher: %w", err)
 		}
 	}
-	m, err := t.trainee.step(true)
-	if err == nil && o.MaxMemory > 0 {
-		t.redone, err = t.recompute(ctx, m)
-	}
-	if err != nil {
-		t.close()
-		return nil, err
-	}
-	if t.step, err = o.Engine.Load(ctx, m, engine.Options{Threads: o.Threads, MaxMemory: o.MaxMemory}); err != nil {
+	if t.step, t.redone, err = t.load(ctx); err != nil {
 		t.close()
 		return nil, err
 	}
 	if len(t.held) > 0 {
-		if m, err = t.trainee.step(false); err == nil {
+		m, _, err := t.trainee.step(false)
+		if err == nil {
 			t.measure, err = o.Engine.Load(ctx, m, engine.Options{Threads: o.Threads, MaxMemory: o.MaxMemory})
 		}
 		if err != nil {

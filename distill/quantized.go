@@ -196,7 +196,11 @@ func (q *scales) finish(ctx context.Context, t *trainee, get map[string]*param, 
 			if l != nil && r != nil {
 				if s := products(l.Const(), r.Const(), len(b)); s != nil {
 					scale = s
+					old := n.Operand(1)
 					n.SetOperand(1, m.Main.NamedConst(fresh(m, w.scale+".products"), ir.TensorOf(s, shapeLike(n, s)...)))
+					if old.NumUses() == 0 {
+						m.Main.EraseConst(old)
+					}
 				}
 			}
 		}

@@ -85,14 +85,14 @@ func (t *trainee) trained() (r []*param) {
 }
 
 // step makes the model of a step: parameters are inputs, the loss, the scores and the running statistics outputs, and with gradients also
-// the derivatives. Without, normalization is by the running statistics.
-func (t *trainee) step(gradients bool) (*ir.Model, error) {
+// the derivatives. Without, normalization is by the running statistics. The nodes are those that the derivatives are of.
+func (t *trainee) step(gradients bool) (*ir.Model, []*ir.Node, error) {
 	m := t.m.Clone()
 	if gradients {
 		trainNorms(m, t.norms)
 	}
 	if err := t.loss(m); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	names := map[string]bool{}
 	for _, w := range t.params {
@@ -114,14 +114,15 @@ func (t *trainee) step(gradients bool) (*ir.Model, error) {
 			m.Main.RemoveOutput(i)
 		}
 	}
+	forward := m.Main.NodeList()
 	if !gradients {
-		return m, nil
+		return m, forward, nil
 	}
 	var trained []string
 	for _, w := range t.trained() {
 		trained = append(trained, w.name)
 	}
-	return m, grad.Append(m, grad.Options{Loss: lossName, Params: trained, Inputs: true, Suffix: gradSuffix})
+	return m, forward, grad.Append(m, grad.Options{Loss: lossName, Params: trained, Inputs: true, Suffix: gradSuffix})
 }
 
 // feed adds the parameters to the inputs of a step; final takes those that the result would have.

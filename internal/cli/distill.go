@@ -188,10 +188,7 @@ func (e *env) distill(ctx context.Context, f *distillFlags) error {
 	}
 	if f.checkpoint != "" {
 		o.Save = func(s *distill.State) error {
-			if err := atomically(f.checkpoint, s.Write); err != nil {
-				return &fileError{f.checkpoint, err}
-			}
-			return nil
+			return atomically(f.checkpoint, s.Write)
 		}
 	}
 	if f.teacher != "" {
@@ -215,6 +212,11 @@ func (e *env) distill(ctx context.Context, f *distillFlags) error {
 		return inFile(f.student, err)
 	}
 	defer o.Set.Close()
+	for _, name := range []string{f.output, f.checkpoint, f.plot} { // not found out after hours
+		if err := writable(name); err != nil {
+			return &fileError{name, err}
+		}
+	}
 	o.Progress = func(p distill.Epoch) {
 		if p.N == 1 && p.RecomputedOperations > 0 {
 			fmt.Fprintf(e.stdout, "%d operations of a step are computed twice, to stay within the memory\n", p.RecomputedOperations)
@@ -244,6 +246,22 @@ func (e *env) distill(ctx context.Context, f *distillFlags) error {
 		return inFile(f.student, fmt.Errorf("%w; %s has the weights of epoch %d", failure, f.output, len(epochs)))
 	}
 	return nil
+}
+
+// writable says why no file of that name can be made.
+func writable(name string) error {
+	if name == "" || name == standard {
+		return nil
+	}
+	file, err := os.CreateTemp(filepath.Dir(name), ".onnxopt-*")
+	if err != nil {
+		var p *fs.PathError
+		if errors.As(err, &p) {
+			err = p.Err
+		}
+		return err
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
 }
 
 // readState reads a checkpoint, nil if there is none yet.
@@ -276,13 +294,10 @@ func (f *distillFlags) draw(epochs []distill.Epoch) error {
 	}
 	c := page.Plot{Title: f.student, X: "epoch", Y: "loss", From: 1, Lines: lines}
 	b, err := c.Bytes(pictureFormat(f.plot))
-	if err == nil {
-		err = atomically(f.plot, func(w io.Writer) error { _, err := w.Write(b); return err })
-	}
 	if err != nil {
 		return &fileError{f.plot, err}
 	}
-	return nil
+	return atomically(f.plot, func(w io.Writer) error { _, err := w.Write(b); return err })
 }
 
 // pictureFormat is the format of a plot by the ending of its file's name, "" for others.
