@@ -65,10 +65,12 @@ var policy = []struct {
 	{"targets/consumer", "ir onnxio/npz"},
 	{"targets/targettest", "targets targets/consumer passes/all engine compare onnxio ops/kernel"},
 	{"targets/...", "targets passes/rewrite passes/quantize"},
+	{"tune/trial", ""},
+	{"tune/schedule", "targets/c tune/trial"},
 	{"tune", "passes/all targets/... compare dataset dataset/metric report"},
 	{"distill", "ops/grad passes/all targets/... compare dataset dataset/metric report"},
 	{"internal/optimize", "passes/all passes/hook targets/... compare dataset report onnxio onnxio/text engine/native analysis/... tune distill"},
-	{"internal/cli", "internal/optimize engine/ort audit report/..."},
+	{"internal/cli", "internal/optimize engine/ort audit report/... tune/..."},
 	{"", "internal/cli"},
 	{"cmd/onnxopt", ""},
 }
