@@ -15,6 +15,7 @@ import (
 type Plot struct {
 	Title, Caption string
 	X, Y           string // titles of the axes
+	From           int    // x of the first value of a curve
 	Bars           bool
 	Log            bool
 	Dots           bool // values are dots, not joined; the axes need not begin at zero
@@ -58,7 +59,7 @@ func (p *Plot) draw() (*plot.Plot, error) {
 			if p.Log && !(v > 0) {
 				v = 1e-9
 			}
-			x := float64(k)
+			x := float64(p.From + k)
 			if l.At != nil {
 				x = l.At[k]
 			}
