@@ -71,6 +71,7 @@ var policy = []struct {
 	{"internal/cli", "internal/optimize engine/ort audit report/..."},
 	{"", "internal/cli"},
 	{"cmd/onnxopt", ""},
+	{"release", ""},
 }
 
 // external says which packages may import modules of others; std is free. Everything else imports std and this module only.

@@ -100,7 +100,7 @@ func plots(graphs ...*page.Graph) []page.Plot {
 }
 
 // inspectHTML writes the page of one model.
-func (e *env) inspectHTML(f *inspectFlags, in *input) error {
+func (e *env) inspectHTML(_ context.Context, f *inspectFlags, in *input) error {
 	var p *page.Page
 	err := onnxio.Guard(func() error {
 		o := report.Options{Sizes: f.sizes}

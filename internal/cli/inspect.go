@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/onnxopt/onnxopt/internal/optimize"
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/report"
 )
@@ -32,7 +33,9 @@ With --data, it says instead what the model is fed: the statistics of each input
 all samples, after the preprocessing. Without a model these are of what the data hold,
 by the names they have there. --save-sample draws the first sample as the model
 gets it, from its smallest element in black to its largest in white; where the model
-takes blue first, blue and red are swapped.`
+takes blue first, blue and red are swapped.
+
+A model that is not valid is shown all the same, and then the exit code is 1; --text only shows.`
 
 const inspectExample = `onnxopt inspect model.onnx
 onnxopt inspect model.onnx --size N=8 --size 'image[2]=320'
@@ -147,17 +150,34 @@ func (e *env) inspect(ctx context.Context, f *inspectFlags, name string) error {
 	if f.data.data != "" {
 		return e.inspectData(ctx, f, in)
 	}
-	if f.html != "" {
-		return e.inspectHTML(f, in)
-	}
 	if f.text {
 		return e.inspectText(ctx, in)
 	}
-	if f.shapes {
-		return e.inspectShapes(ctx, f, in)
+	show := e.inspectModel
+	switch {
+	case f.html != "":
+		show = e.inspectHTML
+	case f.shapes:
+		show = e.inspectShapes
 	}
+	if err := show(ctx, f, in); err != nil {
+		return err
+	}
+	err = onnxio.Guard(func() error { return optimize.Check(in.model) })
+	if err == nil {
+		return nil
+	}
+	err = &fileError{in.name, fmt.Errorf("the model is not valid: %w", err)}
+	if f.json {
+		return &toldError{err}
+	}
+	return err
+}
+
+// inspectModel prints the numbers of a model.
+func (e *env) inspectModel(ctx context.Context, f *inspectFlags, in *input) error {
 	r := inspected{File: in.name, Bytes: in.size}
-	err = onnxio.Guard(func() (err error) {
+	err := onnxio.Guard(func() (err error) {
 		r.Inspection, err = report.Inspect(in.model, report.Options{Sizes: f.sizes})
 		return err
 	})
