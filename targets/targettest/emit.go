@@ -109,17 +109,23 @@ func Prepare(ctx context.Context, path, sizes, pipeline string, eng engine.Engin
 			c.Shapes[name] = t.Shape()
 		}
 	}
-	c.Bounds = compare.Tolerances(f.Model)
-	for name, b := range c.Bounds {
-		b.Abs *= 1 + 1e-5 // the difference of two multiples of a step is one step but for its own rounding
-		c.Bounds[name] = b
-	}
+	c.Bounds = Bounds(f.Model)
 	return c, nil
+}
+
+// Bounds are the tolerances of a model's outputs.
+func Bounds(m *ir.Model) map[string]compare.Tolerance {
+	r := compare.Tolerances(m)
+	for name, b := range r {
+		b.Abs *= 1 + 4e-5 // two numbers of up to 256 steps, each rounded to 24 bits, differ by one step but for 2*256/2^24 of it
+		r[name] = b
+	}
+	return r
 }
 
 // Judge makes the outputs of ONNX Runtime on the model as it came what counts.
 func (c *Case) Judge(ctx context.Context, python string) error {
-	s, err := consumer.Lookup("onnxruntime").Start(ctx, python, c.Path, c.options(1))
+	s, err := consumer.Lookup("onnxruntime").Start(ctx, python, c.Path, c.Options(1))
 	if err != nil {
 		return err
 	}
