@@ -15,7 +15,6 @@ import (
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
-	"github.com/onnxopt/onnxopt/ops/kernel"
 	"github.com/onnxopt/onnxopt/passes"
 	passlist "github.com/onnxopt/onnxopt/passes/all"
 	"github.com/onnxopt/onnxopt/targets"
@@ -220,7 +219,7 @@ func (c *Case) Emit(ctx context.Context, t *targets.Target, options, dir string)
 func (c *Case) Compare(got map[string]ir.Datum) (compare.Diff, error) {
 	worst, first := compare.Diff{}, error(nil)
 	for name, want := range c.Want {
-		d := compare.Datum(want, Like(got[name], want))
+		d := compare.Datum(want, compare.Like(got[name], want))
 		if err := c.Bounds[name].Check(d); err != nil && first == nil {
 			first = &OutputError{name, err}
 		}
@@ -239,21 +238,3 @@ type OutputError struct {
 
 func (e *OutputError) Error() string { return "output " + e.Output + ": " + e.Err.Error() }
 func (e *OutputError) Unwrap() error { return e.Err }
-
-// Like is a float32 tensor as float16 if the other is that, which some targets have not.
-func Like(got, want ir.Datum) ir.Datum {
-	g, ok := got.(*ir.Tensor)
-	w, okW := want.(*ir.Tensor)
-	if !ok || !okW || w.DType() != ir.Float16 || g.DType() != ir.Float32 {
-		return got
-	}
-	f, err := ir.Elements[float32](g)
-	if err != nil {
-		return got
-	}
-	h := make([]uint16, len(f))
-	for i, x := range f {
-		h[i] = kernel.Float32ToFloat16(x)
-	}
-	return ir.NewTensor(ir.Float16, g.Shape(), ir.AsBytes(h))
-}

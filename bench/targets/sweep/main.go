@@ -30,6 +30,7 @@ import (
 type options struct {
 	target, mode, random, keep string
 	nodes, frozen, refused     bool
+	only                       bool // write, and run nothing
 	folders                    []string
 }
 
@@ -41,6 +42,7 @@ func main() {
 	flag.BoolVar(&o.frozen, "frozen", false, "all inputs but the first are constants")
 	flag.StringVar(&o.random, "random", "", "random models of the seeds `FROM-TO`")
 	flag.BoolVar(&o.refused, "refused", false, "print what is refused, too")
+	flag.BoolVar(&o.only, "emit", false, "only write what the target makes, in the folder of -keep")
 	flag.StringVar(&o.keep, "keep", "", "folder in which models and artifacts stay")
 	flag.Parse()
 	o.folders = flag.Args()
@@ -68,10 +70,9 @@ type trial struct {
 func sweep(ctx context.Context, o *options) (bad bool, err error) {
 	t, near := all.Lookup(o.target)
 	i := slices.IndexFunc(consumer.All(), func(k *consumer.Consumer) bool { return k.Target == o.target })
-	if t == nil || i < 0 {
+	if t == nil || i < 0 && !o.only {
 		return false, fmt.Errorf("no target with a runtime is called %q%s", o.target, near)
 	}
-	k := consumer.All()[i]
 	dir := o.keep
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "sweep-"); err != nil {
@@ -104,6 +105,11 @@ func sweep(ctx context.Context, o *options) (bad bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if o.only {
+		fmt.Println(o.target, count, len(trials), "written")
+		return false, nil
+	}
+	k := consumer.All()[i]
 	items := make([]consumer.Item, len(trials))
 	for i, x := range trials {
 		items[i] = consumer.Item{Artifact: x.artifact, Inputs: x.Inputs, Options: x.Options(1)}
