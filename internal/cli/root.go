@@ -85,7 +85,7 @@ func (e *env) root() *cobra.Command {
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          func(cmd *cobra.Command, args []string) error { return modelArgument(cmd, args) },
+		Args:          func(cmd *cobra.Command, args []string) error { return modelArgument(cmd, args, e.verbNames()) },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.args = deciders(cmd.Flags(), e.args)
 			if f.recipe != "" {
@@ -102,9 +102,53 @@ func (e *env) root() *cobra.Command {
 	cmd.PersistentFlags().SortFlags = false
 	setHelp(cmd, rootUsage, f.groups()...)
 	cmd.SetHelpCommand(e.helpVerb())
-	cmd.AddCommand(e.passesVerb(), e.targetsVerb(), e.lintVerb(), e.inspectVerb(), e.runVerb(), e.verifyVerb(), e.evalVerb(), e.benchVerb(), e.scheduleVerb(), e.distillVerb(), e.reduceVerb(),
-		e.extractVerb(), e.splitVerb(), e.mergeVerb(), e.diffVerb(), e.checkVerb(), e.auditVerb(), e.replayVerb(), e.schemaVerb(), e.versionVerb())
+	help := cmd.HelpFunc()
+	cmd.SetHelpFunc(func(c *cobra.Command, args []string) {
+		e.addVerbs(cmd, func(string) bool { return true })
+		help(c, args)
+	})
+	e.addVerbs(cmd, e.needed)
 	return cmd
+}
+
+// verb is a verb by name, made when it is needed: a process takes longer to make all than to optimize a small model.
+type verb struct {
+	name string
+	make func() *cobra.Command
+}
+
+// verbs are all verbs in the order of the help text.
+func (e *env) verbs() []verb {
+	return []verb{
+		{"passes", e.passesVerb}, {"targets", e.targetsVerb}, {"lint", e.lintVerb}, {"inspect", e.inspectVerb}, {"run", e.runVerb}, {"verify", e.verifyVerb},
+		{"eval", e.evalVerb}, {"bench", e.benchVerb}, {"distill", e.distillVerb}, {"reduce", e.reduceVerb}, {"extract", e.extractVerb}, {"split", e.splitVerb},
+		{"merge", e.mergeVerb}, {"diff", e.diffVerb}, {"check", e.checkVerb}, {"audit", e.auditVerb}, {"replay", e.replayVerb}, {"schema", e.schemaVerb},
+		{"schedule", e.scheduleVerb}, {"tune", e.tuneVerb}, {"worker", e.workerVerb}, {"version", e.versionVerb},
+	}
+}
+
+// verbNames are the names of all verbs.
+func (e *env) verbNames() (r []string) {
+	for _, v := range e.verbs() {
+		r = append(r, v.name)
+	}
+	return r
+}
+
+// addVerbs adds the verbs that are needed and not there.
+func (e *env) addVerbs(root *cobra.Command, needed func(name string) bool) {
+	for _, v := range e.verbs() {
+		if needed(v.name) && !slices.ContainsFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == v.name }) {
+			root.AddCommand(v.make())
+		}
+	}
+}
+
+// needed reports whether the command line may be about a verb: it names it, or asks for help, completions or what else goes through all.
+func (e *env) needed(name string) bool {
+	return len(e.args) == 0 || slices.ContainsFunc(e.args, func(a string) bool {
+		return a == name || a == "help" || a == "completion" || strings.HasPrefix(a, "__complete")
+	})
 }
 
 func (f *optimizeFlags) groups() []group {
@@ -184,8 +228,7 @@ func (f *optimizeFlags) fileGroup() group {
 }
 
 // modelArgument checks that there is one model, or says what is wrong.
-func modelArgument(cmd *cobra.Command, args []string) error {
-	verbs := verbs(cmd)
+func modelArgument(cmd *cobra.Command, args, verbs []string) error {
 	if len(args) > 0 && looksLikeVerb(args[0]) && (len(args) > 1 || spell.Nearest(args[0], verbs) != "") {
 		return usagef("there is no verb or file %q%s", args[0], spell.Hint(args[0], verbs))
 	}
