@@ -48,13 +48,19 @@ func lowerConv(b *builder, n *ir.Node) error {
 	v := n.Operand(0)
 	planar := c.group == 1 && c.inputs < block && !c.isDepthwise() && b.hasPlain(v)
 	first := c.stage(planar)
-	if second := b.intoRows(c.f.last, c.win.out, c.batch, first.key); second != nil {
+	if second := b.intoRows(c.f.last, c.win.out, c.batch, first.key, c.work()); second != nil {
 		return b.fuseRows(c.source(planar), first, second)
 	}
 	y := b.alloc(c.f.last.Name(), float, imageShape(b.shape(c.f.last)), true)
 	b.define(c.f.last, y)
 	b.addStage(c.source(planar), y, first)
 	return nil
+}
+
+// work is how often the convolution multiplies.
+func (c *conv) work() float64 {
+	w := c.win
+	return float64(c.batch) * float64(w.out[0]*w.out[1]) * float64(c.outputs*c.inputs*w.kernel[0]*w.kernel[1])
 }
 
 func (c *conv) isDepthwise() bool { return c.group > 1 && c.inputs == 1 && c.outputs == c.group }
