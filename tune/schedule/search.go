@@ -440,6 +440,22 @@ func (s *search) fusions(list []*state) error {
 		}
 		s.curve()
 	}
+	// A sum left for itself changes what its convolution is, so that it would lose its transform: the one counts that gains more.
+	for _, t := range list {
+		what, ok := strings.CutPrefix(t.layer.Key, "residual ")
+		if !ok || t.best == 0 {
+			continue
+		}
+		for _, u := range list {
+			if u.layer.Key == "algorithm "+what && u.best > 0 {
+				if t.second-t.time() < u.second-u.time() {
+					t.best = 0
+				} else {
+					u.best = 0
+				}
+			}
+		}
+	}
 	return nil
 }
 
