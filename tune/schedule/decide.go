@@ -72,10 +72,10 @@ func (s *search) decide(all *c.Schedule) error {
 		}
 	}
 	add("schedule", all)
-	direct, coarse, tiles := with(all), with(all), s.empty()
+	direct, coarse, clear := with(all), with(all), s.empty()
 	for _, t := range s.states {
-		if c := all.Layers[t.layer.Key]; c != nil && !t.layer.Fusion {
-			tiles.Layers[t.layer.Key] = c
+		if c := all.Layers[t.layer.Key]; c != nil && t.time() < 0.93*t.second { // by itself, with all in the cache, a layer may gain what it does not among others
+			clear.Layers[t.layer.Key] = c
 		}
 	}
 	for k, c := range all.Layers {
@@ -88,7 +88,7 @@ func (s *search) decide(all *c.Schedule) error {
 	}
 	add("schedule without 4x4 transforms", coarse)
 	add("schedule without transforms", direct)
-	add("schedule of tiles alone", tiles)
+	add("schedule of clear gains", clear)
 	s.r.Schedule, s.r.Kept = list[0].schedule, list[0].name
 	if len(list) == 1 {
 		return nil
