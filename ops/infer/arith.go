@@ -1,7 +1,6 @@
 package infer
 
 import (
-	"math"
 
 	"github.com/onnxopt/onnxopt/ir"
 )
