@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -77,8 +78,18 @@ func absent(file string) string {
 	}
 	defer d.Close()
 	names, _ := d.Readdirnames(1000) // what could be read does for a hint
-	hint := ""
-	if near := spell.Nearest(base, names); near != "" {
+	ext := filepath.Ext(base) // which makes any two names alike
+	stems := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return filepath.Ext(n) != ext })
+	for i, n := range stems {
+		stems[i] = strings.TrimSuffix(n, ext)
+	}
+	hint, near := "", spell.Nearest(strings.TrimSuffix(base, ext), stems)
+	if near != "" {
+		near += ext
+	} else if near = spell.Nearest(base, names); strings.TrimSuffix(near, filepath.Ext(near)) != strings.TrimSuffix(base, ext) {
+		near = ""
+	}
+	if near != "" {
 		hint = fmt.Sprintf(", did you mean %q?", filepath.Join(filepath.Clean(dir), near))
 	}
 	return "there is no such file" + hint
