@@ -19,6 +19,7 @@ type region struct {
 	last  *ir.Value // the float result that the quantizer reads
 	out   *ir.Value // the quantizer's result
 	quant *quant    // of it
+	first int       // the first operation of the file that is of the region
 }
 
 // quantizableOps are the operators that have a form on int8. True: only with one scale on both sides.
@@ -48,6 +49,9 @@ func (e *emitter) paramsOf(n *ir.Node) (*quant, error) {
 	s, err := e.floatsOf(n.Operand(1))
 	if err != nil {
 		return nil, errors.New("a scale that is no float constant")
+	}
+	if slices.ContainsFunc(s, func(x float32) bool { return !(x > 0) || math.IsInf(float64(x), 1) }) {
+		return nil, errors.New("a scale that is not above zero")
 	}
 	if n.Int("block_size", 0) != 0 {
 		return nil, errors.New("quantization in blocks")
@@ -170,6 +174,7 @@ func (e *emitter) onIntegers(n *ir.Node, f lowering) bool {
 		return false
 	}
 	ops, tensors := len(e.file.ops), len(e.file.tensors)
+	r.first = ops
 	e.journal, e.region = e.journal[:0], r
 	done := []*ir.Node{}
 	for u := range r.last.Uses() {
@@ -205,20 +210,49 @@ func (e *emitter) onIntegers(n *ir.Node, f lowering) bool {
 // finish gives the result of a region its scale: the tensor is written with it, or brought to it.
 func (e *emitter) finish(t *tensor, perm []int) {
 	r := e.region
-	q := r.quant
-	if f := fixedQuant(r.node.Op().Type); f != nil {
-		t.quant = f
+	fixed := fixedQuant(r.node.Op().Type)
+	made := e.maker(r, t) != nil
+	switch {
+	case made && fixed != nil:
+		e.scale(r, t, fixed)
+	case made && !quantizableOps()[r.node.Op().Type]:
+		e.scale(r, t, r.quant)
 	}
-	if own := t.quant != nil && (fixedQuant(r.node.Op().Type) != nil || quantizableOps()[r.node.Op().Type]); !own {
-		t.quant = q
-	} else if !sameQuant(t.quant, q) {
+	if !sameQuant(t.quant, r.quant) {
 		u := e.tensor(r.out.Name(), typeInt8, t.shape)
-		u.quant = q
+		u.quant = r.quant
 		e.file.ops = append(e.file.ops, &operation{code: opQuantize, version: 1, in: []*tensor{t}, out: []*tensor{u}})
 		t = u
 	}
 	e.views[r.out] = append(e.views[r.out], view{t, perm})
 	e.journal = append(e.journal, logged{r.out, false})
+}
+
+// maker is the operation of a region that gives t; nil if none does.
+func (e *emitter) maker(r *region, t *tensor) *operation {
+	for _, o := range e.file.ops[r.first:] {
+		if slices.Contains(o.out, t) {
+			return o
+		}
+	}
+	return nil
+}
+
+// scale gives t its scale, and with it everything in the region that was only moved to become t.
+func (e *emitter) scale(r *region, t *tensor, q *quant) {
+	for {
+		o := e.maker(r, t)
+		if o == nil {
+			return
+		}
+		t.quant = q
+		switch o.code {
+		case opReshape, opTranspose, opSlice, opStridedSlice:
+			t = o.in[0]
+		default:
+			return
+		}
+	}
 }
 
 func sameQuant(a, b *quant) bool {
