@@ -31,7 +31,8 @@ func New() *targets.Target {
 	return targets.Define(targets.Target{
 		Name: name, Doc: "an ONNX model as TensorRT's parser wants it, with a trtexec command and a script that builds the engine", Extension: ".onnx",
 		Long: `Quantization is symmetric: quantize{profile=tensorrt} makes such models, and uint8 activations whose zero point is 128 become int8. The parser
-would take another uint8 zero point for one of int8, with no more than a warning, so that is refused. Biases stay float.`,
+would take another uint8 zero point for one of int8, with no more than a warning, so that is refused. Biases stay float. Where layers have two
+zeros in every four weights along their inputs, as prune{pattern=2:4} leaves them, the engine is built for sparse tensor cores.`,
 		Pipeline: "freeze-defaults{all=true},requantize{form=qdq activations=s8},O2,dequantize{biases=true}",
 		Illegal:  illegal,
 		Slow:     slowly,
@@ -134,22 +135,32 @@ func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 	if err := a.Model(m); err != nil {
 		return err
 	}
+	legal, _, of, err := sparse(m)
+	if err != nil {
+		return err
+	}
+	if len(legal) > 0 {
+		a.Note(fmt.Sprintf("%d of %d layers have two zeros in every four weights: the engine is built for sparse tensor cores", len(legal), of))
+	}
 	w, err := a.File(".trtexec.sh")
 	if err != nil {
 		return err
 	}
-	if err := command(w, a, shapes); err != nil {
+	if err := command(w, a, shapes, len(legal) > 0); err != nil {
 		return err
 	}
 	if w, err = a.File(".build.py"); err != nil {
 		return err
 	}
-	return buildScript(w, a, shapes)
+	return buildScript(w, a, shapes, len(legal) > 0)
 }
 
 // command writes a shell script with the call of trtexec. Names are quoted, so that none is a command.
-func command(w io.Writer, a targets.Artifact, shapes []string) error {
+func command(w io.Writer, a targets.Artifact, shapes []string, sparse bool) error {
 	args := []string{"trtexec", "--onnx=" + a.Name(""), "--stronglyTyped", "--saveEngine=" + a.Name(".engine")}
+	if sparse {
+		args = append(args, "--sparsity=enable")
+	}
 	if len(shapes) > 0 {
 		for _, kind := range []string{"min", "opt", "max"} {
 			args = append(args, "--"+kind+"Shapes="+strings.Join(shapes, ","))
@@ -162,8 +173,12 @@ func command(w io.Writer, a targets.Artifact, shapes []string) error {
 	return err
 }
 
-func buildScript(w io.Writer, a targets.Artifact, shapes []string) error {
-	_, err := fmt.Fprintf(w, builder, script.Python(a.Name("")), script.Python(a.Name(".engine")), script.PythonList(shapes))
+func buildScript(w io.Writer, a targets.Artifact, shapes []string, sparse bool) error {
+	flag := "False"
+	if sparse {
+		flag = "True"
+	}
+	_, err := fmt.Fprintf(w, builder, script.Python(a.Name("")), script.Python(a.Name(".engine")), script.PythonList(shapes), flag)
 	return err
 }
 
@@ -179,7 +194,7 @@ except ImportError:
     import tensorrt_rtx_libs  # the package of the bindings looks for the libraries
     import tensorrt_rtx_bindings as trt
 
-MODEL, ENGINE, SHAPES = %s, %s, %s
+MODEL, ENGINE, SHAPES, SPARSE = %s, %s, %s, %s
 
 
 class Log(trt.ILogger):
@@ -204,6 +219,8 @@ def main():
     if not parser.parse_from_file(os.path.join(folder, MODEL)):
         sys.exit('\n'.join(str(parser.get_error(i)) for i in range(parser.num_errors)))
     config = build.create_builder_config()
+    if SPARSE and hasattr(trt.BuilderFlag, 'SPARSE_WEIGHTS'):  # two zeros in every four weights of some layers
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     if SHAPES:
         profile = build.create_optimization_profile()
         for entry in SHAPES:
