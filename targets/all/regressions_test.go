@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -81,6 +82,17 @@ func TestSmallModels(t *testing.T) {
 			small(t, "tensorrt", file, t.TempDir(), refused)
 		}
 	})
+}
+
+// TestTensorRTBytes builds an engine of a model that takes pictures of bytes, which TensorRT casts before it does anything else with them.
+func TestTensorRTBytes(t *testing.T) {
+	p := os.Getenv("ONNXOPT_TENSORRT")
+	if p == "" {
+		t.Skip("left out: TensorRT for RTX is not here; .ci/run installs it, or ONNXOPT_TENSORRT names a Python that has tensorrt_rtx_bindings")
+	}
+	_, artifact := small(t, "tensorrt", "testdata/models/picture-of-bytes.onnxtxt", t.TempDir(), nil)
+	out, err := exec.Command(p, strings.TrimSuffix(artifact, ".onnx")+".build.py").CombinedOutput()
+	require.NoError(t, err, "%s", out)
 }
 
 // small writes a model for a target; nil if it is refused, as it has to be.

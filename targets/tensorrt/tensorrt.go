@@ -68,6 +68,27 @@ func illegal(n *ir.Node) error {
 			return errors.New("elements of type double")
 		}
 	}
+	for _, v := range n.Operands() {
+		if v == nil || n.Is("Cast", "Identity") || movesBytes(n) {
+			continue
+		}
+		if d := v.Type().DType(); d == ir.Uint8 || d == ir.Int8 && v.Const() != nil {
+			return fmt.Errorf("numbers of type %s that nothing dequantizes", d)
+		}
+	}
+	return formed(n)
+}
+
+// formed refuses forms of operators that the parser of TensorRT for RTX 1.7.1 does not take (bench/targets/sweep).
+func formed(n *ir.Node) error {
+	switch {
+	case n.Is("MaxPool") && slices.ContainsFunc(n.Ints("dilations"), func(d int64) bool { return d != 1 }):
+		return errors.New("dilations of a pool")
+	case n.Is("LpPool") && len(n.Ints("kernel_shape")) == 1:
+		return errors.New("a norm over windows of one axis")
+	case n.Is("Resize") && n.Str("coordinate_transformation_mode", "half_pixel") == "half_pixel_symmetric":
+		return errors.New("coordinates half_pixel_symmetric")
+	}
 	return nil
 }
 
@@ -132,7 +153,7 @@ func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 			shapes = append(shapes, s.Name()+":"+strings.Join(dims, "x"))
 		}
 	}
-	if err := a.Model(m); err != nil {
+	if err := a.Model(castFirst(m)); err != nil {
 		return err
 	}
 	legal, _, of, err := sparse(m)
