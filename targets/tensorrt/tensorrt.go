@@ -57,6 +57,9 @@ func illegal(n *ir.Node) error {
 	if op.Domain != "" {
 		return nil // a plugin's operator, which is kept
 	}
+	if n.Is("DynamicQuantizeLinear", "ConvInteger", "MatMulInteger") {
+		return &targets.Mendable{Why: "the parser has no such operator", Mend: "dequantize"}
+	}
 	if !slices.Contains(parsed, op.Type) {
 		return errors.New("the parser has no such operator")
 	}
