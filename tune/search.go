@@ -134,12 +134,18 @@ const third = 3
 func (s *Search) race(ctx context.Context, strategy string, b Batch) error {
 	var field []*Result
 	for _, g := range b.Genomes {
-		if r := s.candidate(g); r.Rung < 0 && r.Err == "" {
+		if r := s.candidate(g); r.Rung < s.state.Top() && r.Err == "" {
 			field = append(field, r)
 		}
 	}
 	for rung := range s.Rungs {
-		if err := s.measure(ctx, strategy, field, rung); err != nil {
+		var open []*Result // others were measured on as much before
+		for _, r := range field {
+			if r.Rung < rung {
+				open = append(open, r)
+			}
+		}
+		if err := s.measure(ctx, strategy, open, rung); err != nil {
 			return err
 		}
 		if b.Low || rung == s.state.Top() {
