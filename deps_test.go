@@ -54,6 +54,8 @@ var policy = []struct {
 	{"passes/prune", "passes/quantize"},
 	{"passes/prune/...", "passes/quantize"},
 	{"passes/decompose", "passes/quantize"},
+	{"passes/separate", "passes/quantize"},
+	{"passes/dropbranches", "passes/quantize"},
 	{"passes/decompose/...", "passes/quantize"},
 	{"passes/...", "passes passes/facts passes/rewrite ops ops/kernel analysis/cost analysis/liveness analysis/ranges"},
 	{"report", "analysis/... compare passes"},

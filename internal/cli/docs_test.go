@@ -44,7 +44,7 @@ var (
 )
 
 // TestDocs runs every command of the pages in docs/, in the order of each page, in a folder that has the files the page shows, the digits
-// model as model.onnx, and what testdata/docs/PAGE.txtar adds. The comment of that archive lists commands that something else tests,
+// with their labels, the digits model as model.onnx, and what testdata/docs/PAGE.txtar adds. The comment of that archive lists commands that something else tests,
 // each with a reason: "skip: COMMAND: REASON".
 func TestDocs(t *testing.T) {
 	if runtime.GOOS == "windows" {
@@ -78,6 +78,15 @@ func TestDocs(t *testing.T) {
 			}
 			run := "#!/bin/sh\nexec '" + python + "' \"$@\"\n"
 			if err := os.WriteFile(filepath.Join(e.WorkDir, "bin", "python3"), []byte(run), 0o777); err != nil {
+				return err
+			}
+		}
+		for _, name := range []string{"digits-images.idx3.gz", "digits-labels.idx1.gz"} {
+			b, err := os.ReadFile("../../testdata/digits/" + name)
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(e.WorkDir, name), b, 0o666); err != nil {
 				return err
 			}
 		}
