@@ -63,7 +63,7 @@ func TestWrite(t *testing.T) {
 	g := graph(t, diamond)
 	Pair(g, g, func(n *ir.Node) *ir.Node { return n })
 	g.Nodes[2].Name = "</script><b>&"
-	p := &Page{Title: "<i>t</i>", Graphs: []*Graph{g}, Plots: []Plot{{Title: "Cost", X: "node", Y: "MACs", Bars: true, Lines: []Line{{"a", []float64{1, 2}}, {"b", []float64{2, 1}}}}},
+	p := &Page{Title: "<i>t</i>", Graphs: []*Graph{g}, Plots: []Plot{{Title: "Cost", X: "node", Y: "MACs", Bars: true, Lines: []Line{{Name: "a", Values: []float64{1, 2}}, {Name: "b", Values: []float64{2, 1}}}}},
 		Passes: []PassRow{{Path: "p", Seconds: 0.5}}, Remarks: []Remark{{Rule: "r", Why: "<u>"}}}
 	var b bytes.Buffer
 	require.NoError(t, p.Write(&b))
@@ -80,7 +80,7 @@ func TestWrite(t *testing.T) {
 	require.Equal(t, "</script><b>&", back.Graphs[0].Nodes[2].Name)
 	for _, format := range []string{"png", "svg", "pdf"} {
 		for _, log := range []bool{false, true} {
-			x, err := (&Plot{Title: "t", Log: log, Lines: []Line{{"a", []float64{0, 1e-7, 3}}, {"b", nil}}}).Bytes(format)
+			x, err := (&Plot{Title: "t", Log: log, Lines: []Line{{Name: "a", Values: []float64{0, 1e-7, 3}}, {"b", nil}}}).Bytes(format)
 			require.NoError(t, err)
 			require.NotEmpty(t, x)
 		}
