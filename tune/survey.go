@@ -296,14 +296,14 @@ func (s *survey) offer() {
 	}
 	if wants("prune") && s.pruned {
 		var l []Level
-		for _, share := range []float64{.9, .8, .7, .6, .5} {
+		for _, share := range []float64{.85, .7, .5} {
 			l = append(l, level(fmt.Sprintf("to %g of the MACs", share), "prune{unit=channel macs=%g}", share))
 		}
 		add("prune", -1, Prune, l...)
 	}
 	if wants("decompose") && len(s.layers) > 0 {
 		var l []Level
-		for _, share := range []float64{.85, .7, .6, .5} {
+		for _, share := range []float64{.8, .6, .45} {
 			l = append(l, level(fmt.Sprintf("to %g of the MACs", share), "decompose{macs=%g}", share))
 		}
 		add("decompose", -1, Decompose, l...)

@@ -80,7 +80,7 @@ func TestWrite(t *testing.T) {
 	require.Equal(t, "</script><b>&", back.Graphs[0].Nodes[2].Name)
 	for _, format := range []string{"png", "svg", "pdf"} {
 		for _, log := range []bool{false, true} {
-			x, err := (&Plot{Title: "t", Log: log, Lines: []Line{{Name: "a", Values: []float64{0, 1e-7, 3}}, {"b", nil}}}).Bytes(format)
+			x, err := (&Plot{Title: "t", Log: log, Lines: []Line{{Name: "a", Values: []float64{0, 1e-7, 3}}, {Name: "b"}}}).Bytes(format)
 			require.NoError(t, err)
 			require.NotEmpty(t, x)
 		}

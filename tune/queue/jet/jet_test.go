@@ -95,7 +95,7 @@ func start(t *testing.T, args ...string) (*exec.Cmd, string) {
 	return c, strings.TrimSpace(line)
 }
 
-func server(t *testing.T) (*exec.Cmd, string) {
+func serve(t *testing.T) (*exec.Cmd, string) {
 	t.Helper()
 	c, url := start(t, "-server", t.TempDir())
 	return c, url
@@ -134,7 +134,7 @@ func wait(t *testing.T, q *jet.Queue, list []queue.Job) []queue.Result {
 // TestWorkers: a killed worker loses nothing, throughput grows with workers, results stay, and labels decide who gets what.
 func TestWorkers(t *testing.T) {
 	t.Parallel()
-	_, url := server(t)
+	_, url := serve(t)
 	q := connect(t, url)
 	first, _ := start(t, "-worker", url, "first")
 
@@ -172,7 +172,7 @@ func TestWorkers(t *testing.T) {
 // TestParked: what fails, crashes or takes its worker along three times is parked, and the search goes on.
 func TestParked(t *testing.T) {
 	t.Parallel()
-	_, url := server(t)
+	_, url := serve(t)
 	q := connect(t, url)
 	start(t, "-worker", url, "steady")
 	list := append(jobs(t, "fails", 1, task{Fail: true}, nil), jobs(t, "panics", 1, task{Crash: true}, nil)...)
@@ -207,7 +207,7 @@ func TestGone(t *testing.T) {
 	require.ErrorContains(t, err, "tried 3 times")
 	require.Less(t, time.Since(begun), 10*time.Second)
 
-	c, url := server(t)
+	c, url := serve(t)
 	q := connect(t, url)
 	time.AfterFunc(200*time.Millisecond, func() { c.Process.Kill() })
 	err = q.Wait(t.Context(), jobs(t, "never", 1, task{}, nil), func(int, queue.Result) error { return nil }, nil)
@@ -218,7 +218,7 @@ func TestGone(t *testing.T) {
 // TestObjects: large things go through the store once.
 func TestObjects(t *testing.T) {
 	t.Parallel()
-	_, url := server(t)
+	_, url := serve(t)
 	q := connect(t, url)
 	big := strings.Repeat("0123456789", 100_000)
 	writes := 0
