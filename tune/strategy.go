@@ -51,7 +51,7 @@ func (y *Sensitivity) Name() string { return "sensitivity" }
 func (y *Sensitivity) Next(s *State) Batch {
 	for ; y.gene < len(s.Space.Genes); y.gene++ {
 		if gene := s.Space.Genes[y.gene]; gene.Group < 0 {
-			b := Batch{Keep: 1}
+			b := Batch{Keep: 2}
 			for l := 1; l < len(gene.Level); l++ {
 				b.Genomes = append(b.Genomes, change(s.Space.Whole(), y.gene, l))
 			}
