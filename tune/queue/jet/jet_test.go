@@ -215,6 +215,24 @@ func TestGone(t *testing.T) {
 	require.NotContains(t, err.Error(), "\n")
 }
 
+// TestWithdrawn: work of a search that ended is not done.
+func TestWithdrawn(t *testing.T) {
+	t.Parallel()
+	_, url := serve(t)
+	q := connect(t, url)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	err := q.Wait(ctx, jobs(t, "late", 3, task{}, nil), func(int, queue.Result) error { return nil }, nil)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	start(t, "-worker", url, "one")
+	wait(t, q, jobs(t, "now", 1, task{}, nil))
+	ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	done := 0
+	_ = q.Wait(ctx, jobs(t, "late", 3, task{Sleep: 10_000}, nil), func(int, queue.Result) error { done++; return nil }, nil)
+	require.Zero(t, done, "there are no results of what was withdrawn")
+}
+
 // TestObjects: large things go through the store once.
 func TestObjects(t *testing.T) {
 	t.Parallel()
