@@ -78,6 +78,7 @@ var policy = []struct {
 	{"", "internal/cli"},
 	{"cmd/onnxopt", ""},
 	{"cmd/onnxopt-nats", "internal/cli internal/cluster"},
+	{"release", ""},
 }
 
 // external says which packages may import modules of others; std is free. Everything else imports std and this module only.

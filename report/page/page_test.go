@@ -3,6 +3,7 @@ package page
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 
@@ -84,5 +85,34 @@ func TestWrite(t *testing.T) {
 			require.NoError(t, err)
 			require.NotEmpty(t, x)
 		}
+	}
+}
+
+// TestRange: what is no number is left out.
+func TestRange(t *testing.T) {
+	r := &Range{}
+	r.Add([]float64{math.NaN(), 2, math.Inf(1)})
+	r.Add([]float64{-1, 5})
+	require.Equal(t, []float64{-1, 5, 2, 2}, []float64{r.Min, r.Max, r.Mean, float64(r.Samples)})
+}
+
+// TestFront: a front in JSON becomes a table and a plot for each thing that was measured; what is no front is an error.
+func TestFront(t *testing.T) {
+	f, err := ReadFront([]byte(`{"metric": "top1", "best": 2, "more": 1, "front": [
+		{"number": 1, "choices": "<as it is>", "loss": 0, "values": {"size": 100, "latency": 2.5}},
+		{"number": 2, "choices": "int8", "loss": 0.5, "values": {"size": 30, "quality": 0.9}}]}`))
+	require.NoError(t, err)
+	require.Equal(t, []string{"latency", "size"}, f.Columns)
+	require.Equal(t, []string{"", "30"}, f.Points[1].Cells())
+	require.False(t, f.Points[0].Best)
+	var b bytes.Buffer
+	require.NoError(t, (&Page{Title: "f", Front: f}).Write(&b))
+	s := b.String()
+	require.Equal(t, 2, strings.Count(s, "<svg"))
+	require.Contains(t, s, "* 2")
+	require.Contains(t, s, "&lt;as it is&gt;")
+	for _, bad := range []string{"", "[]", "{}", `{"front": [{"values": 3}]}`} {
+		_, err := ReadFront([]byte(bad))
+		require.ErrorContains(t, err, "no front in JSON", bad)
 	}
 }
