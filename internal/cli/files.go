@@ -78,7 +78,7 @@ func absent(file string) string {
 	}
 	defer d.Close()
 	names, _ := d.Readdirnames(1000) // what could be read does for a hint
-	ext := filepath.Ext(base) // which makes any two names alike
+	ext := filepath.Ext(base)        // which makes any two names alike
 	stems := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return filepath.Ext(n) != ext })
 	for i, n := range stems {
 		stems[i] = strings.TrimSuffix(n, ext)
