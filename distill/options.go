@@ -48,6 +48,8 @@ type Options struct {
 
 	// Progress, if not nil, is told after each epoch.
 	Progress func(Epoch)
+	// Step, if not nil, is told after each of the steps of an epoch; both are counted from 1.
+	Step func(epoch, step, steps int, loss float64)
 	// Save, if not nil, keeps the state after each epoch; its error ends the training.
 	Save func(*State) error
 	// Resume is a state to continue from, or nil. What follows is then what would have followed without the break.

@@ -19,7 +19,6 @@ type scales struct {
 	weights []*stored
 	biases  []*stored
 	same    map[string][]string // scales of the student that have the value of one that is trained
-	trained []string
 }
 
 // stored is a weight or bias that the student has in integers.

@@ -217,7 +217,16 @@ func (e *env) distill(ctx context.Context, f *distillFlags) error {
 			return &fileError{name, err}
 		}
 	}
+	var show *progress
+	if e.terminal {
+		show = startProgress(e.stderr, f.student)
+		defer show.stop()
+	}
+	o.Step = func(epoch, step, steps int, loss float64) {
+		show.doing(fmt.Sprintf("epoch %d of %d, step %d of %d, loss %.4f", epoch, o.Epochs, step, steps, loss))
+	}
 	o.Progress = func(p distill.Epoch) {
+		show.clear()
 		if p.N == 1 && p.RecomputedOperations > 0 {
 			fmt.Fprintf(e.stdout, "%d operations of a step are computed twice, to stay within the memory\n", p.RecomputedOperations)
 		}
@@ -230,17 +239,29 @@ func (e *env) distill(ctx context.Context, f *distillFlags) error {
 		}
 		e.stdout.Flush()
 	}
-	epochs, failure := distill.Train(ctx, o)
+	var epochs []distill.Epoch
+	failure := onnxio.Guard(func() (err error) {
+		epochs, err = distill.Train(ctx, o)
+		return err
+	})
+	show.clear()
+	e.skipped(o.Set)
 	if len(epochs) == 0 {
 		return inFile(f.student, failure)
 	}
 	if _, err := e.writeModel(f.output, "", in.model, onnxio.WriteOptions{}); err != nil {
+		if f.checkpoint != "" {
+			return fmt.Errorf("%w; %s has the state of the last epoch that could be kept, and --resume goes on from it", err, f.checkpoint)
+		}
 		return err
 	}
 	if f.plot != "" {
 		if err := f.draw(epochs); err != nil {
 			return err
 		}
+	}
+	if failure != nil && ctx.Err() != nil {
+		return &stoppedError{fmt.Sprintf("interrupted; %s has the weights of epoch %d", f.output, len(epochs))}
 	}
 	if failure != nil {
 		return inFile(f.student, fmt.Errorf("%w; %s has the weights of epoch %d", failure, f.output, len(epochs)))
