@@ -29,9 +29,6 @@ type training struct {
 // Train trains the student in place. When the loss stops being a number the student keeps the weights of the last epoch that was good, and
 // the error says where; when ctx ends it keeps those of the last full epoch.
 func Train(ctx context.Context, o Options) ([]Epoch, error) {
-	if o.Norm == "" {
-		o.Norm = NormFrozen
-	}
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
