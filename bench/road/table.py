@@ -105,7 +105,7 @@ class Bench:
         if not os.path.exists(out):
             self.run("-p", "prune{unit=channel macs=0.5}", "--calib", cifar + "/calib_500.bin", model, "-o", self.folder + "/half.onnx", "--verify=off")
             self.took = self.run("distill", "--teacher", model, "--student", self.folder + "/half.onnx", "--data", cifar + "/train_5000.bin", "--ce-weight", "0",
-                                 "--norm", "insert", "--relative", "--rate", "1e-2", "--flip", "--crop", "2", "--epochs", "8", "--threads", "2", "-o", out)[1:]
+                                 "--flip", "--crop", "2", "--epochs", "8", "--threads", "2", "-o", out)[1:]
         return model, out, cifar + "/test_2000.bin"
 
     def resnet8(self):
@@ -122,7 +122,7 @@ class Bench:
         model, cifar = self.data(f"models/{RESNET}.onnx"), self.data("data/cifar10")
         q, out = self.folder + "/int8.onnx", self.folder + "/int8-distilled.onnx"
         self.run("-p", "quantize{profile=tflite}", "--calib", cifar + "/calib_500.bin", model, "-o", q, "--verify=off")
-        _, took, cpu = self.run("distill", "--teacher", model, "--student", q, "--data", cifar + "/train_5000.bin", "--ce-weight", "0", "--relative", "--rate", "3e-4",
+        _, took, cpu = self.run("distill", "--teacher", model, "--student", q, "--data", cifar + "/train_5000.bin", "--ce-weight", "0",
                                 "--flip", "--epochs", "2", "--threads", "2", "-o", out)
         agree = []
         for m in (q, out):
