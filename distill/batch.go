@@ -58,7 +58,7 @@ func (t *training) run(ctx context.Context, s engine.Session, batch []*dataset.S
 	}
 	var like *ir.Tensor
 	if t.guide != nil {
-		out, err := t.guide.Run(ctx, in)
+		out, err := t.guide.Run(ctx, o.forTeacher(in))
 		if err != nil {
 			return nil, nil, fmt.Errorf("teacher: %w", err)
 		}
@@ -118,6 +118,17 @@ func score(out map[string]ir.Datum, like *ir.Tensor) (loss, hits float64, err er
 		}
 	}
 	return loss, hits * float64(z.Shape()[0]) / float64(max(rows, 1)), nil
+}
+
+// forTeacher are the inputs that the teacher has.
+func (o *Options) forTeacher(in map[string]ir.Datum) map[string]ir.Datum {
+	r := map[string]ir.Datum{}
+	for _, s := range o.Teacher.Main.Inputs() {
+		if d := in[s.Name()]; d != nil {
+			r[s.Name()] = d
+		}
+	}
+	return r
 }
 
 // together makes the inputs of a batch.
