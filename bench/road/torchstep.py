@@ -1,4 +1,6 @@
-"""Prints milliseconds and CPU milliseconds of a training step of resnet8 in PyTorch: 32 pictures, cross entropy, AdamW, two threads.
+"""Prints milliseconds and CPU milliseconds of a training step of resnet8 in PyTorch: 32 pictures, cross entropy, AdamW.
+
+  torchstep.py STEPS THREADS [channels-last]
 
 The network is that of ../shared/models/resnet8-cifar10.onnx, normalizations folded into the convolutions as there."""
 import sys
