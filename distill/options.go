@@ -57,14 +57,15 @@ type Options struct {
 	Resume *State
 }
 
-// settle decides what the options leave open. Quantized says that the student is, and convolutions that it has some. The rates were found
-// on small classifiers of pictures.
-func (o *Options) settle(quantized, convolutions bool) {
+// settle decides what the options leave open. Bits are the fewest of a weight in a quantized student, 0 in others;
+// convolutions says that it has some. The rates were found on small classifiers of pictures. A step must be able to move a weight from one
+// number to the next, which are farther apart where there are fewer.
+func (o *Options) settle(bits int, convolutions bool) {
 	if o.Norm == NormAuto || o.Norm == "" {
 		switch {
 		case o.Init:
 			o.Norm = NormBatch
-		case quantized || !convolutions || o.Batch < 8:
+		case bits > 0 || !convolutions || o.Batch < 8:
 			o.Norm = NormFrozen
 		default:
 			o.Norm = NormInsert
@@ -76,8 +77,10 @@ func (o *Options) settle(quantized, convolutions bool) {
 		o.Rate = 1e-3
 	case !o.Relative:
 		o.Rate = 1e-4
-	case quantized:
+	case bits > 4:
 		o.Rate = 5e-4
+	case bits > 0:
+		o.Rate = 1e-2
 	case o.Norm == NormFrozen:
 		o.Rate = 1e-3
 	default:

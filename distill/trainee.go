@@ -32,7 +32,7 @@ func newTrainee(ctx context.Context, o *Options, probe []map[string]ir.Datum) (*
 	if t.scales, err = t.findScales(ctx); err != nil {
 		return nil, err
 	}
-	o.settle(len(t.scales.weights) > 0, slices.ContainsFunc(t.m.Main.NodeList(), func(n *ir.Node) bool { return n.Is("Conv") }))
+	o.settle(t.scales.bits, slices.ContainsFunc(t.m.Main.NodeList(), func(n *ir.Node) bool { return n.Is("Conv") }))
 	skip := map[*ir.Value]bool{}
 	if o.Norm == NormInsert {
 		if err := t.insertNorms(ctx, probe, skip); err != nil {

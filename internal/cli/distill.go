@@ -98,7 +98,7 @@ func (e *env) distillVerb() *cobra.Command {
 	steps := newGroup("Optimizer")
 	f.optimizer = enum{"adamw", []string{"adamw", "sgd"}}
 	steps.Var(&f.optimizer, "optimizer", "how weights are updated")
-	steps.Float64Var(&o.Rate, "rate", 0, "largest learning `RATE`, 0 for one that suits the student: 0.01 where batches are normalized, 0.001 elsewhere and with --init, 0.0005 where it is quantized")
+	steps.Float64Var(&o.Rate, "rate", 0, "largest learning `RATE`, 0 for one that suits the student: 0.01 where batches are normalized, 0.001 elsewhere and with --init, 0.0005 where it is quantized, 0.01 in 4 bits or fewer")
 	steps.BoolVar(&o.Relative, "relative", false, "the rate is relative to the root mean square of each tensor (default, but with --init)")
 	f.schedule = enum{"cosine", []string{"cosine", "constant"}}
 	steps.Var(&f.schedule, "schedule", "how the rate goes on behind the warm-up")
