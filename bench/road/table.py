@@ -23,6 +23,25 @@ class Left(Exception):
     """A row that cannot be measured here."""
 
 
+def four_bits(path):
+    """Stores the weights of convolutions and products in 4 bits, symmetric, behind DequantizeLinear of opset 21."""
+    m = onnx.load(path)
+    g, held = m.graph, {i.name: i for i in m.graph.initializer}
+    for n in [n for n in g.node if n.op_type in ("Conv", "Gemm", "MatMul") and n.input[1] in held]:
+        name = n.input[1]
+        w, axis = onnx.numpy_helper.to_array(held[name]), 0 if n.op_type == "Conv" else 1
+        scale = np.maximum(np.abs(w).max(axis=tuple(i for i in range(w.ndim) if i != axis), keepdims=True) / 7, 1e-12)
+        q = np.clip(np.round(w / scale), -8, 7).astype(int)
+        g.initializer.append(onnx.helper.make_tensor(name + ".q", onnx.TensorProto.INT4, w.shape, q.flatten().tolist()))
+        g.initializer.append(onnx.numpy_helper.from_array(scale.reshape(-1).astype(np.float32), name + ".scale"))
+        n.input[1] = name + ".dq"
+        g.node.insert(list(g.node).index(n), onnx.helper.make_node("DequantizeLinear", [name + ".q", name + ".scale"], [name + ".dq"], axis=axis))
+        if not any(name in k.input for k in g.node):
+            g.initializer.remove(held[name])
+    m.ir_version = 10
+    onnx.save(m, path)
+
+
 class Bench:
     def __init__(self, folder, shared):
         self.folder, self.shared, self.binary, self.missed = folder, shared, folder + "/onnxopt", 0
@@ -51,6 +70,10 @@ class Bench:
     def accuracy(self, model, data):
         out, _, _ = self.run("eval", model, "--data", data, "--metric", "top1")
         return 100 * float(re.search(r"^top1\s+([\d.]+)", out, re.M).group(1))
+
+    def agreement(self, model, reference, data):
+        out, _, _ = self.run("eval", model, "--reference", reference, "--data", data, "--metric", "agreement")
+        return float(re.search(r"^agreement\s+([\d.]+)", out, re.M).group(1))
 
     # The rows.
 
@@ -124,11 +147,19 @@ class Bench:
         self.run("-p", "quantize{profile=tflite}", "--calib", cifar + "/calib_500.bin", model, "-o", q, "--verify=off")
         _, took, cpu = self.run("distill", "--teacher", model, "--student", q, "--data", cifar + "/train_5000.bin", "--ce-weight", "0",
                                 "--flip", "--epochs", "2", "--threads", "2", "-o", out)
-        agree = []
-        for m in (q, out):
-            text, _, _ = self.run("eval", m, "--reference", model, "--data", cifar + "/test_2000.bin", "--metric", "agreement")
-            agree.append(float(re.search(r"^agreement\s+([\d.]+)", text, re.M).group(1)))
-        self.row(f"{RESNET} in int8, distilled", f"agreement {agree[0]:.4f} -> {agree[1]:.4f} (more), {took:.0f} s, {cpu:.0f} CPU s", agreement=agree[1] > agree[0])
+        before, after = (self.agreement(m, model, cifar + "/test_2000.bin") for m in (q, out))
+        self.row(f"{RESNET} in int8, distilled", f"agreement {before:.4f} -> {after:.4f} (more), {took:.0f} s, {cpu:.0f} CPU s", agreement=after > before)
+
+    def int4(self):
+        """The same with weights rounded to the nearest of 16 numbers, a scale for each channel."""
+        model, cifar = self.data(f"models/{RESNET}.onnx"), self.data("data/cifar10")
+        q, out = self.folder + "/int4.onnx", self.folder + "/int4-distilled.onnx"
+        self.run("-p", "opset{to=21}", "--verify=off", model, "-o", q)
+        four_bits(q)
+        _, took, cpu = self.run("distill", "--teacher", model, "--student", q, "--data", cifar + "/train_5000.bin", "--ce-weight", "0", "--flip", "--epochs", "2",
+                                "--threads", "2", "-o", out)
+        before, after = (self.agreement(m, model, cifar + "/test_2000.bin") for m in (q, out))
+        self.row(f"{RESNET} with weights of 4 bits, distilled", f"agreement {before:.4f} -> {after:.4f} (more), {took:.0f} s, {cpu:.0f} CPU s", agreement=after > before)
 
     def tune(self, name, model, wanted, check, *args):
         if subprocess.run([self.binary, "tune", "--help"], capture_output=True).returncode:
@@ -180,7 +211,7 @@ class Bench:
 
 def main():
     b, words = Bench(sys.argv[1], sys.argv[2]), sys.argv[3:]
-    rows = {"digits": b.digits, "resnet8": b.resnet8, "int8": b.int8, "tune-resnet8": b.tune_resnet8, "tune-squeezenet": b.tune_squeezenet, "tune-rec": b.tune_rec, "step": b.step}
+    rows = {"digits": b.digits, "resnet8": b.resnet8, "int8": b.int8, "int4": b.int4, "tune-resnet8": b.tune_resnet8, "tune-squeezenet": b.tune_squeezenet, "tune-rec": b.tune_rec, "step": b.step}
     for w in words:
         if w not in rows:
             sys.exit(f"there is no row {w}; there are {', '.join(rows)}")
