@@ -15,8 +15,10 @@ import (
 type Plot struct {
 	Title, Caption string
 	X, Y           string // titles of the axes
+	From           int    // x of the first value of a curve
 	Bars           bool
 	Log            bool
+	Dots           bool // the lines are points, and the axes need not begin at zero
 	Lines          []Line
 }
 
@@ -64,7 +66,7 @@ func (p *Plot) draw() (*plot.Plot, error) {
 			if p.Log && !(v > 0) {
 				v = 1e-9
 			}
-			xy = append(xy, plotter.XY{X: float64(k), Y: v})
+			xy = append(xy, plotter.XY{X: float64(p.From + k), Y: v})
 		}
 		line, err := plotter.NewLine(xy)
 		if err != nil {
@@ -83,7 +85,7 @@ func (p *Plot) draw() (*plot.Plot, error) {
 		d.Y.Scale, d.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 		d.Y.Min = math.Max(d.Y.Min, 1e-9)
 		d.Y.Max = math.Max(d.Y.Max, d.Y.Min*10)
-	} else {
+	} else if !p.Dots {
 		d.Y.Min = math.Min(0, d.Y.Min)
 		if d.Y.Min == d.Y.Max { // one level
 			d.Y.Max++

@@ -360,7 +360,8 @@ func (m *merged) lower(b *builder, n *ir.Node) error {
 		}
 	}
 	w := b.literal(n.Operand(1).Name(), int8s, []int{len(data)}, ir.AsBytes(data))
-	c := &conv{b: b, n: n, win: win, outputs: outputs, inputs: inputs, group: group}
+	c := &conv{b: b, n: n, win: win, outputs: outputs, inputs: inputs, group: group, batch: x.shape[0], f: fused{last: m.result}}
+	c.at = c.tiles(len(terms), false, 1)
 	b.add(append([]*tensor{x, w}, tail...), []*tensor{y}, func(f *text, lanes int) {
 		(&denseBody{conv: c, x: x, y: y, terms: len(terms), lanes: lanes, requant: r}).write(f)
 	})

@@ -79,6 +79,10 @@ func emit(t *testing.T, m *ir.Model, pipeline, options, dir, base string) (*writ
 }
 
 func (w *written) write(ctx context.Context, t *testing.T, m *ir.Model, pipeline, options string) error {
+	return w.writeWith(ctx, t, m, pipeline, options, passes.Config{})
+}
+
+func (w *written) writeWith(ctx context.Context, t *testing.T, m *ir.Model, pipeline, options string, config passes.Config) error {
 	r, err := passlist.Registry()
 	require.NoError(t, err)
 	if pipeline != "" {
@@ -99,7 +103,7 @@ func (w *written) write(ctx context.Context, t *testing.T, m *ir.Model, pipeline
 			require.NoError(t, f.Close())
 		}
 	}()
-	if _, err := p.Run(ctx, m, passes.Config{}); err != nil {
+	if _, err := p.Run(ctx, m, config); err != nil {
 		return err
 	}
 	for _, s := range m.Main.Inputs() {

@@ -209,6 +209,9 @@ func lowerConvTranspose(e *emitter, n *ir.Node) error {
 	name := last.Result(0).Name()
 	y := e.op(opTransposeConv, name, x.typ, full, transposeConvOptions(paddingValid, w.strides, act), e.ints(full...), k, x, bias)
 	if !slices.Equal(full, want) {
+		if e.region != nil { // all of it has the result's scale
+			y.quant = e.region.quant
+		}
 		if full[1] < w.pads[0]+want[1] || full[2] < w.pads[1]+want[2] {
 			return errors.New("output padding beyond what the kernel reaches")
 		}

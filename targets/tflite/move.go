@@ -123,8 +123,29 @@ func lowerConcat(e *emitter, n *ir.Node) error {
 			parts[i] = e.rescaled(t, e.region.quant)
 		}
 	}
+	if at := slices.IndexFunc(parts, func(t *tensor) bool { return t.quant != nil && t.data == nil }); at >= 0 && e.region == nil {
+		q := parts[at].quant
+		for i, t := range parts {
+			switch {
+			case t.data != nil:
+				parts[i] = e.onScale(t, q)
+			case t.quant == nil || !sameQuant(t.quant, q):
+				return errors.New("integers of several scales")
+			}
+		}
+	}
 	e.result(n, opConcatenation, perm, concatenationOptions(slices.Index(perm, axis)), parts...)
 	return nil
+}
+
+// onScale is a constant of integers with the scale of those it stands beside, which changes none of them; q may be nil.
+func (e *emitter) onScale(t *tensor, q *quant) *tensor {
+	if q == nil {
+		return t
+	}
+	c := e.tensor(t.name, t.typ, t.shape)
+	c.data, c.quant = t.data, q
+	return c
 }
 
 func lowerSplit(e *emitter, n *ir.Node) error {
@@ -231,18 +252,25 @@ func lowerPad(e *emitter, n *ir.Node) error {
 	rank := len(w.perm)
 	list := n.Ints("pads")
 	fill := n.Float("value", 0)
+	var whole *tensor // the value as an integer
 	if n.Graph().Opset("") >= 11 {
 		l, err := e.intsOf(n.Operand(1))
 		if err != nil {
 			return err
 		}
 		list = l
-		if v := n.Operand(2); v != nil {
+		if v := n.Operand(2); v != nil && w.t.typ == typeFloat32 {
 			f, ok := e.number(v)
 			if !ok {
 				return errors.New("a value that is no float constant")
 			}
 			fill = float32(f)
+		} else if v != nil && e.region == nil {
+			c := e.constant(v)
+			if c == nil || c.Len() != 1 {
+				return errors.New("a value that is no constant")
+			}
+			whole = e.fromTensor(v.Name(), c.Reshape([]int64{}))
 		}
 	}
 	axes := identity(rank)
@@ -271,8 +299,15 @@ func lowerPad(e *emitter, n *ir.Node) error {
 		e.result(n, opMirrorPad, w.perm, mirrorPadOptions(false), w.t, pads)
 	case mode != "constant":
 		return fmt.Errorf("mode %s", mode)
+	case w.t.typ == typeBool:
+		return errors.New("elements of type bool")
 	case fill != 0 && e.region != nil:
 		return errors.New("a value other than zero")
+	case e.region == nil && (whole != nil || w.t.quant != nil): // PAD takes the zero point of what is quantized
+		if whole == nil {
+			whole = e.literal("const", w.t.typ, []int{}, make([]byte, 1))
+		}
+		e.result(n, opPadV2, w.perm, options{}, w.t, pads, e.onScale(whole, w.t.quant))
 	case fill == 0:
 		e.result(n, opPad, w.perm, options{}, w.t, pads)
 	default:

@@ -349,6 +349,21 @@ func lowerQuantize(e *emitter, n *ir.Node) error {
 	return nil
 }
 
+// unsigned gives v, whose elements are unsigned in the model and lie as signed ones with all values less 128, a tensor of its own type. It
+// is for what takes the integers as they are.
+func (e *emitter) unsigned(v *ir.Value) {
+	if v == nil || e.facts.DType(v) != ir.Uint8 {
+		return
+	}
+	l := e.views[v]
+	if len(l) == 0 || l[0].t.typ != typeInt8 || l[0].t.quant == nil {
+		return
+	}
+	u := e.op(opQuantize, v.Name(), typeUint8, l[0].t.shape, options{}, l[0].t)
+	u.quant = &quant{scale: l[0].t.quant.scale, zero: []int64{l[0].t.quant.zero[0] + 128}}
+	e.views[v] = []view{{u, l[0].perm}}
+}
+
 // lowerDequantize writes nothing: who wants floats makes them.
 func lowerDequantize(e *emitter, n *ir.Node) error {
 	q, err := e.paramsOf(n)

@@ -107,7 +107,7 @@ func (r *resizing) ours(n *ir.Node, x int) (c float64, ok bool) {
 		if r.out == 1 {
 			return 0, true
 		}
-		return f * float64(r.in-1) / float64(r.out-1), true
+		return f * float64(r.in-1) / (r.scale*float64(r.in) - 1), true // the size is not rounded, as in the standard's reference
 	}
 	return 0, false
 }

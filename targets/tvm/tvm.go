@@ -115,7 +115,7 @@ def main():
     names = [i.name for i in model.graph.input if i.name not in given]
     machine = relax.VirtualMachine(tvm.runtime.load_module(os.path.join(folder, LIBRARY)), tvm.cpu())
     with np.load(sys.argv[1]) as inputs:
-        got = machine['main'](*[tvm.runtime.tensor(np.ascontiguousarray(inputs[n])) for n in names])
+        got = machine['main'](*[tvm.runtime.tensor(np.array(inputs[n], order='C')) for n in names])
     got = [got] if hasattr(got, 'numpy') else list(got)
     np.savez(sys.argv[2], *[g.numpy() for g in got])  # in the order of the model's outputs
 
