@@ -77,9 +77,19 @@ func absent(file string) string {
 	}
 	defer d.Close()
 	names, _ := d.Readdirnames(1000) // what could be read does for a hint
+	ext := filepath.Ext(base)
+	var stems []string // of files with the same extension: "nope.onnx" is not nearly "page.onnx" because of five equal letters
+	for _, n := range names {
+		switch {
+		case n == base+".onnx":
+			return fmt.Sprintf("there is no such file, did you mean %q?", filepath.Join(filepath.Clean(dir), n))
+		case filepath.Ext(n) == ext:
+			stems = append(stems, strings.TrimSuffix(n, ext))
+		}
+	}
 	hint := ""
-	if near := spell.Nearest(base, names); near != "" {
-		hint = fmt.Sprintf(", did you mean %q?", filepath.Join(filepath.Clean(dir), near))
+	if near := spell.Nearest(strings.TrimSuffix(base, ext), stems); near != "" {
+		hint = fmt.Sprintf(", did you mean %q?", filepath.Join(filepath.Clean(dir), near+ext))
 	}
 	return "there is no such file" + hint
 }
