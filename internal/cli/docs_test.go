@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -184,4 +186,33 @@ func TestReadme(t *testing.T) {
 		}
 		return nil
 	}})
+}
+
+// TestExamples runs the examples of each verb's help where none of the files is there, to see that none is wrong usage, and that each verb has some.
+func TestExamples(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("left out: the commands are for a POSIX shell, which Windows does not have by itself")
+	}
+	e := &env{stdin: strings.NewReader(""), stdout: bufio.NewWriter(io.Discard), stderr: io.Discard}
+	var script strings.Builder
+	for _, c := range append(e.root().Commands(), e.root()) {
+		if c.Hidden {
+			continue
+		}
+		require.NotEmpty(t, c.Example, "%s -h has no example", c.Name())
+		for line := range strings.Lines(c.Example) {
+			line = regexp.MustCompile(`\s{2,}\S.*$`).ReplaceAllString(strings.TrimSpace(line), "") // the words behind it
+			if strings.Contains(line, "|") {
+				line, _, _ = strings.Cut(line, "|") // what takes the output need not be there
+			}
+			if !strings.HasPrefix(line, "onnxopt ") {
+				continue
+			}
+			fmt.Fprintf(&script, "exec sh -c '%s </dev/null; test $? -ne 2 -a $? -ne 3'\n", strings.ReplaceAll(line, "'", "''"))
+		}
+	}
+	require.Greater(t, strings.Count(script.String(), "\n"), 60)
+	file := filepath.Join(t.TempDir(), "examples.txtar")
+	require.NoError(t, os.WriteFile(file, []byte(script.String()), 0o666))
+	testscript.Run(t, testscript.Params{Files: []string{file}, RequireExplicitExec: true})
 }
