@@ -56,6 +56,9 @@ func plain(err error, file string) string {
 	}
 	s := strings.TrimPrefix(err.Error(), file+": ")
 	s = strings.ReplaceAll(s, "name one with DataDir", "name one with --data-dir")
+	if errors.Is(err, fs.ErrNotExist) && strings.Contains(s, `data file "`) {
+		s += "; it belongs beside the model, or --data-dir DIR says where it is"
+	}
 	if strings.Contains(s, "path escapes from parent") {
 		s += "; --data-root DIR allows links to lead there"
 	}
