@@ -84,7 +84,7 @@ func absent(file string) string {
 	var stems []string // of files with the same extension: "nope.onnx" is not nearly "page.onnx" because of five equal letters
 	for _, n := range names {
 		switch {
-		case n == base+".onnx":
+		case strings.TrimSuffix(n, filepath.Ext(n)) == strings.TrimSuffix(base, ext) && strings.HasPrefix(filepath.Ext(n), ".onnx"):
 			return fmt.Sprintf("there is no such file, did you mean %q?", filepath.Join(filepath.Clean(dir), n))
 		case filepath.Ext(n) == ext:
 			stems = append(stems, strings.TrimSuffix(n, ext))
