@@ -193,6 +193,9 @@ func TestExamples(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("left out: the commands are for a POSIX shell, which Windows does not have by itself")
 	}
+	if testing.Short() {
+		t.Skip("left out with -short: a process for each example")
+	}
 	e := &env{stdin: strings.NewReader(""), stdout: bufio.NewWriter(io.Discard), stderr: io.Discard}
 	var script strings.Builder
 	for _, c := range append(e.root().Commands(), e.root()) {
