@@ -1,8 +1,8 @@
 package measured
 
 import (
+	"context"
 	"fmt"
-	"math"
 
 	"github.com/onnxopt/onnxopt/internal/linalg"
 )
@@ -22,8 +22,8 @@ func (j *refitJob) lambdas(o RefitOptions) []float64 {
 	return []float64{1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1}
 }
 
-// solve chooses the ridge, solves and makes the change.
-func (r *refit) solve(j *refitJob, eq *equations, res RefitResult) (RefitResult, error) {
+// solve chooses the ridge, solves and makes the change of the layer whose result has the place at.
+func (r *refit) solve(ctx context.Context, j *refitJob, at int, eq *equations, res RefitResult) (RefitResult, error) {
 	l := j.linear
 	if fit := eq.fit[0].Rows; fit < int64(l.In+1)+int64(l.In+1)/4 {
 		res.Refused = fmt.Sprintf("%d rows of data are too few for %d unknowns", fit, l.In+1)
@@ -34,45 +34,80 @@ func (r *refit) solve(j *refitJob, eq *equations, res RefitResult) (RefitResult,
 		res.Refused = err.Error()
 		return res, nil
 	}
-	all := make([]*linalg.LeastSquares, l.Groups)
-	for g := range all {
-		all[g] = eq.fit[g].Plus(eq.held[g])
-	}
 	s := &solver{j: j, prior: prior}
+	var begin func() error
 	if j.layer.Choose != nil {
-		s.masks, s.start = j.layer.Choose(all, prior)
+		s.masks, s.start = j.layer.Choose(eq.fit, prior)
+		begin = func() error { return l.SetWeights(prior) }
 	}
-	scale := 1 / max(eq.variance(), 1e-300)
-	res.Before = eq.errorOf(prior) * scale
-	best := res.Before
-	for _, lambda := range j.lambdas(r.o) {
-		w, _, err := s.solve(eq.fit, lambda)
-		if err != nil {
-			res.Refused = err.Error()
-			return res, nil
-		}
-		if now := eq.errorOf(w) * scale; now < best*0.999 || res.Lambda == 0 && j.layer.Chain != nil {
-			best, res.Lambda = now, lambda
-		}
-	}
-	if res.After = best; res.Lambda == 0 {
-		res.Refused = "it gains nothing on the data kept back"
-		if j.layer.Choose == nil {
-			return res, nil
-		}
-		r.apply(j, &res, func() error { return l.SetWeights(prior) })
-		return res, nil
-	}
-	w, change, err := s.solve(all, res.Lambda)
-	if err == nil {
-		change, err = r.rectify(s, eq.sheets, all, w, change, res.Lambda)
-	}
+	best, err := r.fit(s, eq, &res)
 	if err != nil {
 		res.Refused = err.Error()
 		return res, nil
 	}
-	r.apply(j, &res, change)
-	return res, nil
+	if best.change == nil {
+		res.Refused = "it gains nothing on the data kept back"
+		if begin != nil {
+			r.apply(j, &res, begin)
+			r.stale()
+		}
+		return res, nil
+	}
+	r.apply(j, &res, func() error {
+		if begin != nil {
+			if err := begin(); err != nil {
+				return err
+			}
+			r.stale()
+		}
+		if r.guard == nil {
+			return best.change()
+		}
+		share, err := r.guard.judge(ctx, changed{job: j, result: at, before: remember(j.nodes())}, best.change)
+		res.judged(share)
+		return err
+	})
+	return res, ctx.Err()
+}
+
+// stale notes that the model's outputs are not what they were when they were looked at.
+func (r *refit) stale() {
+	if r.guard != nil {
+		r.guard.now = nil
+	}
+}
+
+// solution is the weights of a layer, and what sets them. change is nil for the weights there are.
+type solution struct {
+	w      []linalg.Matrix[float64]
+	change func() error
+	lambda float64
+}
+
+// fit solves a layer with each ridge, and takes the solution that errs least on the rows kept back.
+func (r *refit) fit(s *solver, eq *equations, res *RefitResult) (best solution, err error) {
+	if s.now = s.prior; s.j.layer.Chain != nil {
+		if s.now, err = s.j.layer.Chain.Now(); err != nil {
+			return best, err
+		}
+	}
+	scale := 1 / max(eq.variance(), 1e-300)
+	res.Before = eq.errorOf(s.now) * scale
+	least := res.Before
+	for _, lambda := range s.j.lambdas(r.o) {
+		w, change, err := s.solve(eq.fit, lambda)
+		if err != nil {
+			return best, err
+		}
+		if now := eq.errorOf(w) * scale; now < least*0.999 {
+			least, best = now, solution{w, change, lambda}
+		}
+	}
+	res.After, res.Lambda = least, best.lambda
+	if best.change == nil || eq.sheets == nil {
+		return best, nil
+	}
+	return r.rectify(s, eq, best)
 }
 
 // apply makes a change.
@@ -88,48 +123,67 @@ func (r *refit) apply(j *refitJob, res *RefitResult, change func() error) {
 	})
 }
 
-// rectify improves w for what comes behind a rectifier or a Softmax, on the rows that it was fitted on.
-func (r *refit) rectify(s *solver, sheets []*sheet, all []*linalg.LeastSquares, w []linalg.Matrix[float64], change func() error, lambda float64) (func() error, error) {
-	if sheets == nil {
-		return change, nil
-	}
+// rectify improves a solution for what comes behind a rectifier or a Softmax, in rounds, as long as rows kept back gain by it. Where even the best
+// errs more there than the weights that the layer has, these stay.
+func (r *refit) rectify(s *solver, eq *equations, best solution) (solution, error) {
 	rounds := reluRounds
 	if r.o.Rounds > 0 {
 		rounds = r.o.Rounds
 	}
 	switch {
-	case sheets[0].classes:
+	case eq.sheets[0].classes:
 		rounds = classRounds
 	case s.j.layer.Chain != nil:
 		rounds = min(rounds, chainRounds)
 	}
-	kept, least := change, math.Inf(1)
-	for round := 0; ; round++ {
-		loss := 0.0
-		aimed := make([]*linalg.LeastSquares, len(all))
-		for g, h := range sheets {
-			e, l := *all[g], 0.0
-			e.G, l = h.aim(w[g], r.pool)
-			aimed[g], loss = &e, loss+l
+	judges := eq.judges
+	if eq.held[0].Rows == 0 {
+		judges = eq.sheets
+	}
+	judge := func(w []linalg.Matrix[float64]) (sum float64) {
+		for g, h := range judges {
+			sum += h.loss(w[g], r.pool)
 		}
-		if loss < least {
-			least, kept = loss, change
+		return sum
+	}
+	least, now := judge(best.w), best
+	for idle := 0; rounds > 0 && idle < patience; rounds-- {
+		aimed := make([]*linalg.LeastSquares, len(eq.fit))
+		for g, h := range eq.sheets {
+			e := *eq.fit[g]
+			e.G, _ = h.aim(now.w[g], r.pool)
+			aimed[g] = &e
 		}
-		if round == rounds {
-			return kept, nil
-		}
-		s.start = w
+		s.start = now.w
 		var err error
-		if w, change, err = s.solve(aimed, lambda); err != nil {
-			return nil, err
+		if now.w, now.change, err = s.solve(aimed, best.lambda); err != nil {
+			return best, err
+		}
+		idle++
+		if l := judge(now.w); l < least {
+			if l < least*worthwhile {
+				idle = 0
+			}
+			least, best = l, now
 		}
 	}
+	if judge(s.now) <= least {
+		return solution{}, nil
+	}
+	return best, nil
 }
+
+// Rounds end when so many in a row gain too little.
+const (
+	patience   = 3
+	worthwhile = 0.999
+)
 
 // solver solves a layer for one right-hand side after another.
 type solver struct {
 	j      *refitJob
-	prior  []linalg.Matrix[float64]
+	prior  []linalg.Matrix[float64] // what the ridge draws to
+	now    []linalg.Matrix[float64] // what the layer is
 	masks  [][]bool
 	start  []linalg.Matrix[float64] // what iterations begin with
 	factor []*linalg.Factored       // of the normal matrices of factored, with the ridge lambda
