@@ -57,23 +57,14 @@ func Spread[T any](s []T, n int) []T {
 // leastJudges is how many samples held back there must be for the outputs of a model to be judged on them.
 const leastJudges = 4
 
-// A guard weighs the outputs of the whole model on samples that no layer is fitted on. A layer's own error cannot tell whether what it leaves
-// matters to what comes behind, and few samples let a fit go after what is theirs alone.
-//
-// While the compressed model still computes about what the original does, each fit is judged at once, with the layers behind it as they are:
-// those are fitted to what stays. Where it does not, as when channels are gone that nothing has made up for yet, the layers behind tell nothing;
-// then all are fitted first, and from the last layer to the first what the outputs are better without is taken back.
+// A guard weighs the outputs of the whole model, when all layers were refit, on samples that no layer was fitted on. A layer's own error cannot
+// tell whether what it leaves matters to what comes behind, and few samples let a fit go after what is theirs alone. Nothing is judged
+// before the layers behind were fitted to it: as long as they were not, they tell little.
 type guard struct {
-	m     *ir.Model
-	ref   *Reference
-	now   []float64 // losses by sample of the model as it is; nil: to be measured
-	first []float64 // before any change
-	along bool      // fits are judged at once
-	done  []changed
+	m    *ir.Model
+	ref  *Reference
+	done []changed
 }
-
-// near is the share of the outputs' energy that the difference has below which a model computes about what the original does.
-const near = 0.25
 
 // changed is a layer that was refit: its constants before and after.
 type changed struct {
@@ -100,52 +91,16 @@ func (r *refit) watch(ctx context.Context, original, m *ir.Model) (*guard, error
 	if err != nil {
 		return nil, err
 	}
-	g := &guard{m: m, ref: ref}
-	if g.first, err = g.losses(ctx, m); err != nil {
-		return nil, err
-	}
-	d, err := ref.Divergence(ctx, m)
-	g.now, g.along = g.first, d.Lost == 0 && d.SQNR > -10*math.Log10(near)
-	return g, err
+	return &guard{m: m, ref: ref}, nil
 }
 
 // worse is why a layer keeps what it had.
 const worse = "the model's outputs on the data kept back are nearer to the original's without it"
 
-// judge makes a change of a layer and keeps of it what does the outputs no harm.
-func (g *guard) judge(ctx context.Context, d changed, change func() error) (share float64, err error) {
-	if g.along && g.now == nil {
-		if g.now, err = g.losses(ctx, g.m); err != nil {
-			return 0, err
-		}
-	}
-	if err := change(); err != nil {
-		return 0, err
-	}
-	d.after, d.share = remember(d.job.nodes()), 1
-	for g.along {
-		now, err := g.losses(ctx, g.m)
-		if err != nil {
-			return 0, err
-		}
-		if mean(now) <= mean(g.now) {
-			g.now = now
-			break
-		}
-		if d.share = d.less(); d.share == 0 {
-			d.before.set(d.after.nodes)
-			return 0, nil
-		}
-		d.at(d.share).set(d.after.nodes)
-	}
-	g.done = append(g.done, d)
-	return d.share, nil
-}
-
 // settle takes back what the outputs are better without: from the last layer to the first half of the change, then the rest, and in the end all of
-// it. More of the fit stays unless the outputs are better by more than the standard error of the difference.
+// it. More of the fit stays unless the outputs are better by more than twice the standard error of the difference.
 func (g *guard) settle(ctx context.Context) error {
-	if g.along || len(g.done) == 0 {
+	if len(g.done) == 0 {
 		return nil
 	}
 	copied, same := g.m.CloneMap()
@@ -174,12 +129,16 @@ func (g *guard) settle(ctx context.Context) error {
 			d.share, now = share, other
 		}
 	}
-	if better(g.first, now) {
+	for i, d := range g.done {
+		d.before.set(nodes[i])
+	}
+	none, err := g.losses(ctx, copied)
+	if err == nil && better(none, now) {
 		for i := range g.done {
 			g.done[i].share = 0
 		}
 	}
-	return nil
+	return err
 }
 
 // less is the next smaller share of the change. The factors of a chain are not of one basis, so that there is nothing halfway.
@@ -200,26 +159,22 @@ func (g *guard) losses(ctx context.Context, m *ir.Model) ([]float64, error) {
 	return l, err
 }
 
-// better reports whether the losses a are below b by more than the standard error of their difference.
+// better reports whether the losses a are below b: by more than twice the standard error of their difference, and on seven samples of ten, because
+// a few samples with large losses make most of a mean.
 func better(a, b []float64) bool {
-	n, sum, squares := float64(len(a)), 0.0, 0.0
+	n, sum, squares, wins := float64(len(a)), 0.0, 0.0, 0.0
 	for i := range a {
 		d := a[i] - b[i]
-		if math.IsInf(b[i], 1) && !math.IsInf(a[i], 1) {
+		switch {
+		case math.IsInf(b[i], 1) && !math.IsInf(a[i], 1):
 			return true
+		case d < 0:
+			wins++
 		}
 		sum, squares = sum+d, squares+d*d
 	}
 	mean := sum / n
-	return mean < -math.Sqrt(math.Max(squares/n-mean*mean, 0)/(n-1))
-}
-
-func mean(v []float64) float64 {
-	s := 0.0
-	for _, x := range v {
-		s += x
-	}
-	return s / float64(len(v))
+	return wins >= 0.7*n && mean < -2*math.Sqrt(math.Max(squares/n-mean*mean, 0)/(n-1))
 }
 
 // at is the layer with a share of the change; nil where there is none between all and nothing.

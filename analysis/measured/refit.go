@@ -166,7 +166,7 @@ func (r *refit) settle(ctx context.Context, results []RefitResult) error {
 		return err
 	}
 	for _, d := range r.guard.done {
-		if d.share == 1 || r.guard.along {
+		if d.share == 1 {
 			continue
 		}
 		res := &results[d.result]
@@ -433,7 +433,7 @@ func (r *refit) layer(ctx context.Context, i int) (RefitResult, error) {
 	}
 	r.shrink()
 	res.Rows = int(eq.fit[0].Rows + eq.held[0].Rows)
-	return r.solve(ctx, j, i, eq, res)
+	return r.solve(j, i, eq, res)
 }
 
 // selected reports whether layer and target fit together as far as that can be seen without running.

@@ -1,19 +1,21 @@
 package measured
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/onnxopt/onnxopt/internal/linalg"
+	"github.com/onnxopt/onnxopt/internal/par"
 )
 
 // lambdas are the ridges tried, the weakest first.
-func (j *refitJob) lambdas(o RefitOptions) []float64 {
+func (j *refitJob) lambdas(o RefitOptions, classes bool) []float64 {
 	switch {
 	case j.layer.Chain != nil:
 		return j.layer.Chain.Lambdas
 	case o.Lambdas != nil:
 		return o.Lambdas
+	case classes:
+		return []float64{1e-3, 1e-2, 1e-1}
 	case j.linear.In > 1500: // each takes a factorization of this size
 		return []float64{1e-3, 1e-1}
 	case j.layer.Choose != nil:
@@ -23,7 +25,7 @@ func (j *refitJob) lambdas(o RefitOptions) []float64 {
 }
 
 // solve chooses the ridge, solves and makes the change of the layer whose result has the place at.
-func (r *refit) solve(ctx context.Context, j *refitJob, at int, eq *equations, res RefitResult) (RefitResult, error) {
+func (r *refit) solve(j *refitJob, at int, eq *equations, res RefitResult) (RefitResult, error) {
 	l := j.linear
 	if fit := eq.fit[0].Rows; fit < int64(l.In+1)+int64(l.In+1)/4 {
 		res.Refused = fmt.Sprintf("%d rows of data are too few for %d unknowns", fit, l.In+1)
@@ -49,7 +51,6 @@ func (r *refit) solve(ctx context.Context, j *refitJob, at int, eq *equations, r
 		res.Refused = "it gains nothing on the data kept back"
 		if begin != nil {
 			r.apply(j, &res, begin)
-			r.stale()
 		}
 		return res, nil
 	}
@@ -58,23 +59,17 @@ func (r *refit) solve(ctx context.Context, j *refitJob, at int, eq *equations, r
 			if err := begin(); err != nil {
 				return err
 			}
-			r.stale()
 		}
-		if r.guard == nil {
-			return best.change()
+		before := remember(j.nodes())
+		if err := best.change(); err != nil {
+			return err
 		}
-		share, err := r.guard.judge(ctx, changed{job: j, result: at, before: remember(j.nodes())}, best.change)
-		res.judged(share)
-		return err
+		if r.guard != nil {
+			r.guard.done = append(r.guard.done, changed{j, at, before, remember(j.nodes()), 1})
+		}
+		return nil
 	})
-	return res, ctx.Err()
-}
-
-// stale notes that the model's outputs are not what they were when they were looked at.
-func (r *refit) stale() {
-	if r.guard != nil {
-		r.guard.now = nil
-	}
+	return res, nil
 }
 
 // solution is the weights of a layer, and what sets them. change is nil for the weights there are.
@@ -82,9 +77,10 @@ type solution struct {
 	w      []linalg.Matrix[float64]
 	change func() error
 	lambda float64
+	loss   float64 // on the rows kept back
 }
 
-// fit solves a layer with each ridge, and takes the solution that errs least on the rows kept back.
+// fit solves a layer with each ridge, and takes the solution that loses least on the rows kept back: behind a rectifier or Softmax, if there is one.
 func (r *refit) fit(s *solver, eq *equations, res *RefitResult) (best solution, err error) {
 	if s.now = s.prior; s.j.layer.Chain != nil {
 		if s.now, err = s.j.layer.Chain.Now(); err != nil {
@@ -93,18 +89,25 @@ func (r *refit) fit(s *solver, eq *equations, res *RefitResult) (best solution, 
 	}
 	scale := 1 / max(eq.variance(), 1e-300)
 	res.Before = eq.errorOf(s.now) * scale
-	least := res.Before
-	for _, lambda := range s.j.lambdas(r.o) {
-		w, change, err := s.solve(eq.fit, lambda)
+	res.After = res.Before
+	best.loss = eq.judged(s.now, r.pool)
+	classes := eq.sheets != nil && eq.sheets[0].classes
+	for _, lambda := range s.j.lambdas(r.o, classes) {
+		var x solution
+		if classes { // the least squares of scores say little of classes
+			x, err = r.rectify(s, eq, solution{w: s.now, lambda: lambda, loss: eq.judged(s.now, r.pool)})
+		} else if x.w, x.change, err = s.solve(eq.fit, lambda); err == nil {
+			x.lambda, x.loss = lambda, eq.judged(x.w, r.pool)
+		}
 		if err != nil {
 			return best, err
 		}
-		if now := eq.errorOf(w) * scale; now < least*0.999 {
-			least, best = now, solution{w, change, lambda}
+		if x.change != nil && x.loss < best.loss*0.999 {
+			best = x
+			res.After, res.Lambda = eq.errorOf(x.w)*scale, lambda
 		}
 	}
-	res.After, res.Lambda = least, best.lambda
-	if best.change == nil || eq.sheets == nil {
+	if best.change == nil || eq.sheets == nil || classes {
 		return best, nil
 	}
 	return r.rectify(s, eq, best)
@@ -123,8 +126,7 @@ func (r *refit) apply(j *refitJob, res *RefitResult, change func() error) {
 	})
 }
 
-// rectify improves a solution for what comes behind a rectifier or a Softmax, in rounds, as long as rows kept back gain by it. Where even the best
-// errs more there than the weights that the layer has, these stay.
+// rectify improves a solution for what comes behind a rectifier or a Softmax, in rounds, as long as rows kept back gain by it.
 func (r *refit) rectify(s *solver, eq *equations, best solution) (solution, error) {
 	rounds := reluRounds
 	if r.o.Rounds > 0 {
@@ -136,17 +138,7 @@ func (r *refit) rectify(s *solver, eq *equations, best solution) (solution, erro
 	case s.j.layer.Chain != nil:
 		rounds = min(rounds, chainRounds)
 	}
-	judges := eq.judges
-	if eq.held[0].Rows == 0 {
-		judges = eq.sheets
-	}
-	judge := func(w []linalg.Matrix[float64]) (sum float64) {
-		for g, h := range judges {
-			sum += h.loss(w[g], r.pool)
-		}
-		return sum
-	}
-	least, now := judge(best.w), best
+	now := best
 	for idle := 0; rounds > 0 && idle < patience; rounds-- {
 		aimed := make([]*linalg.LeastSquares, len(eq.fit))
 		for g, h := range eq.sheets {
@@ -160,15 +152,13 @@ func (r *refit) rectify(s *solver, eq *equations, best solution) (solution, erro
 			return best, err
 		}
 		idle++
-		if l := judge(now.w); l < least {
-			if l < least*worthwhile {
+		now.loss = eq.judged(now.w, r.pool)
+		if now.loss < best.loss {
+			if now.loss < best.loss*worthwhile {
 				idle = 0
 			}
-			least, best = l, now
+			best = now
 		}
-	}
-	if judge(s.now) <= least {
-		return solution{}, nil
 	}
 	return best, nil
 }
@@ -244,6 +234,21 @@ func (e *equations) judge(g int) *linalg.LeastSquares {
 		return e.fit[g]
 	}
 	return e.held[g]
+}
+
+// judged is the loss behind a rectifier or Softmax on the rows that errors are measured with; where there is none the sum of squared errors.
+func (e *equations) judged(w []linalg.Matrix[float64], pool *par.Pool) (sum float64) {
+	if e.sheets == nil {
+		return e.errorOf(w)
+	}
+	judges := e.judges
+	if e.held[0].Rows == 0 {
+		judges = e.sheets
+	}
+	for g, h := range judges {
+		sum += h.loss(w[g], pool)
+	}
+	return sum
 }
 
 func (e *equations) errorOf(w []linalg.Matrix[float64]) float64 {
