@@ -25,6 +25,7 @@ type work struct {
 	macs     int64                 // of the original
 	bytes    int64
 	worst    float64
+	why      []string // for what reasons layers cannot be decomposed
 	// fit and held are the places of samples that layers are fitted on, and of those held back.
 	fit, held []int
 	ref       *measured.Reference // the original on the samples that layers are probed with; nil without data
@@ -46,13 +47,16 @@ func (w *work) run() error {
 		return err
 	}
 	if len(w.layers) == 0 {
-		w.c.Note("no layer can be decomposed")
+		w.none()
 		return nil
 	}
 	if err := w.moments(); err != nil {
 		return err
 	}
-	w.offer()
+	if w.offer(); len(w.layers) == 0 {
+		w.none()
+		return nil
+	}
 	if err := w.probe(); err != nil {
 		return err
 	}
@@ -69,6 +73,30 @@ func (w *work) run() error {
 	}
 	w.tell(met, results)
 	return w.drift()
+}
+
+// refuse remarks that a layer cannot be decomposed.
+func (w *work) refuse(n *ir.Node, why error) {
+	w.c.Remark(n, "decompose", why.Error())
+	w.why = append(w.why, why.Error())
+}
+
+// none says that no layer can be decomposed, and what stood in the way of most.
+func (w *work) none() {
+	count, most := map[string]int{}, ""
+	for _, s := range w.why {
+		if count[s]++; count[s] > count[most] {
+			most = s
+		}
+	}
+	text := "no layer can be decomposed"
+	if most != "" {
+		text += fmt.Sprintf(": of %d layers, %d because %s (--remarks lists all)", len(w.why), count[most], most)
+	}
+	w.c.Note(text)
+	if w.dequantized > 0 {
+		w.c.Note(fmt.Sprintf("%d quantized weights and biases are floats now", w.dequantized))
+	}
 }
 
 // drift says how far the outputs are from the original's, on samples that nothing was fitted on if there are enough.
@@ -121,7 +149,7 @@ func (w *work) find() error {
 		}
 		l, err := newLayer(n, form, types, w.pool)
 		if err != nil {
-			w.c.Remark(n, "decompose", err.Error())
+			w.refuse(n, err)
 			continue
 		}
 		w.layers = append(w.layers, l)
@@ -201,7 +229,7 @@ func (w *work) offer() {
 	})
 	for i, l := range w.layers {
 		if why[i] != nil {
-			w.c.Remark(l.node, "decompose", why[i].Error())
+			w.refuse(l.node, why[i])
 			continue
 		}
 		keep = append(keep, l)
