@@ -55,6 +55,8 @@ var policy = []struct {
 	{"passes/prune/...", "passes/quantize"},
 	{"passes/decompose", "passes/quantize"},
 	{"passes/decompose/...", "passes/quantize"},
+	{"passes/dropbranches", "passes/quantize"},
+	{"passes/separate", "passes/quantize"},
 	{"passes/...", "passes passes/facts passes/rewrite ops ops/kernel analysis/cost analysis/liveness analysis/ranges"},
 	{"report", "analysis/... compare passes"},
 	{"report/diff", "report compare"},
@@ -65,12 +67,18 @@ var policy = []struct {
 	{"targets/consumer", "ir onnxio/npz"},
 	{"targets/targettest", "targets targets/consumer passes/all engine compare onnxio ops/kernel"},
 	{"targets/...", "targets passes/rewrite passes/quantize"},
-	{"tune", "passes/all targets/... compare dataset dataset/metric report"},
+	{"tune/trial", ""},
+	{"tune/queue", ""},
+	{"tune/queue/...", "tune/queue"},
+	{"tune/schedule", "targets/c tune/trial"},
+	{"tune", "tune/trial passes/all targets/... compare dataset dataset/metric report"},
 	{"distill", "ops/grad passes/all targets/... compare dataset dataset/metric report"},
 	{"internal/optimize", "passes/all passes/hook targets/... compare dataset report onnxio onnxio/text engine/native analysis/... tune distill"},
-	{"internal/cli", "internal/optimize engine/ort audit report/..."},
+	{"internal/cli", "internal/optimize tune/queue engine/ort audit report/... tune/..."},
 	{"", "internal/cli"},
 	{"cmd/onnxopt", ""},
+	{"cmd/onnxopt-nats", "internal/cli internal/cluster"},
+	{"release", ""},
 }
 
 // external says which packages may import modules of others; std is free. Everything else imports std and this module only.
@@ -90,6 +98,8 @@ var external = map[string]string{
 	"ops/kernel":          "golang.org/x/image", // BMP, TIFF and WebP of ImageDecoder
 	"engine/ort":          "github.com/ebitengine/purego",
 	"targets/tflite":      "github.com/google/flatbuffers",
+	"tune/queue/jet":      "github.com/nats-io/nats.go",
+	"tune/queue/broker":   "github.com/nats-io/nats-server/v2",
 }
 
 func matches(pattern, pkg string) bool {
@@ -134,6 +144,15 @@ func TestImportPolicy(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestNATSApart: the command links no NATS, whose packages take more than a millisecond to initialize; onnxopt-nats does.
+func TestNATSApart(t *testing.T) {
+	for program, want := range map[string]bool{"onnxopt": false, "onnxopt-nats": true} {
+		out, err := exec.Command("go", "list", "-deps", "./cmd/"+program).Output()
+		require.NoError(t, err)
+		require.Equal(t, want, strings.Contains(string(out), "github.com/nats-io/"), program)
 	}
 }
 

@@ -210,6 +210,12 @@ func TestTolerancesKnowTheQuantizationStep(t *testing.T) {
 	for name, v := range map[string]*ir.Value{"plain": plain, "q": r, "d": d, "s": s, "a": a, "in": in} {
 		g.AddOutput(name, v, nil)
 	}
+	again := s
+	for range 3 { // grids one behind the other: their differences add up as independent ones do
+		grid := g.New(nil, ir.Op("DynamicQuantizeLinear"), []*ir.Value{again}).Result(0)
+		again = g.New(nil, ir.Op("Sqrt"), []*ir.Value{g.New(nil, ir.Op("Cast"), []*ir.Value{grid}).Result(0)}).Result(0)
+	}
+	g.AddOutput("four", again, nil)
 	g.AddOutput("half", half, typ(ir.Float16, 4))
 	g.AddOutput("inferred", g.New(nil, ir.Op("Identity"), []*ir.Value{g.AddInput("h", typ(ir.Float16, 4))}).Result(0), nil)
 	want := map[string]Tolerance{
@@ -222,6 +228,7 @@ func TestTolerancesKnowTheQuantizationStep(t *testing.T) {
 		"s":        {Rel: 1.0 / 128},
 		"a":        {Rel: 1.0 / 128},
 		"in":       {Rel: 1.0 / 128},
+		"four":     {Rel: 2.0 / 128},
 	}
 	assert.Equal(t, want, Tolerances(m))
 }

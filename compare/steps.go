@@ -16,7 +16,8 @@ import (
 //
 //   - one, for integers that reach the output unchanged;
 //   - the scale, for floats that a DequantizeLinear of a known scale made of them;
-//   - 2^(1−bits) of the largest value, the grid's relative step, where further operators lie between.
+//   - 2^(1−bits)·√k of the largest value, where further operators lie between: the grid's relative step, and k grids one behind the other,
+//     each of which moves other values by a step, so that the differences add up as independent ones do.
 func Tolerances(m *ir.Model) map[string]Tolerance {
 	w := stepWalk{functions: map[ir.OpID]*ir.Function{}, steps: map[*ir.Value]step{}, inside: map[*ir.Function]int{}}
 	for _, f := range m.Functions {
@@ -43,12 +44,13 @@ type step struct {
 	bits  int     // of the coarsest grid before the value, 0: none
 	steps float64 // the value is such an integer
 	abs   float64 // the value is such an integer times this scale
+	depth int     // grids one behind the other
 }
 
 func (s step) widen(t Tolerance) Tolerance {
 	t.Steps, t.Abs = s.steps, s.abs
 	if s.bits > 0 && s.steps == 0 && s.abs == 0 {
-		t.Rel = max(t.Rel, math.Ldexp(1, 1-s.bits))
+		t.Rel = max(t.Rel, math.Ldexp(math.Sqrt(float64(max(s.depth, 1))), 1-s.bits))
 	}
 	return t
 }
@@ -59,7 +61,7 @@ func (s step) join(u step) step {
 	if bits == 0 || u.bits > 0 && u.bits < bits {
 		bits = u.bits
 	}
-	return step{bits, max(s.steps, u.steps), max(s.abs, u.abs)}
+	return step{bits, max(s.steps, u.steps), max(s.abs, u.abs), max(s.depth, u.depth)}
 }
 
 type stepWalk struct {
@@ -100,12 +102,12 @@ func (w *stepWalk) result(n *ir.Node, in step) step {
 	bits := gridBits(n)
 	switch {
 	case w.functions[op] == nil && bits > 0:
-		return step{bits: bits, steps: 1}
+		return step{bits: bits, steps: 1, depth: in.depth + 1}
 	case w.functions[op] != nil:
 		bits = w.functionBits(op)
 	case op.Domain == "" && op.Type == "DequantizeLinear" && in.steps > 0:
 		if scale, ok := largest(n.Operand(1).Const()); ok {
-			return step{bits: in.bits, abs: in.steps * scale}
+			return step{bits: in.bits, abs: in.steps * scale, depth: in.depth}
 		}
 	case op.Domain == "" && slices.Contains(moves, op.Type):
 		return in
@@ -114,7 +116,11 @@ func (w *stepWalk) result(n *ir.Node, in step) step {
 			bits = coarser(bits, w.graphBits(g))
 		}
 	}
-	return step{bits: coarser(in.bits, bits)}
+	depth := in.depth
+	if bits > 0 {
+		depth++
+	}
+	return step{bits: coarser(in.bits, bits), depth: depth}
 }
 
 func coarser(a, b int) int {

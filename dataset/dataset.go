@@ -11,7 +11,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/onnxopt/onnxopt/dataset/picture"
@@ -84,6 +86,8 @@ func (s *Sample) Labelled() bool { return !math.IsNaN(s.Label) }
 // Set is an open data set. It may be read more than once, by one reader at a time.
 type Set struct {
 	path    string
+	from    int
+	to      int // -1: all behind
 	format  string
 	o       Options
 	src     source
@@ -146,13 +150,34 @@ func (e *BadSampleError) Unwrap() error { return e.Err }
 //   - folders of pictures: labels.csv (file, label), or a folder a class; pictures need settings, in a file preprocess.yaml in the
 //     folder or in the options.
 //
+// PATH[A:B] are the samples from A, counted from 0, up to B and without it; either may be left out.
+//
 // The error names the file, and what was expected where a format is not recognised.
 func Open(path string, o Options) (*Set, error) {
-	s := &Set{path: path, o: o}
+	s := &Set{o: o}
+	s.path, s.from, s.to = Split(path)
 	if err := s.open(); err != nil {
-		return nil, at(path, err)
+		return nil, at(s.path, err)
 	}
 	return s, nil
+}
+
+var part = regexp.MustCompile(`^(.+)\[(\d{0,15}):(\d{0,15})\]$`)
+
+// Split takes PATH[A:B] apart: the file or folder, and the samples from..to, to −1 for all behind. A path that exists as it is has no part.
+func Split(path string) (file string, from, to int) {
+	p := part.FindStringSubmatch(path)
+	if p == nil {
+		return path, 0, -1
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return path, 0, -1
+	}
+	from, _ = strconv.Atoi(p[2]) // digits, or nothing for 0
+	if to = -1; p[3] != "" {
+		to, _ = strconv.Atoi(p[3])
+	}
+	return p[1], from, to
 }
 
 // at names the file in an error that does not.
@@ -169,7 +194,16 @@ func at(path string, err error) error {
 func (s *Set) Format() string { return s.format }
 
 // Len is the number of samples, -1 if it is not known before they are read.
-func (s *Set) Len() int { return s.src.size() }
+func (s *Set) Len() int {
+	n := s.src.size()
+	if n < 0 {
+		return n
+	}
+	if s.to >= 0 {
+		n = min(n, s.to)
+	}
+	return max(n-s.from, 0)
+}
 
 // Close closes the files of the set.
 func (s *Set) Close() error { return s.src.close() }
@@ -184,10 +218,17 @@ const keptErrors = 16
 func (s *Set) Samples(ctx context.Context) iter.Seq2[*Sample, error] {
 	return func(yield func(*Sample, error) bool) {
 		s.skipped, s.nSkips = nil, 0
+		n := -1
 		for r := range s.src.rows(ctx) {
 			if err := ctx.Err(); err != nil {
 				yield(nil, err)
 				return
+			}
+			if n++; s.to >= 0 && n >= s.to {
+				return
+			}
+			if n < s.from {
+				continue
 			}
 			sample, err := s.bind(r)
 			if err != nil {

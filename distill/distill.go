@@ -8,104 +8,154 @@ import (
 	"slices"
 
 	"github.com/onnxopt/onnxopt/dataset"
+	"github.com/onnxopt/onnxopt/dataset/metric"
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/infer"
 )
 
-// Formula is the loss.
-const Formula = "L = ce-weight · CE(student, label) + kd-weight · T² · KL(softmax(teacher/T) ‖ softmax(student/T))"
+var nan = math.NaN()
 
-// Options of a training. Models need opset 18 or newer.
-type Options struct {
-	Student   *ir.Model
-	Teacher   *ir.Model // nil: labels alone
-	Set       *dataset.Set
-	Limit     int // of samples, 0: all
-	Engine    engine.Engine
-	Threads   int
-	MaxMemory int64
-
-	Epochs, Batch, Warmup int     // Warmup in steps
-	CE, KD, Temperature   float64 // of the loss
-	Optimizer             string  // "adamw" or "sgd"
-	Rate, Momentum, Decay float64
-	Clip                  float64 // largest norm of all derivatives together, 0: none
-	Init                  bool    // begin from random weights
-	Seed                  uint64
-	// Progress, if not nil, is told after each epoch.
-	Progress func(Epoch)
+// training is one call of Train.
+type training struct {
+	*trainee
+	data, held       []*dataset.Sample
+	step, measure    engine.Session
+	guide            engine.Session // of the teacher, nil without one
+	done             []Epoch
+	without          int // epochs since the best
+	features, redone int
 }
 
-// Epoch is what one pass over the data gave: the mean loss.
-type Epoch struct {
-	N    int
-	Loss float64
-}
-
-// Train trains the student in place. When the loss stops being a number it keeps the weights of the last epoch that was good, and
-// returns an error that says where; when ctx ends it keeps those of the last full epoch.
+// Train trains the student in place. When the loss stops being a number the student keeps the weights of the last epoch that was good, and
+// the error says where; when ctx ends it keeps those of the last full epoch.
 func Train(ctx context.Context, o Options) ([]Epoch, error) {
-	params := trainable(o.Student)
-	if len(params) == 0 {
-		return nil, fmt.Errorf("the student has no weights to train")
+	if o.Norm == "" {
+		o.Norm = NormFrozen
 	}
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	t, err := newTraining(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	plan := t.plan(t.data, len(t.held))
+	if o.Resume != nil {
+		if err := t.restore(o.Resume, plan); err != nil {
+			return nil, err
+		}
+		t.done, t.without = slices.Clone(o.Resume.Epochs), o.Resume.without
+	}
+	var failure error
+	var good *State
+	for failure == nil && len(t.done) < o.Epochs && !t.stopped() {
+		e, err := t.epoch(ctx, len(t.done))
+		if err != nil {
+			failure = fmt.Errorf("epoch %d%w", len(t.done)+1, err)
+			break
+		}
+		t.done = append(t.done, e)
+		good = t.state(plan, t.done, t.without)
+		if o.Save != nil {
+			failure = o.Save(good)
+		}
+		if o.Progress != nil {
+			o.Progress(e)
+		}
+	}
+	if len(t.done) == 0 {
+		return nil, failure
+	}
+	if good == nil {
+		good = o.Resume
+	}
+	if err := t.restore(good, plan); err != nil {
+		return t.done, err
+	}
+	if err := t.finish(context.WithoutCancel(ctx)); err != nil {
+		return t.done, err
+	}
+	return t.done, failure
+}
+
+func (t *training) stopped() bool {
+	return t.o.Patience > 0 && t.without >= t.o.Patience
+}
+
+// newTraining reads the data and loads the models.
+func newTraining(ctx context.Context, o *Options) (*training, error) {
+	t := &training{}
 	data, err := o.read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	m, err := step(o.Student, &o, params)
+	held := int(math.Round(o.HoldOut * float64(len(data))))
+	t.data, t.held = data[:len(data)-held], data[len(data)-held:]
+	if len(t.data) == 0 || o.HoldOut > 0 && held == 0 {
+		return nil, fmt.Errorf("%d samples are too few to hold out %g of them", len(data), o.HoldOut)
+	}
+	few, err := o.few(t.data)
 	if err != nil {
 		return nil, err
 	}
-	s, err := o.Engine.Load(ctx, m, engine.Options{Threads: o.Threads, MaxMemory: o.MaxMemory})
-	if err != nil {
+	if t.trainee, err = newTrainee(ctx, o, few); err != nil {
 		return nil, err
 	}
-	defer s.Close()
-	var teacher engine.Session
-	if o.Teacher != nil && o.KD != 0 {
-		t := o.Teacher.Clone()
-		z, err := logits(t)
-		if err != nil {
+	if o.Teacher != nil {
+		if err := t.sameClasses(); err != nil {
 			return nil, err
 		}
-		t.Main.AddOutput(teacherName, z, nil)
-		if teacher, err = o.Engine.Load(ctx, t, engine.Options{Threads: o.Threads, MaxMemory: o.MaxMemory}); err != nil {
+		if o.Feature > 0 {
+			if err := t.findTwins(ctx, few); err != nil {
+				return nil, err
+			}
+		}
+		m, err := t.trainee.guide()
+		if err != nil {
 			return nil, fmt.Errorf("teacher: %w", err)
 		}
-		defer teacher.Close()
+		if t.guide, err = o.Engine.Load(ctx, m, engine.Options{Threads: o.Threads, MaxMemory: o.MaxMemory}); err != nil {
+			return nil, fmt.Errorf("teacher: %w", err)
+		}
 	}
-	r := rand.New(rand.NewPCG(o.Seed, 0))
-	ws, err := weights(o.Student, params, o.Init, r)
-	if err != nil {
+	if t.step, t.redone, err = t.load(ctx); err != nil {
+		t.close()
 		return nil, err
 	}
-	var done []Epoch
-	size := max(min(o.Batch, len(data)), 1)
-	steps := (len(data) + size - 1) / size
-	for e := range o.Epochs {
-		r.Shuffle(len(data), func(i, j int) { data[i], data[j] = data[j], data[i] })
-		total := 0.0
-		for k := range steps {
-			batch := data[k*size : min((k+1)*size, len(data))]
-			loss, err := o.batch(ctx, s, teacher, ws, batch, e*steps+k, o.Epochs*steps)
-			if err != nil {
-				return done, fmt.Errorf("epoch %d, step %d: %w", e+1, k+1, err)
-			}
-			total += loss * float64(len(batch))
+	if len(t.held) > 0 {
+		m, _, err := t.trainee.step(false)
+		if err == nil {
+			t.measure, err = o.Engine.Load(ctx, m, engine.Options{Threads: o.Threads, MaxMemory: o.MaxMemory})
 		}
-		for _, w := range ws {
-			if slices.ContainsFunc(w.v, func(x float32) bool { return x-x != 0 }) {
-				return done, fmt.Errorf("epoch %d: the weight %q is no longer a number", e+1, w.name)
-			}
-		}
-		store(o.Student, ws)
-		done = append(done, Epoch{e + 1, total / float64(len(data))})
-		if o.Progress != nil {
-			o.Progress(done[len(done)-1])
+		if err != nil {
+			t.close()
+			return nil, err
 		}
 	}
-	return done, nil
+	return t, nil
+}
+
+func (t *training) close() {
+	for _, s := range []engine.Session{t.step, t.measure, t.guide} {
+		if s != nil {
+			s.Close()
+		}
+	}
+}
+
+// sameClasses compares the scores of teacher and student.
+func (t *training) sameClasses() error {
+	z, err := logits(t.o.Teacher)
+	if err != nil {
+		return fmt.Errorf("teacher: %w", err)
+	}
+	s := infer.Model(t.o.Teacher).Type(z).TensorShape()
+	if len(s) > 0 && s[len(s)-1].IsStatic() && t.classes >= 0 && s[len(s)-1].Size != t.classes {
+		return fmt.Errorf("the first output has %d elements a row in the teacher and %d in the student", s[len(s)-1].Size, t.classes)
+	}
+	return nil
 }
 
 // read takes the samples into memory.
@@ -128,62 +178,223 @@ func (o *Options) read(ctx context.Context) ([]*dataset.Sample, error) {
 	return r, nil
 }
 
-// batch takes one step and returns the loss before it.
-func (o *Options) batch(ctx context.Context, s, teacher engine.Session, ws []*weight, batch []*dataset.Sample, i, n int) (float64, error) {
-	in := map[string]ir.Datum{}
-	for name := range batch[0].Inputs {
-		t, err := stack(batch, name)
+// epoch takes a step for each batch. What is random in it depends on the seed and on its number alone, so that it is the same after a break.
+func (t *training) epoch(ctx context.Context, number int) (Epoch, error) {
+	o := t.o
+	r := rand.New(rand.NewPCG(o.Seed, uint64(number)+1))
+	order := r.Perm(len(t.data))
+	size := min(o.Batch, len(t.data))
+	steps := (len(order) + size - 1) / size
+	e := Epoch{N: number + 1, HeldLoss: nan, HeldHits: nan, FeaturesCompared: len(t.twins), RecomputedOperations: t.redone}
+	for _, w := range t.params {
+		switch w.kind {
+		case weight:
+			e.Weights += len(w.v)
+		case quantizer:
+			e.Quantizers += len(w.v)
+		}
+	}
+	for k := range steps {
+		var batch []*dataset.Sample
+		for _, i := range order[k*size : min((k+1)*size, len(order))] {
+			batch = append(batch, t.data[i])
+		}
+		e.Rate = rate(o, number*steps+k, o.Epochs*steps)
+		loss, hits, err := t.batch(ctx, batch, number*steps+k, e.Rate, r)
 		if err != nil {
-			return 0, err
+			return e, fmt.Errorf(", step %d: %w", k+1, err)
 		}
-		in[name] = t
+		e.Loss += loss * float64(len(batch)) / float64(len(order))
+		e.Hits += hits / float64(len(order))
 	}
-	if teacher != nil {
-		out, err := teacher.Run(ctx, in)
+	for _, w := range t.params {
+		if err := w.finite(); err != nil {
+			return e, fmt.Errorf(": %w", err)
+		}
+	}
+	if t.measure == nil {
+		return e, nil
+	}
+	e.HeldLoss, e.HeldHits = 0, 0
+	for from := 0; from < len(t.held); from += size {
+		batch := t.held[from:min(from+size, len(t.held))]
+		out, labels, err := t.run(ctx, t.measure, batch, nil, true)
 		if err != nil {
-			return 0, fmt.Errorf("teacher: %w", err)
+			return e, fmt.Errorf(", on held-out samples: %w", err)
 		}
-		in[teacherName] = out[teacherName]
-	}
-	if o.CE != 0 {
-		labels := make([]int64, len(batch))
-		for k, b := range batch {
-			labels[k] = int64(b.Label)
+		loss, hits, err := score(out, labels)
+		if err != nil {
+			return e, fmt.Errorf(", on held-out samples: %w", err)
 		}
-		in[labelsName] = ir.TensorOf(labels)
+		e.HeldLoss += loss * float64(len(batch)) / float64(len(t.held))
+		e.HeldHits += hits / float64(len(t.held))
 	}
-	for _, w := range ws {
-		in[w.name] = ir.TensorOf(slices.Clone(w.v), w.shape...)
+	e.Best = !slices.ContainsFunc(t.done, func(d Epoch) bool { return d.HeldLoss <= e.HeldLoss })
+	if t.without++; e.Best {
+		t.without = 0
 	}
-	out, err := s.Run(ctx, in)
+	for _, w := range t.params {
+		switch {
+		case o.Patience > 0 && e.Best:
+			w.best = slices.Clone(w.final())
+		case o.Patience == 0:
+			w.best = nil
+		}
+	}
+	e.Stopped = t.stopped() && number+1 < o.Epochs
+	return e, nil
+}
+
+// run evaluates a step. It returns the outputs, and what the scores are to be like: a row for each sample.
+func (t *training) run(ctx context.Context, s engine.Session, batch []*dataset.Sample, r *rand.Rand, final bool) (map[string]ir.Datum, *ir.Tensor, error) {
+	o := t.o
+	in, err := together(batch)
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
+	var labels []float32
+	if o.CE != 0 {
+		if labels, err = t.labels(batch); err != nil {
+			return nil, nil, err
+		}
+	}
+	if r != nil {
+		var names []string
+		for name := range in {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		if err := o.Augment.apply(in, names, labels, r); err != nil {
+			return nil, nil, err
+		}
+	}
+	var like *ir.Tensor
+	if t.guide != nil {
+		out, err := t.guide.Run(ctx, in)
+		if err != nil {
+			return nil, nil, fmt.Errorf("teacher: %w", err)
+		}
+		like, _ = out[teacherName].(*ir.Tensor)
+		if o.KD == 0 {
+			delete(out, teacherName)
+		}
+		for name, d := range out {
+			in[name] = d
+		}
+	}
+	if labels != nil {
+		like = ir.TensorOf(labels, int64(len(batch)), t.classes)
+		in[labelsName] = like
+	}
+	t.feed(in, final)
+	out, err := s.Run(ctx, in)
+	return out, like, err
+}
+
+// labels are the distributions of classes that the labels say.
+func (t *training) labels(batch []*dataset.Sample) ([]float32, error) {
+	if t.classes < 1 {
+		return nil, fmt.Errorf("how many classes the student's first output has is not known; set-shape gives sizes, and ce-weight 0 does without labels")
+	}
+	r := make([]float32, int64(len(batch))*t.classes)
+	for i, s := range batch {
+		if s.Label >= float64(t.classes) {
+			return nil, fmt.Errorf("%s has the label %g, and the student %d classes", s.Name, s.Label, t.classes)
+		}
+		r[int64(i)*t.classes+int64(s.Label)] = 1
+	}
+	return r, nil
+}
+
+// score reads the loss, and counts the rows whose greatest element is where that of like is.
+func score(out map[string]ir.Datum, like *ir.Tensor) (loss, hits float64, err error) {
 	l, err := ir.Elements[float32](out[lossName].(*ir.Tensor))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	loss := float64(l[0])
+	loss = float64(l[0])
+	z := out[scoresName].(*ir.Tensor)
+	a, err := dataset.Floats(z)
+	if err != nil || like == nil || z.Rank() == 0 {
+		return loss, 0, err
+	}
+	b, err := dataset.Floats(like)
+	if err != nil || len(a) != len(b) {
+		return loss, 0, err
+	}
+	n := int(z.Shape()[z.Rank()-1])
+	rows := len(a) / max(n, 1)
+	for i := range rows {
+		if metric.Argmax(a[i*n:][:n]) == metric.Argmax(b[i*n:][:n]) {
+			hits++
+		}
+	}
+	return loss, hits * float64(z.Shape()[0]) / float64(max(rows, 1)), nil
+}
+
+// batch takes step i and returns the loss before it, and how many samples were right.
+func (t *training) batch(ctx context.Context, batch []*dataset.Sample, i int, lr float64, r *rand.Rand) (loss, hits float64, err error) {
+	o := t.o
+	out, like, err := t.run(ctx, t.step, batch, r, false)
+	if err != nil {
+		return 0, 0, err
+	}
+	if loss, hits, err = score(out, like); err != nil {
+		return 0, 0, err
+	}
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return 0, fmt.Errorf("the loss is %v; a smaller rate or clipping may help", loss)
+		return 0, 0, fmt.Errorf("the loss is %v; a smaller rate or clipping may help", loss)
 	}
-	ds, norm := make([][]float32, len(ws)), 0.0
-	for k, w := range ws {
+	trained := t.trained()
+	ds, norm := make([][]float32, len(trained)), 0.0
+	for k, w := range trained {
 		if ds[k], err = ir.Elements[float32](out[w.name+gradSuffix].(*ir.Tensor)); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		for _, x := range ds[k] {
-			norm += float64(x) * float64(x)
+		sum := 0.0
+		for j, x := range ds[k] {
+			if w.zero == nil || !w.zero[j] {
+				sum += float64(x) * float64(x)
+			}
 		}
+		if sum-sum != 0 {
+			return 0, 0, fmt.Errorf("the loss is %v, but its derivative by %q is no number; a smaller rate or clipping may help", loss, w.name)
+		}
+		norm += sum
 	}
 	scale := 1.0
 	if norm = math.Sqrt(norm); o.Clip > 0 && norm > o.Clip {
 		scale = o.Clip / norm
 	}
-	for k, w := range ws {
-		w.update(o, ds[k], rate(o, i, n), scale, i)
+	for k, w := range trained {
+		w.update(o, ds[k], lr, scale, i)
 	}
-	return loss, nil
+	for _, w := range t.params {
+		if w.kind == statistic {
+			v, err := ir.Elements[float32](out[w.name+nextSuffix].(*ir.Tensor))
+			if err != nil {
+				return 0, 0, err
+			}
+			copy(w.v, v)
+		}
+		if o.Average > 0 {
+			w.average(o.Average, i)
+		}
+	}
+	return loss, hits, nil
+}
+
+// together makes the inputs of a batch.
+func together(batch []*dataset.Sample) (map[string]ir.Datum, error) {
+	in := map[string]ir.Datum{}
+	for name := range batch[0].Inputs {
+		t, err := stack(batch, name)
+		if err != nil {
+			return nil, err
+		}
+		in[name] = t
+	}
+	return in, nil
 }
 
 // stack puts the values of an input together along the first axis.
@@ -196,12 +407,12 @@ func stack(batch []*dataset.Sample, name string) (*ir.Tensor, error) {
 		if !ok || t.Rank() == 0 || first != nil && !slices.Equal(first.Shape()[1:], t.Shape()[1:]) {
 			return nil, fmt.Errorf("%s: input %q does not fit into a batch with the others", s.Name, name)
 		}
-		if first == nil {
-			first = t
-		}
 		b, err := t.Bytes()
 		if err != nil {
 			return nil, err
+		}
+		if first == nil {
+			first, all = t, make([]byte, 0, len(b)*len(batch))
 		}
 		all, rows = append(all, b...), rows+t.Shape()[0]
 	}

@@ -64,35 +64,43 @@ func TestDigitsFromNothing(t *testing.T) {
 	e, err := Train(context.Background(), o)
 	require.NoError(t, err)
 	require.Less(t, e[7].Loss, e[0].Loss)
-	s, err := native.New().Load(context.Background(), m, engine.Options{})
-	require.NoError(t, err)
-	right, seen, i := 0, 0, 0
-	for b, err := range open(t, m).Samples(context.Background()) {
-		require.NoError(t, err)
-		if i++; i <= 1600 {
-			continue
-		}
-		out, err := s.Run(context.Background(), b.Inputs)
-		require.NoError(t, err)
-		v, err := dataset.Floats(out["scores"].(*ir.Tensor))
-		require.NoError(t, err)
-		if seen++; metric.Argmax(v) == int(b.Label) {
-			right++
-		}
-	}
-	require.Equal(t, 400, seen)
-	require.GreaterOrEqual(t, right, 384, "of 400; loss %v", e)
-	t.Logf("%d of 400, loss %v", right, e)
+	n := right(t, m, nil)
+	require.GreaterOrEqual(t, n, 384, "of 400; loss %v", e)
+	t.Logf("%d of 400, loss %v", n, e)
 }
 
-// TestKeepsLastGood: where the loss stops being a number the weights are those of the epoch before.
-func TestKeepsLastGood(t *testing.T) {
-	m := network(t)
-	o := options(t, m)
-	o.Optimizer, o.Rate, o.Warmup, o.Clip = "sgd", 1e30, 1, 0
-	before := m.String()
-	done, err := Train(context.Background(), o)
-	require.ErrorContains(t, err, "epoch 1, step")
-	require.Empty(t, done)
-	require.Equal(t, before, m.String())
+// right is how many of the 400 held-out drawings m takes for what their label says, or what the teacher says if there is one.
+func right(t *testing.T, m, teacher *ir.Model) int {
+	t.Helper()
+	classes := func(m *ir.Model) (r []int) {
+		s, err := native.New().Load(context.Background(), m, engine.Options{})
+		require.NoError(t, err)
+		i := 0
+		for b, err := range open(t, m).Samples(context.Background()) {
+			require.NoError(t, err)
+			if i++; i <= 1600 {
+				continue
+			}
+			out, err := s.Run(context.Background(), b.Inputs)
+			require.NoError(t, err)
+			v, err := dataset.Floats(out[m.Main.Outputs()[0].Name()].(*ir.Tensor))
+			require.NoError(t, err)
+			if r = append(r, metric.Argmax(v)); teacher == nil && metric.Argmax(v) == int(b.Label) {
+				r[len(r)-1] = -1
+			}
+		}
+		require.Len(t, r, 400)
+		return r
+	}
+	got, hits := classes(m), 0
+	var want []int
+	if teacher != nil {
+		want = classes(teacher)
+	}
+	for i, c := range got {
+		if c == -1 || want != nil && c == want[i] {
+			hits++
+		}
+	}
+	return hits
 }

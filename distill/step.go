@@ -1,21 +1,31 @@
 // Package distill trains ONNX graphs: a student from labels, from a teacher, or both (Hinton et al., arXiv 1503.02531). A training step is
-// itself a model, made by ops/grad, that any engine runs.
+// itself a model, made by ops/grad, that any engine runs. Quantized students learn behind their quantizers, scales included (Esser et al.,
+// arXiv 1902.08153); students may match the tensors of their teacher, too (Romero et al., arXiv 1412.6550).
 package distill
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/ops/grad"
+	"github.com/onnxopt/onnxopt/ops/infer"
 )
 
 // Names of what a step has beside the student's own interface.
 const (
-	labelsName  = "distill.labels"
-	teacherName = "distill.teacher"
-	lossName    = "distill.loss"
-	gradSuffix  = ".distill.grad"
+	ownPrefix     = "distill."
+	labelsName    = ownPrefix + "labels"
+	teacherName   = ownPrefix + "teacher"
+	featurePrefix = ownPrefix + "feature."
+	lossName      = ownPrefix + "loss"
+	scoresName    = ownPrefix + "scores"
+	gradSuffix    = ".distill.grad"
+	nextSuffix    = ".distill.next"
 )
+
+func ours(name string) bool {
+	return strings.HasPrefix(name, ownPrefix) || strings.HasSuffix(name, gradSuffix) || strings.HasSuffix(name, nextSuffix)
+}
 
 // logits is the value whose softmax is the distribution of the first output: the output, or what it is the softmax of.
 func logits(m *ir.Model) (*ir.Value, error) {
@@ -29,46 +39,18 @@ func logits(m *ir.Model) (*ir.Value, error) {
 			break
 		}
 	}
+	// Scores that a quantizer stands behind are those that it lets through.
 	return v, nil
 }
 
-// trainable lists the names of the float32 weights of m: what products, convolutions, normalizations and their biases hold. The means
-// and variances of batch normalization stay.
-func trainable(m *ir.Model) []string {
-	var names []string
-	seen := map[*ir.Value]bool{}
-	for _, n := range m.Main.NodeList() {
-		from, to := 0, n.NumOperands()
-		switch {
-		case n.Is("MatMul", "Gemm", "Add", "Mul", "PRelu"):
-		case n.Is("Conv", "ConvTranspose", "LayerNormalization"):
-			from = 1
-		case n.Is("BatchNormalization"):
-			from, to = 1, 3
-		default:
-			continue
-		}
-		for i := from; i < to; i++ {
-			v := n.Operand(i)
-			if v == nil || !v.IsInitializer() || seen[v] || v.Name() == "" || v.Const().DType() != ir.Float32 || v.Const().Rank() == 0 {
-				continue
-			}
-			seen[v] = true
-			names = append(names, v.Name())
-		}
-	}
-	return names
-}
-
-// step makes the training step of the student: with its weights, labels [N] and the teacher's logits [N,C] as inputs, the loss and its
-// derivatives as outputs.
-func step(student *ir.Model, o *Options, params []string) (*ir.Model, error) {
-	m := student.Clone()
+// loss adds the loss to m, a copy of the student: inputs are the distributions of labels [N,C], the teacher's scores and its tensors, outputs
+// the loss and the student's scores.
+func (t *trainee) loss(m *ir.Model) error {
 	z, err := logits(m)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	g := m.Main
+	o, g := t.o, m.Main
 	op := func(typ string, in []*ir.Value, attrs ...*ir.Attr) *ir.Value {
 		return g.New(nil, ir.Op(typ), in, attrs...).Result(0)
 	}
@@ -76,30 +58,59 @@ func step(student *ir.Model, o *Options, params []string) (*ir.Model, error) {
 	num := func(x float64) *ir.Value { return g.Const(ir.ScalarOf(float32(x))) }
 	last := ir.IntAttr("axis", -1)
 	mean := func(v *ir.Value) *ir.Value { return op("ReduceMean", list(v), ir.IntAttr("keepdims", 0)) }
+	rows := func(v *ir.Value) *ir.Value {
+		return op("ReduceSum", list(v, g.Const(ir.TensorOf([]int64{-1}))), ir.IntAttr("keepdims", 0))
+	}
+	types := infer.Model(m)
+	g.AddOutput(scoresName, op("Identity", list(z)), nil)
 	var terms []*ir.Value
 	if o.CE != 0 {
-		labels := g.AddInput(labelsName, ir.TensorType(ir.Int64, ir.Shape{ir.UnknownDim()}))
-		axis := g.Const(ir.TensorOf([]int64{1}))
-		chosen := op("GatherElements", list(op("LogSoftmax", list(z), last), op("Unsqueeze", list(labels, axis))), ir.IntAttr("axis", 1))
+		labels := g.AddInput(labelsName, ir.TensorType(ir.Float32, ir.Shape{ir.UnknownDim(), ir.UnknownDim()}))
+		chosen := rows(op("Mul", list(op("LogSoftmax", list(z), last), labels)))
 		terms = append(terms, op("Mul", list(mean(chosen), num(-o.CE))))
 	}
 	if o.Teacher != nil && o.KD != 0 {
-		t := g.AddInput(teacherName, ir.TensorType(ir.Float32, ir.Shape{ir.UnknownDim(), ir.UnknownDim()}))
+		shape := make(ir.Shape, len(types.Type(z).TensorShape()))
+		for i := range shape {
+			shape[i] = ir.UnknownDim()
+		}
+		if types.Type(z).TensorShape() == nil {
+			return fmt.Errorf("the rank of the student's first output is not known")
+		}
+		scores := g.AddInput(teacherName, ir.TensorType(ir.Float32, shape))
 		soft := func(v *ir.Value) *ir.Value {
 			return op("LogSoftmax", list(op("Div", list(v, num(o.Temperature)))), last)
 		}
-		lt, ls := soft(t), soft(z)
-		kl := op("Mul", list(op("Exp", list(lt)), op("Sub", list(lt, ls))))
-		row := op("ReduceSum", list(kl, g.Const(ir.TensorOf([]int64{-1}))), ir.IntAttr("keepdims", 0))
-		terms = append(terms, op("Mul", list(mean(row), num(o.KD*o.Temperature*o.Temperature))))
+		lt, ls := soft(scores), soft(z)
+		kl := rows(op("Mul", list(op("Exp", list(lt)), op("Sub", list(lt, ls)))))
+		terms = append(terms, op("Mul", list(mean(kl), num(o.KD*o.Temperature*o.Temperature))))
 	}
-	if len(terms) == 0 {
-		return nil, fmt.Errorf("there is nothing to learn from: neither labels nor a teacher have a weight")
+	if len(t.twins) > 0 {
+		values := valuesOf(m)
+		for i, p := range t.twins {
+			v := values[p.name]
+			in := g.AddInput(fmt.Sprint(featurePrefix, i), types.Type(v).WithoutSymbols())
+			d := op("Sub", list(v, in))
+			terms = append(terms, op("Mul", list(mean(op("Mul", list(d, d))), num(o.Feature/p.variance/float64(len(t.twins))))))
+		}
 	}
 	loss := terms[0]
-	if len(terms) > 1 {
-		loss = op("Add", terms)
+	for _, e := range terms[1:] {
+		loss = op("Add", list(loss, e))
 	}
 	g.AddOutput(lossName, loss, ir.TensorType(ir.Float32, ir.StaticShape()))
-	return m, grad.Append(m, grad.Options{Loss: lossName, Params: params, Inputs: true, Suffix: gradSuffix})
+	return nil
+}
+
+// valuesOf are the results of the nodes of m by name.
+func valuesOf(m *ir.Model) map[string]*ir.Value {
+	r := map[string]*ir.Value{}
+	for _, n := range m.Main.NodeList() {
+		for _, v := range n.Results() {
+			if v != nil && v.Name() != "" {
+				r[v.Name()] = v
+			}
+		}
+	}
+	return r
 }

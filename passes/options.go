@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/onnxopt/onnxopt/internal/spell"
 )
@@ -76,7 +77,8 @@ type optionSet struct {
 	pass     string
 	typ      reflect.Type
 	defaults reflect.Value
-	list     []option
+	read     sync.Once
+	options  []option // see list
 }
 
 // common are the options that every pass takes.
@@ -90,11 +92,25 @@ func newOptionSet(pass string, defaults any) *optionSet {
 	if s.typ.Kind() != reflect.Struct {
 		panic("passes: the options of " + pass + " are no struct")
 	}
+	return s
+}
+
+// list reads the fields of the struct when they are first needed: a process needs those of few passes.
+func (s *optionSet) list() []option {
+	s.read.Do(func() {
+		if s.options == nil {
+			s.options = s.fields()
+		}
+	})
+	return s.options
+}
+
+func (s *optionSet) fields() (list []option) {
 	for i := range s.typ.NumField() {
 		f := s.typ.Field(i)
 		name := f.Tag.Get("opt")
 		if name == "" || !f.IsExported() {
-			panic(fmt.Sprintf("passes: option field %s.%s needs a tag and must be exported", pass, f.Name))
+			panic(fmt.Sprintf("passes: option field %s.%s needs a tag and must be exported", s.pass, f.Name))
 		}
 		o := option{index: i, free: name == "*", required: f.Tag.Get("required") == "true", doc: OptionDoc{Name: name, Doc: f.Tag.Get("doc"), Type: typeName(f.Type)}}
 		if e := f.Tag.Get("enum"); e != "" {
@@ -103,25 +119,24 @@ func newOptionSet(pass string, defaults any) *optionSet {
 		if !o.free && !o.required {
 			o.doc.Default = format(s.defaults.Field(i))
 		}
-		s.list = append(s.list, o)
+		list = append(list, o)
 	}
-	return s
+	return list
 }
 
 func (s *optionSet) withChoices(name string, values []string) *optionSet {
-	i := slices.IndexFunc(s.list, func(o option) bool { return o.doc.Name == name && !o.free })
-	if i < 0 || !slices.Contains(values, s.list[i].doc.Default) {
+	list := slices.Clone(s.list())
+	i := slices.IndexFunc(list, func(o option) bool { return o.doc.Name == name && !o.free })
+	if i < 0 || !slices.Contains(values, list[i].doc.Default) {
 		panic(fmt.Sprintf("passes: %s has no option %s with a default among %q", s.pass, name, values))
 	}
-	r := *s
-	r.list = slices.Clone(s.list)
-	r.list[i].doc.Enum = slices.Clone(values)
-	return &r
+	list[i].doc.Enum = slices.Clone(values)
+	return &optionSet{pass: s.pass, typ: s.typ, defaults: s.defaults, options: list}
 }
 
 func (s *optionSet) docs() []OptionDoc {
 	var r []OptionDoc
-	for _, o := range s.list {
+	for _, o := range s.list() {
 		r = append(r, o.doc)
 	}
 	return append(r, common...)
@@ -171,7 +186,7 @@ func format(v reflect.Value) string {
 func (s *optionSet) decode(given []KeyValue) (any, error) {
 	v := reflect.New(s.typ).Elem()
 	v.Set(s.defaults)
-	seen := map[string]bool{}
+	seen, list := map[string]bool{}, s.list()
 	for _, kv := range given {
 		if seen[kv.Key] {
 			return nil, fmt.Errorf("option %q of %s is given twice", kv.Key, s.pass)
@@ -180,9 +195,9 @@ func (s *optionSet) decode(given []KeyValue) (any, error) {
 		if slices.ContainsFunc(common, func(d OptionDoc) bool { return d.Name == kv.Key }) {
 			continue
 		}
-		i := slices.IndexFunc(s.list, func(o option) bool { return o.doc.Name == kv.Key && !o.free })
+		i := slices.IndexFunc(list, func(o option) bool { return o.doc.Name == kv.Key && !o.free })
 		if i < 0 {
-			i = slices.IndexFunc(s.list, func(o option) bool { return o.free })
+			i = slices.IndexFunc(list, func(o option) bool { return o.free })
 		}
 		if i < 0 {
 			var names []string
@@ -191,11 +206,11 @@ func (s *optionSet) decode(given []KeyValue) (any, error) {
 			}
 			return nil, fmt.Errorf("%s has no option %q%s", s.pass, kv.Key, orList(spell.Hint(kv.Key, names), names))
 		}
-		if err := set(v.Field(s.list[i].index), s.list[i], kv); err != nil {
+		if err := set(v.Field(list[i].index), list[i], kv); err != nil {
 			return nil, fmt.Errorf("option %s of %s: %w", kv.Key, s.pass, err)
 		}
 	}
-	for _, o := range s.list {
+	for _, o := range list {
 		if o.required && !seen[o.doc.Name] {
 			return nil, fmt.Errorf("%s needs option %s: %s", s.pass, o.doc.Name, o.doc.Doc)
 		}
@@ -302,7 +317,7 @@ func (s *scanner) element() string {
 // files lists the values of File and Data options.
 func (s *optionSet) files(options any) (files []File, data []Data) {
 	v := reflect.ValueOf(options)
-	for _, o := range s.list {
+	for _, o := range s.list() {
 		switch f := v.Field(o.index).Interface().(type) {
 		case File:
 			if f != "" {

@@ -92,7 +92,7 @@ type Promiser interface{ Promise() Promise }
 // `doc:"..."`, restricted by `enum:"a|b"`, and to be given if `required:"true"`. defaults holds the default values. Field types:
 // bool, int, int64, float64, string, Size, []string, []int64, File, Data, any encoding.TextUnmarshaler, and map[string]string tagged
 // `opt:"*"` for free keys.
-// It panics if O is no such struct.
+// It panics if O is no struct, and when the options are first asked for if a field is none of these.
 func Define[O any](info Info, defaults O, run func(c *Context, m *ir.Model, o O) error) *Pass {
 	p := &Pass{Info: info, options: newOptionSet(info.Name, defaults)}
 	p.run = func(c *Context, m *ir.Model, o any) error { return run(c, m, o.(O)) }

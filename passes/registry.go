@@ -3,8 +3,8 @@ package passes
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/onnxopt/onnxopt/internal/spell"
 )
@@ -41,10 +41,22 @@ func NewRegistry(ps ...*Pass) (*Registry, error) {
 	return r, nil
 }
 
-var nameForm = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
+// isPassName reports whether s is of words in lower case joined by '-', the first of which begins with a letter. A regular expression would
+// be compiled in every process.
+func isPassName(s string) bool {
+	if s == "" || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	for w := range strings.SplitSeq(s, "-") {
+		if w == "" || strings.Trim(w, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+			return false
+		}
+	}
+	return true
+}
 
 func checkInfo(p *Pass) error {
-	if !nameForm.MatchString(p.Name) {
+	if !isPassName(p.Name) {
 		return fmt.Errorf("pass name %q is not of lower-case words joined by '-'", p.Name)
 	}
 	if p.Doc == "" {

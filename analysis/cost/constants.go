@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/onnxopt/onnxopt/analysis"
+	"github.com/onnxopt/onnxopt/internal/keep"
 	"github.com/onnxopt/onnxopt/ir"
 )
 
@@ -70,12 +71,21 @@ func (c Constants) Sparsity() (zeros, elements int64, err error) {
 		if t.DType() == ir.String {
 			continue
 		}
-		b, err := t.Bytes()
+		stored := t // what is not stored of a sparse tensor is zero
+		if x, ok := t.Payload().(keep.Sparse); ok {
+			stored = x.Sparse().Values
+			n := ir.NumElements(t.Shape())
+			if n < 0 {
+				continue // more than can be counted
+			}
+			zeros += n - stored.Len()
+		}
+		b, err := stored.Bytes()
 		if err != nil {
 			return 0, 0, err
 		}
-		elements += t.Len()
-		zeros += countZeros(t.DType(), b, t.Len())
+		elements += max(t.Len(), stored.Len())
+		zeros += countZeros(t.DType(), b, stored.Len())
 	}
 	return zeros, elements, nil
 }

@@ -19,6 +19,8 @@ MODELS = {
 }
 FLAGS = os.environ.get("CFLAGS", "-O3 -march=native").split()
 SECONDS = float(os.environ.get("SECONDS_EACH", "2"))
+SEARCH = float(os.environ.get("SEARCH", "0"))
+LOG = os.environ.get("LOG", "")
 
 
 def high_water():
@@ -78,10 +80,11 @@ def run_once():
 
 
 def per_call(f, n):
-    t = time.perf_counter()
+    """Milliseconds of the processor, of all threads: what else the machine does counts for nobody."""
+    t = time.process_time()
     for _ in range(n):
         f()
-    return (time.perf_counter() - t) / n * 1e3
+    return (time.process_time() - t) / n * 1e3
 
 
 def repeats(f):
@@ -111,6 +114,17 @@ def peer(tmp, base, name, arrays):
     return library(lib, function, arrays)
 
 
+def search(tmp, onnxopt, base, name, arrays):
+    """The model with the schedule that a search finds."""
+    schedule, src, lib = (os.path.join(tmp, name + e) for e in (".schedule", "_found.c", "_found.so"))
+    told = check([onnxopt, "schedule", "--target", "c", "-O0", base, "--cc", " ".join(["gcc", *FLAGS]), "--time", f"{SEARCH}s", "-o", schedule, "--log", LOG or os.path.join(tmp, "trials.jsonl")])
+    if os.environ.get("VERBOSE"):
+        print(told, file=sys.stderr)
+    check([onnxopt, "--target", f"c{{schedule={schedule} name={name}_found}}", "-O0", "--verify=off", base, "-o", src])
+    check(["gcc", "-std=c99", *FLAGS, "-shared", "-fPIC", "-o", lib, src, "-lm"], cwd=tmp)
+    return library(lib, name + "_found_run", arrays)
+
+
 def measure(tmp, model):
     path = model
     sizes = MODELS.get(model, "")
@@ -132,15 +146,25 @@ def measure(tmp, model):
     ins = [wide(a) for a in f.values()]
     ours = library(lib, name + "_run", ins + outs)
     ours()
-    diff = max(float(np.max(np.abs(a.astype(np.float64) - b)) / max(np.max(np.abs(a)), 1e-6)) for a, b in zip(want, outs))
+    differs = lambda: max(float(np.max(np.abs(a.astype(np.float64) - b)) / max(np.max(np.abs(a)), 1e-6)) for a, b in zip(want, outs))
+    diff = differs()
+    found = search(tmp, onnxopt, base, name, ins + outs) if SEARCH else None
+    if found:
+        for o in outs:
+            o[...] = 0
+        found()
+        diff = max(diff, differs())
     theirs = lambda: s.run(None, f)
     other = peer(tmp, base, name, ins + [np.zeros_like(o) for o in outs])
-    a, b, c = [], [], []
+    a, b, c, d = [], [], [], []
     n, m = repeats(theirs), repeats(ours)
+    k = repeats(found) if found else 0
     end = time.time() + SECONDS
     while time.time() < end or len(a) < 5:
         a.append(per_call(theirs, n))
         b.append(per_call(ours, m))
+        if found:
+            d.append(per_call(found, k))
     if other:
         c = [per_call(other, 1) for _ in range(3)]
     data = os.path.join(tmp, name + ".npz")
@@ -148,18 +172,25 @@ def measure(tmp, model):
     mo, mc = (float(check([sys.executable, __file__, "--memory", *x])) for x in (["ort", data, base], ["c", data, lib, name + "_run", *[str(o.nbytes) for o in outs]]))
     arena = int(re.search(r"arena (\d+) bytes", notes).group(1))
     ta, tb = statistics.median(a), statistics.median(b)
-    line = f"{name:26s} {ta:9.3f} {tb:9.3f} {ta / tb:6.2f}  {diff:7.1e}  {mo:7.1f} {mc:7.1f}  {arena / 1e6:8.3f}"
+    td = statistics.median(d) if d else tb
+    line = f"{name:26s} {ta:9.3f} {tb:9.3f} {ta / tb:6.2f}" + (f" {td:9.3f} {ta / td:6.2f} {tb / td:6.2f}" if found else "") + f"  {diff:7.1e}  {mo:7.1f} {mc:7.1f}  {arena / 1e6:8.3f}"
     if c:
-        line += f"  {min(c):9.3f} {min(c) / tb:6.0f}"
+        line += f"  {min(c):9.3f} {min(c) / td:6.0f}"
     print(line, flush=True)
-    return ta / tb
+    return ta / tb, ta / td, tb, td
 
 
 def main():
     tmp, models = sys.argv[1], sys.argv[2:] or list(MODELS)
-    print(f"{'model':26s} {'ORT ms':>9s} {'C ms':>9s} {'ratio':>6s}  {'differs':>7s}  {'ORT MB':>7s} {'C MB':>7s}  {'arena MB':>8s}" + ("  {:>9s} {:>6s}".format("peer ms", "ratio") if os.environ.get("PEER_CGEN") else ""))
-    r = [measure(tmp, m) for m in models]
-    print(f"geometric mean {np.exp(np.mean(np.log(r))):.2f}")
+    print(f"{'model':26s} {'ORT ms':>9s} {'C ms':>9s} {'ratio':>6s}" + (f" {'found ms':>9s} {'ratio':>6s} {'gain':>6s}" if SEARCH else "")
+          + f"  {'differs':>7s}  {'ORT MB':>7s} {'C MB':>7s}  {'arena MB':>8s}" + ("  {:>9s} {:>6s}".format("peer ms", "ratio") if os.environ.get("PEER_CGEN") else ""))
+    r = {m: measure(tmp, m) for m in models}
+    mean = lambda i: np.exp(np.mean([np.log(x[i]) for x in r.values()]))
+    print(f"geometric mean {mean(0):.2f}" + (f", after search {mean(1):.2f}, search over the default {np.exp(np.mean([np.log(x[2] / x[3]) for x in r.values()])):.2f}" if SEARCH else ""))
+    for m in r:
+        if m.endswith("-int8qdq") and m.removesuffix("-int8qdq") in r:
+            f = r[m.removesuffix("-int8qdq")]
+            print(f"{m}: {f[2] / r[m][2]:.2f} over the float32 model" + (f", both after search {f[3] / r[m][3]:.2f}" if SEARCH else ""))
 
 
 if __name__ == "__main__":

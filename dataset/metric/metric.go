@@ -42,6 +42,7 @@ const (
 	Labels  Needs = iota // labels
 	Outputs              // outputs of a reference, or recorded ones
 	Either               // one of them
+	Nothing              // neither
 )
 
 // Options of a metric.
@@ -52,7 +53,7 @@ type Options struct {
 
 // Names lists the metrics.
 func Names() []string {
-	return []string{"top1", "top5", "agreement", "spearman", "cosine", "mse", "boxes"}
+	return []string{"top1", "top5", "agreement", "text", "spearman", "cosine", "mse", "boxes"}
 }
 
 // HigherIsBetter reports the direction of a metric.
@@ -78,6 +79,8 @@ func New(name string, outputs []dataset.Port, o Options) (Meter, error) {
 		return &top{name: name, k: 5, output: p.Name}, nil
 	case "agreement":
 		return &agreement{output: p.Name}, nil
+	case "text":
+		return &read{output: p.Name}, nil
 	case "spearman":
 		return &spearman{output: p.Name}, nil
 	case "cosine":

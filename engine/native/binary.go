@@ -33,8 +33,19 @@ func binary(f arithmetic) prepare {
 			if !ok {
 				return nil, false
 			}
+			l := newLoops(shape, x.Shape(), y.Shape())
+			if n := l.dims[len(l.dims)-1]; n < grain && len(dst) > grain {
+				t.pool.For(len(dst)/n, max(1, grain/n), func(_, from, to int) {
+					at := from * n
+					l.rowsBetween(from, to, func(i, j, length, is, js int) {
+						f.row(dst[at:][:length], a[i:], is, b[j:], js)
+						at += length
+					})
+				})
+				return result(dst, shape)
+			}
 			at := 0
-			newLoops(shape, x.Shape(), y.Shape()).rows(func(i, j, length, is, js int) {
+			l.rows(func(i, j, length, is, js int) {
 				row := dst[at:][:length]
 				t.split(length, func(from, to int) { f.row(row[from:to], a[i+from*is:], is, b[j+from*js:], js) })
 				at += length

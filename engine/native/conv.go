@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/onnxopt/onnxopt/internal/gemm"
+	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
 )
 
@@ -191,6 +192,34 @@ func (c *conv) fit(x, w *ir.Tensor) (p gemm.ConvParams, f fitted, ok bool) {
 	return p, f, oh > 0 && ow > 0
 }
 
+// images calls run for each of n images with scratch memory, false if there is too little of it: one image after another on all workers, or
+// where there are enough each worker with images of its own, which then waits for no other. An end of the context is left to the step to
+// report.
+func (t *task) images(n int, need func(workers int) int, run func(i int, scratch []float32, pool *par.Pool)) bool {
+	workers := t.pool.Workers()
+	if workers > 1 && (n >= 4*workers || n%workers == 0) {
+		each := need(1)
+		if scratch, ok := t.scratch(each * workers); ok {
+			t.pool.For(n, 1, func(worker, lo, hi int) {
+				for i := lo; i < hi && t.frame.run.ctx.Err() == nil; i++ {
+					run(i, scratch[worker*each:][:each], nil)
+				}
+			})
+			t.done(scratch)
+			return true
+		}
+	}
+	scratch, ok := t.scratch(need(workers))
+	if !ok {
+		return false
+	}
+	for i := 0; i < n && t.frame.run.ctx.Err() == nil; i++ {
+		run(i, scratch, t.pool)
+	}
+	t.done(scratch)
+	return true
+}
+
 func (c *conv) run(t *task) (*ir.Tensor, bool) {
 	x, v, ok := t.float(0)
 	w, _, okW := t.float(1)
@@ -207,6 +236,10 @@ func (c *conv) run(t *task) (*ir.Tensor, bool) {
 	if !ok {
 		return nil, false
 	}
+	if bias == nil && !c.own && correlates(p, f) {
+		_, kernels, _ := t.float(1)
+		return t.correlate(p, f, v, kernels)
+	}
 	ready := c.prepared(p, w, bias)
 	if ready == nil {
 		return nil, false
@@ -215,19 +248,13 @@ func (c *conv) run(t *task) (*ir.Tensor, bool) {
 	if !ok {
 		return nil, false
 	}
-	scratch, ok := t.scratch(ready.Scratch(f.height, f.width, t.pool.Workers()))
-	if !ok {
+	in, out := len(v)/int(f.shape[0]), len(dst)/int(f.shape[0])
+	if !t.images(int(f.shape[0]), func(workers int) int { return ready.Scratch(f.height, f.width, workers) }, func(i int, scratch []float32, pool *par.Pool) {
+		ready.Run(dst[i*out:][:out], v[i*in:][:in], 1, f.height, f.width, scratch, pool)
+	}) {
 		t.done(dst)
 		return nil, false
 	}
-	in, out := len(v)/int(f.shape[0]), len(dst)/int(f.shape[0])
-	for i := range int(f.shape[0]) {
-		if t.frame.run.ctx.Err() != nil {
-			break // the step reports it
-		}
-		ready.Run(dst[i*out:][:out], v[i*in:][:in], 1, f.height, f.width, scratch, t.pool)
-	}
-	t.done(scratch)
 	if c.limits != nil && !c.own {
 		t.markLimited()
 	}

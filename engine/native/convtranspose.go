@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/onnxopt/onnxopt/internal/gemm"
+	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
 )
 
@@ -145,19 +146,13 @@ func (c *convTranspose) run(t *task) (*ir.Tensor, bool) {
 	if !ok {
 		return nil, false
 	}
-	scratch, ok := t.scratch(ready.Scratch(h, wide, t.pool.Workers()))
-	if !ok {
+	in, out := len(v)/int(shape[0]), len(dst)/int(shape[0])
+	if !t.images(int(shape[0]), func(workers int) int { return ready.Scratch(h, wide, workers) }, func(i int, scratch []float32, pool *par.Pool) {
+		ready.Run(dst[i*out:][:out], v[i*in:][:in], 1, h, wide, size[0], size[1], scratch, pool)
+	}) {
 		t.done(dst)
 		return nil, false
 	}
-	in, out := len(v)/int(shape[0]), len(dst)/int(shape[0])
-	for i := range int(shape[0]) {
-		if t.frame.run.ctx.Err() != nil {
-			break // the step reports it
-		}
-		ready.Run(dst[i*out:][:out], v[i*in:][:in], 1, h, wide, size[0], size[1], scratch, t.pool)
-	}
-	t.done(scratch)
 	if c.limits != nil {
 		t.markLimited()
 	}

@@ -107,6 +107,26 @@ func TestBatchNormalization(t *testing.T) {
 	})
 }
 
+// TestBatchNormalizationTraining looks at each of the results.
+func TestBatchNormalizationTraining(t *testing.T) {
+	many(t, 60, func(r source) single {
+		shape := []int64{r.size(1, 9), r.size(1, 6)}
+		for range r.IntN(3) {
+			shape = append(shape, r.size(1, 12))
+		}
+		positive := func() *ir.Tensor {
+			v := make([]float32, shape[1])
+			for i := range v {
+				v[i] = r.Float32() + .1
+			}
+			return ir.TensorOf(v)
+		}
+		c := shape[1]
+		return single{op: "BatchNormalization", opset: 15, out: r.IntN(3), attrs: []*ir.Attr{ir.IntAttr("training_mode", 1), ir.FloatAttr("momentum", .7), ir.FloatAttr("epsilon", .01)},
+			in: []*ir.Tensor{r.tensor(false, shape...), r.tensor(false, c), r.tensor(false, c), r.tensor(false, c), positive()}}
+	})
+}
+
 func TestSoftmax(t *testing.T) {
 	many(t, 80, func(r source) single {
 		s := single{op: "Softmax", opset: either(r, int64(11), 13), in: []*ir.Tensor{r.tensor(r.IntN(4) == 0, append(r.shape(), r.size(1, 40))...)}}
@@ -285,7 +305,7 @@ func TestReduce(t *testing.T) {
 		}
 		s := single{op: either(r, "ReduceMean", "ReduceSum", "ReduceMax"), opset: either(r, int64(12), 18), attrs: []*ir.Attr{ir.IntAttr("keepdims", r.size(0, 1))},
 			in: []*ir.Tensor{r.tensor(r.IntN(3) == 0, shape...)}}
-		axes := [][]int64{{-1}, {int64(len(shape)) - 1}, {-1, -2}, {-2, -1}, {0}, {}, {-1, -1}, {7}, {1}, {-2}, {0, 1}, {0, 2}}[r.IntN(12)]
+		axes := [][]int64{{-1}, {int64(len(shape)) - 1}, {-1, -2}, {-2, -1}, {0}, {}, {-1, -1}, {7}, {1}, {-2}, {0, 1}, {0, 2}, {2, 0}, {0, 2, 3}, {1, -1}}[r.IntN(15)]
 		if s.opset == 18 {
 			s.in = append(s.in, ir.TensorOf(axes, int64(len(axes))))
 		} else {

@@ -59,6 +59,8 @@ func executors() *accelerators {
 		"Add": binary(add()), "Sub": binary(sub()), "Mul": binary(mul()), "Div": binary(div()),
 		"Sum":  prepareSum,
 		"Relu": prepareRelu, "Clip": prepareClip,
+		"Greater": prepareCompare(greater), "GreaterOrEqual": prepareCompare(greaterEqual), "Less": prepareCompare(less), "LessOrEqual": prepareCompare(lessEqual),
+		"Where":   prepareWhere,
 		"MaxPool": prepareMaxPool, "AveragePool": prepareAveragePool, "GlobalAveragePool": prepareGlobalPool(foldMean()), "GlobalMaxPool": prepareGlobalPool(foldMax()),
 		"BatchNormalization": prepareBatchNormalization, "Softmax": prepareSoftmax,
 		"Transpose": prepareTranspose, "Concat": prepareConcat, "Slice": prepareSlice, "Pad": preparePad, "Gather": prepareGather, "Pow": preparePow,
@@ -72,6 +74,7 @@ func executors() *accelerators {
 	}
 	return &accelerators{one: m, several: map[string]func(*site) severalExecutor{
 		"LSTM": prepareLSTM, "GRU": prepareGRU, "DynamicQuantizeLinear": prepareDynamicQuantizeLinear,
+		"BatchNormalization": prepareBatchNormalizationTraining,
 	}, contrib: map[string]prepare{
 		"FusedConv": prepareFusedConv, "QuantizeLinear": m["QuantizeLinear"], "DequantizeLinear": m["DequantizeLinear"],
 	}}
@@ -98,8 +101,9 @@ func (s *scope) accelerate(st *step) {
 		return // its weights are not arranged twice
 	}
 	if p := several[op.Type]; p != nil {
-		st.several = p(&site{Node: n, opset: st.opset, in: st.in, tap: s.tap, arranged: s.c.arranged})
-		return
+		if st.several = p(&site{Node: n, opset: st.opset, in: st.in, tap: s.tap, arranged: s.c.arranged}); st.several != nil {
+			return
+		}
 	}
 	p := one[op.Type]
 	if p == nil {

@@ -63,13 +63,27 @@ func stepsOver(shape []int64, rank int) []int {
 
 // rows calls f for each innermost row in row-major order: where it begins in either operand, its length and its steps.
 func (l *loops) rows(f func(i, j, length, is, js int)) {
-	if slices.Contains(l.dims, 0) {
+	count := 1
+	for _, d := range l.dims[:len(l.dims)-1] {
+		count *= d
+	}
+	l.rowsBetween(0, count, f)
+}
+
+// rowsBetween is rows for those from..to.
+func (l *loops) rowsBetween(from, to int, f func(i, j, length, is, js int)) {
+	if slices.Contains(l.dims, 0) || from >= to {
 		return
 	}
 	last := len(l.dims) - 1
 	idx := make([]int, last)
 	i, j := 0, 0
-	for {
+	for axis, rest := last-1, from; axis >= 0; axis-- {
+		idx[axis] = rest % l.dims[axis]
+		rest /= l.dims[axis]
+		i, j = i+idx[axis]*l.a[axis], j+idx[axis]*l.b[axis]
+	}
+	for n := from; n < to; n++ {
 		f(i, j, l.dims[last], l.a[last], l.b[last])
 		axis := last - 1
 		for ; axis >= 0; axis-- {

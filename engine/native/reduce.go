@@ -71,7 +71,8 @@ func greatest(x []float32) float32 {
 	return slices.Max(best)
 }
 
-// prepareReduce covers axes that follow one another.
+// prepareReduce covers all sets of axes. Those that follow one another are reduced together, the last first; where several such stretches
+// are, what is between two of them is rounded to float32.
 func prepareReduce(f folding, axesOperandSince int64) prepare {
 	return func(s *site) executor {
 		attribute, keep, operand := s.Ints("axes"), s.Int("keepdims", 1) != 0, s.opset >= axesOperandSince
@@ -84,24 +85,38 @@ func prepareReduce(f folding, axesOperandSince int64) prepare {
 			if !ok || len(v) == 0 {
 				return nil, false
 			}
-			first, ok := consecutive(axes, x.Rank())
+			stretches, ok := stretches(axes, x.Rank())
 			if !ok {
 				return nil, false
 			}
-			from := x.Shape()
-			shape := slices.Clone(from[:first])
-			for range axes {
-				if keep {
-					shape = append(shape, 1)
+			from, shape := x.Shape(), slices.Clone(x.Shape()) // with axes of size one
+			var held []float32
+			for i, r := range stretches {
+				for a := r[0]; a < r[1]; a++ {
+					shape[a] = 1
+				}
+				lend := t.alloc
+				if i < len(stretches)-1 {
+					lend = func(s []int64) ([]float32, bool) { return t.scratch(int(ir.NumElements(s))) }
+				}
+				dst, ok := lend(shape)
+				if ok {
+					t.reduce(f, dst, v, int(ir.NumElements(from[r[0]:r[1]])), int(ir.NumElements(from[r[1]:])))
+				}
+				if held != nil {
+					t.done(held)
+				}
+				if !ok {
+					return nil, false
+				}
+				held, v, from = dst, dst, slices.Clone(shape)
+			}
+			if !keep {
+				for _, r := range stretches { // from the last
+					shape = slices.Delete(shape, r[0], r[1])
 				}
 			}
-			shape = append(shape, from[first+len(axes):]...)
-			dst, ok := t.alloc(shape)
-			if !ok {
-				return nil, false
-			}
-			t.reduce(f, dst, v, int(ir.NumElements(from[first:first+len(axes)])), int(ir.NumElements(from[first+len(axes):])))
-			return result(dst, shape)
+			return result(v, shape)
 		}
 	}
 }
@@ -126,8 +141,9 @@ func (t *task) reduce(f folding, dst, v []float32, n, inner int) {
 	})
 }
 
-// consecutive returns the first of axes that, in some order, follow one another in a tensor of the rank.
-func consecutive(axes []int64, rank int) (first int, ok bool) {
+// stretches are the axes of a tensor of the rank that follow one another, as from and to, the last first; false for none and for what is no
+// axis.
+func stretches(axes []int64, rank int) (r [][2]int, ok bool) {
 	s := slices.Clone(axes)
 	for i, a := range s {
 		if a < 0 {
@@ -136,12 +152,15 @@ func consecutive(axes []int64, rank int) (first int, ok bool) {
 	}
 	slices.Sort(s)
 	for i, a := range s {
-		if a != s[0]+int64(i) {
-			return 0, false
+		if a < 0 || a >= int64(rank) || i > 0 && a == s[i-1] {
+			return nil, false
+		}
+		if n := len(r); n > 0 && r[n-1][1] == int(a) {
+			r[n-1][1]++
+		} else {
+			r = append(r, [2]int{int(a), int(a) + 1})
 		}
 	}
-	if len(s) == 0 || s[0] < 0 || s[len(s)-1] >= int64(rank) {
-		return 0, false
-	}
-	return int(s[0]), true
+	slices.Reverse(r)
+	return r, len(r) > 0
 }

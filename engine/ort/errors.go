@@ -3,6 +3,7 @@ package ort
 import (
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/ir"
@@ -20,28 +21,33 @@ func (e *Error) Error() string { return "ONNX Runtime: " + e.Text }
 
 func (e *Error) Unwrap() error { return e.cause }
 
+// They are compiled when there is an error, not in every process.
 var (
-	noKernel   = regexp.MustCompile(`(?:Could not find an implementation for|Failed to find kernel for) ([\w.:]+)\(\d+\)`)
-	notInOpset = regexp.MustCompile(`In Node, \(".*?", (\w+), "([\w.]*)", -?\d+\).*No Op registered for`)
-	notAnOp    = regexp.MustCompile(`([\w.:]+)\(-?\d+\) is not a registered function/op`)
-	whileInRun = regexp.MustCompile(`(?s)while running (\w+) node\. Name:'(.*?)' Status Message: (.*)`)
+	noKernel   = lazily(`(?:Could not find an implementation for|Failed to find kernel for) ([\w.:]+)\(\d+\)`)
+	notInOpset = lazily(`In Node, \(".*?", (\w+), "([\w.]*)", -?\d+\).*No Op registered for`)
+	notAnOp    = lazily(`([\w.:]+)\(-?\d+\) is not a registered function/op`)
+	whileInRun = lazily(`(?s)while running (\w+) node\. Name:'(.*?)' Status Message: (.*)`)
 )
+
+func lazily(s string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(s) })
+}
 
 // causeOf reads from the library's text what callers can act upon. The texts are those of versions 1.17 to 1.32; of an
 // unknown one only the text remains.
 func causeOf(text string) error {
-	if m := whileInRun.FindStringSubmatch(text); m != nil {
+	if m := whileInRun().FindStringSubmatch(text); m != nil {
 		err := memoryError(m[3])
 		if err == nil {
 			err = plain(m[3])
 		}
 		return &engine.NodeError{Name: m[2], Op: ir.Op(m[1]), Err: err}
 	}
-	if m := notInOpset.FindStringSubmatch(text); m != nil {
+	if m := notInOpset().FindStringSubmatch(text); m != nil {
 		return &engine.UnsupportedError{Ops: []ir.OpID{{Domain: ir.Domain(m[2]), Type: m[1]}}}
 	}
-	for _, re := range []*regexp.Regexp{noKernel, notAnOp} {
-		if m := re.FindStringSubmatch(text); m != nil {
+	for _, re := range []func() *regexp.Regexp{noKernel, notAnOp} {
+		if m := re().FindStringSubmatch(text); m != nil {
 			return &engine.UnsupportedError{Ops: []ir.OpID{operator(m[1])}}
 		}
 	}

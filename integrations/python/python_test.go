@@ -63,6 +63,9 @@ func TestWheels(t *testing.T) {
 		env := []string{"PYTHONPATH=" + target, "ONNXOPT=", "PATH=" + filepath.Dir(bin) + string(os.PathListSeparator) + os.Getenv("PATH")}
 		sh(env, py, filepath.Join("tests", "test_onnxopt.py"))
 		if !any {
+			t.Log(sh(env, py, filepath.Join("tests", "test_page.py"))) // docs/python.md
+		}
+		if !any {
 			bin = filepath.Join(target, "onnxopt", "bin", "onnxopt") // which the wheel without one finds on the PATH
 		}
 	}

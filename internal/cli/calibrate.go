@@ -179,7 +179,8 @@ func (f *optimizeFlags) checkCalibration() error {
 		return err
 	}
 	if f.calib.path != "" {
-		if _, err := os.Stat(f.calib.path); err != nil {
+		file, _, _ := dataset.Split(f.calib.path)
+		if _, err := os.Stat(file); err != nil {
 			return &fileError{f.calib.path, err}
 		}
 	}

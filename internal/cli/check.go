@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -96,6 +97,9 @@ func (e *env) checkVerb() *cobra.Command {
 
 func (e *env) check(ctx context.Context, f *checkFlags, models []string) error {
 	c, err := gate.Load(f.config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &fileError{f.config, errors.New(absent(f.config) + ": it holds the budgets; onnxopt check --help shows one")}
+	}
 	if err != nil {
 		return &fileError{f.config, err}
 	}

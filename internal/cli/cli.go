@@ -42,6 +42,8 @@ type env struct {
 	replaying bool
 	// more are passes besides the module's own.
 	more []*passes.Pass
+	// cluster hands work to other machines; nil: another program has to.
+	cluster *Cluster
 }
 
 // Most models take a few megabytes beside their weights, which are mapped: with smallRun percent the first collection is at 16 MB, and
@@ -77,9 +79,13 @@ func (e *env) tune(m *ir.Model) {
 }
 
 // Main runs the command with the process's arguments and streams and exits. more are passes besides the module's own.
-func Main(more []*passes.Pass) {
+func Main(more []*passes.Pass) { MainWith(more, nil) }
+
+// MainWith is Main of a command that can hand work to other machines.
+func MainWith(more []*passes.Pass, cluster *Cluster) {
 	e := &env{
-		stdin: os.Stdin, stdout: bufio.NewWriter(os.Stdout), stderr: os.Stderr, more: more,
+		cluster: cluster,
+		stdin:   os.Stdin, stdout: bufio.NewWriter(os.Stdout), stderr: os.Stderr, more: more,
 		terminal: isTerminal(os.Stderr), stdoutTerminal: isTerminal(os.Stdout),
 		tuneGC: os.Getenv("GOGC") == "",
 	}
@@ -115,6 +121,10 @@ func (e *env) run(ctx context.Context, args []string) (code int) {
 	}
 	if err == nil {
 		return exitOK
+	}
+	var exited *exitedError
+	if errors.As(err, &exited) {
+		return exited.code
 	}
 	code = exitCode(ctx, err)
 	e.report(args, code, err)

@@ -31,7 +31,7 @@ type dataFlags struct {
 
 func (d *dataFlags) group(title string) group {
 	g := newGroup(title)
-	g.StringVar(&d.data, "data", "", "data set: `PATH` of .npz, .npy, CSV, IDX or CIFAR-10 files, of pairs of sentences (.tsv), of a folder of arrays, ONNX test data or pictures")
+	g.StringVar(&d.data, "data", "", "data set: `PATH` of .npz, .npy, CSV, IDX or CIFAR-10 files, of pairs of sentences (.tsv), of a folder of arrays, ONNX test data or pictures; PATH[A:B] for samples A up to B")
 	g.Var(count{&d.limit}, "limit", "take the first N samples only, 0 for all")
 	g.StringVar(&d.labels, "labels", "", "`FILE` of labels, where they are not beside the data by convention")
 	g.StringVar(&d.labelColumn, "label-column", "", "`NAME` of the column or array of labels")

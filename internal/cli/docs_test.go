@@ -44,7 +44,7 @@ var (
 )
 
 // TestDocs runs every command of the pages in docs/, in the order of each page, in a folder that has the files the page shows, the digits
-// model as model.onnx, and what testdata/docs/PAGE.txtar adds. The comment of that archive lists commands that something else tests,
+// model as model.onnx, its data, and what testdata/docs/PAGE.txtar adds. The comment of that archive lists commands that something else tests,
 // each with a reason: "skip: COMMAND: REASON".
 func TestDocs(t *testing.T) {
 	if runtime.GOOS == "windows" {
@@ -80,6 +80,9 @@ func TestDocs(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(e.WorkDir, "bin", "python3"), []byte(run), 0o777); err != nil {
 				return err
 			}
+		}
+		if err := os.CopyFS(filepath.Join(e.WorkDir, "testdata", "digits"), os.DirFS("../../testdata/digits")); err != nil {
+			return err
 		}
 		return os.WriteFile(filepath.Join(e.WorkDir, "model.onnx"), digits, 0o666)
 	}, RequireExplicitExec: true})

@@ -10,9 +10,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/onnxopt/onnxopt/internal/spell"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/onnxio/text"
@@ -45,7 +47,7 @@ func plain(err error, file string) string {
 	if errors.As(err, &p) && (p.Path == file || isTemporary(p.Path)) {
 		switch err = p.Err; {
 		case errors.Is(err, fs.ErrNotExist):
-			return "there is no such file"
+			return absent(file)
 		case errors.Is(err, fs.ErrPermission):
 			return "permission denied"
 		}
@@ -59,6 +61,38 @@ func plain(err error, file string) string {
 		s += "; --data-root DIR allows links to lead there"
 	}
 	return s
+}
+
+// absent says that a file is not there, and what stands beside it under nearly that name.
+func absent(file string) string {
+	dir, base := filepath.Split(file)
+	if dir == "" {
+		dir = "."
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return "there is no folder " + filepath.Clean(dir)
+		}
+		return "there is no such file"
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(1000) // what could be read does for a hint
+	ext := filepath.Ext(base) // which makes any two names alike
+	stems := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return filepath.Ext(n) != ext })
+	for i, n := range stems {
+		stems[i] = strings.TrimSuffix(n, ext)
+	}
+	hint, near := "", spell.Nearest(strings.TrimSuffix(base, ext), stems)
+	if near != "" {
+		near += ext
+	} else if near = spell.Nearest(base, names); strings.TrimSuffix(near, filepath.Ext(near)) != strings.TrimSuffix(base, ext) {
+		near = ""
+	}
+	if near != "" {
+		hint = fmt.Sprintf(", did you mean %q?", filepath.Join(filepath.Clean(dir), near))
+	}
+	return "there is no such file" + hint
 }
 
 // isTemporary reports whether path is a name that a file has while it is written.

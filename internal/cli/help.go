@@ -50,20 +50,11 @@ func (e *env) helpVerb() *cobra.Command {
 			root := cmd.Root()
 			found, rest, err := root.Find(args)
 			if err != nil || len(rest) > 0 {
-				return usagef("there is no verb %q%s", args[0], spell.Hint(args[0], verbs(root)))
+				return usagef("there is no verb %q%s", args[0], spell.Hint(args[0], e.verbNames()))
 			}
 			return found.Help()
 		},
 	}
-}
-
-// verbs lists the names of the verbs.
-func verbs(root *cobra.Command) []string {
-	var names []string
-	for _, c := range root.Commands() {
-		names = append(names, c.Name())
-	}
-	return names
 }
 
 func indent(s string) string {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -10,11 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/onnxopt/onnxopt/compare"
-	"github.com/onnxopt/onnxopt/engine"
-	"github.com/onnxopt/onnxopt/engine/native"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/passes"
@@ -96,11 +93,44 @@ func plots(graphs ...*page.Graph) []page.Plot {
 			r = append(r, page.Plot{Title: p.title, Caption: p.caption, X: "node", Y: p.y, Bars: p.bars, Lines: lines})
 		}
 	}
-	return r
+	return append(r, rangePlot(graphs[len(graphs)-1])...)
 }
 
-// inspectHTML writes the page of one model.
-func (e *env) inspectHTML(f *inspectFlags, in *input) error {
+// rangePlot is the least and the greatest of each value on data.
+func rangePlot(g *page.Graph) []page.Plot {
+	least, most := page.Line{Name: "least"}, page.Line{Name: "greatest"}
+	any := false
+	for _, n := range g.Nodes {
+		if n.Op == "input" || n.Op == "output" {
+			continue
+		}
+		x := page.Range{}
+		if n.Range != nil {
+			x, any = *n.Range, true
+		}
+		least.Values, most.Values = append(least.Values, x.Min), append(most.Values, x.Max)
+	}
+	if !any {
+		return nil
+	}
+	return []page.Plot{{Title: "Ranges by layer", Caption: "The least and the greatest element of each node's first result on the data.", X: "node", Y: "value", Lines: []page.Line{most, least}}}
+}
+
+// inspectHTML writes the page of one model, and of a front.
+func (e *env) inspectHTML(ctx context.Context, f *inspectFlags, in *input) error {
+	if err := checkOutput(f.html); err != nil {
+		return err
+	}
+	var fr *page.Front
+	if f.front != "" {
+		var err error
+		if fr, err = front(f.front); err != nil {
+			return err
+		}
+	}
+	if in == nil {
+		return e.writePage(f.html, &page.Page{Title: filepath.Base(f.front), Subtitle: fmt.Sprintf("%d models", len(fr.Points)), Front: fr})
+	}
 	var p *page.Page
 	err := onnxio.Guard(func() error {
 		o := report.Options{Sizes: f.sizes}
@@ -112,14 +142,23 @@ func (e *env) inspectHTML(f *inspectFlags, in *input) error {
 		if err != nil {
 			return err
 		}
+		if f.data.data != "" {
+			if err := e.inspectRanges(ctx, f, in, d); err != nil {
+				return err
+			}
+		}
 		ops := page.Section{Title: "Operators"}
 		for _, op := range report.Operators(s, &report.Summary{}) {
 			ops.Lines = append(ops.Lines, fmt.Sprintf("%s: %d", op, s.Operators[op]))
 		}
 		p = &page.Page{Title: filepath.Base(in.name), Subtitle: subtitle(in.model), Facts: facts(s, nil), Graphs: []*page.Graph{d.graph},
-			Plots: plots(d.graph), Sections: []page.Section{ops}}
+			Plots: plots(d.graph), Front: fr, Sections: []page.Section{ops}}
 		return nil
 	})
+	var placed *fileError
+	if errors.As(err, &placed) {
+		return err
+	}
 	if err != nil {
 		return &fileError{in.name, err}
 	}
@@ -271,73 +310,4 @@ func (j *job) writeReport(ctx context.Context, before *ir.Model, remarks *remark
 		return nil
 	}
 	return j.writePage(j.f.observe.report, p)
-}
-
-// measure runs both models once on generated inputs, within the budget of verification, and notes time and drift of the nodes of the result. It
-// says why that is not possible.
-func (j *job) measure(ctx context.Context, a, b *ir.Model, y *drawn) string {
-	if j.f.verify.value == "off" {
-		return "--verify=off"
-	}
-	ctx, cancel := context.WithTimeout(ctx, j.f.budget.time)
-	defer cancel()
-	pairs := compare.Match(a, b)
-	pairs = pairs[:min(len(pairs), 4000)]
-	var tapsA, tapsB []*ir.Value
-	for _, p := range pairs {
-		tapsA, tapsB = append(tapsA, p.A), append(tapsB, p.B)
-	}
-	took := map[*ir.Node]time.Duration{}
-	o := engine.Options{Threads: j.f.resources.count(), MaxMemory: j.f.budget.memory}
-	oa, ob := o, o
-	oa.Taps, ob.Taps = tapsA, tapsB
-	ob.OnNode = func(n *ir.Node, _ time.Time, d time.Duration) { took[n] = d }
-	sa, err := native.New().Load(ctx, a, oa)
-	if err != nil {
-		return err.Error()
-	}
-	defer sa.Close()
-	sb, err := native.New().Load(ctx, b, ob)
-	if err != nil {
-		return err.Error()
-	}
-	defer sb.Close()
-	set, _, va, err := runGenerated(ctx, sa, generator(a, j.f.seed, nil))
-	if err != nil {
-		return err.Error()
-	}
-	_, vb, err := sb.RunTaps(ctx, set.Inputs)
-	if err != nil {
-		return err.Error()
-	}
-	// Copies with sizes have the nodes of the model in the same order.
-	box := map[*ir.Node]*page.Node{}
-	sized, own := y.model.Main.NodeList(), b.Main.NodeList()
-	for i, n := range own {
-		if i < len(sized) {
-			box[n] = y.graph.Find(sized[i])
-		}
-	}
-	for n, d := range took {
-		if x := box[n]; x != nil {
-			x.Micros = float64(d.Nanoseconds()) / 1e3
-		}
-	}
-	for i, p := range pairs {
-		x := box[p.B.Node()]
-		if x == nil || va[i] == nil || vb[i] == nil {
-			continue
-		}
-		if d := compare.Datum(va[i], vb[i]); d.Unlike == "" {
-			x.Drift = finite(max(d.Rel, valueOr(x.Drift)))
-		}
-	}
-	return ""
-}
-
-func valueOr(x *float64) float64 {
-	if x == nil {
-		return 0
-	}
-	return *x
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/onnxopt/onnxopt/internal/optimize"
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/report"
 )
@@ -32,7 +33,11 @@ With --data, it says instead what the model is fed: the statistics of each input
 all samples, after the preprocessing. Without a model these are of what the data hold,
 by the names they have there. --save-sample draws the first sample as the model
 gets it, from its smallest element in black to its largest in white; where the model
-takes blue first, blue and red are swapped.`
+takes blue first, blue and red are swapped.
+
+--html with --data runs the model on the first samples (32, or --limit), and shows the ranges of its values.
+
+A model that is not valid is shown all the same, and then the exit code is 1; --text only shows.`
 
 const inspectExample = `onnxopt inspect model.onnx
 onnxopt inspect model.onnx --size N=8 --size 'image[2]=320'
@@ -40,6 +45,8 @@ onnxopt inspect --json model.onnx | jq .macs
 onnxopt inspect model.onnx --shapes
 onnxopt inspect model.onnx --text
 onnxopt inspect model.onnx --html model.html
+onnxopt inspect model.onnx --html model.html --data x.npz
+onnxopt inspect --front tuned/front.json --html front.html
 onnxopt inspect model.onnx --data x.npz
 onnxopt inspect --data x.npz
 onnxopt inspect model.onnx --data photos/ --preset imagenet-torch --save-sample one.png`
@@ -50,6 +57,7 @@ type inspectFlags struct {
 	shapes     bool
 	text       bool
 	html       string
+	front      string
 	sizes      sizes
 	saveSample string
 	data       dataFlags
@@ -59,16 +67,22 @@ type inspectFlags struct {
 // check finds wrong usage before any file is read.
 func (f *inspectFlags) check(args []string, given func(string) bool) error {
 	switch {
-	case len(args) != 1 && (len(args) > 0 || f.data.data == ""):
+	case f.front != "" && f.html == "":
+		return usagef("--front is for a page: --html FILE")
+	case len(args) != 1 && (len(args) > 0 || f.data.data == "" && f.front == ""):
 		return usagef("inspect takes one model, not %d", len(args))
 	case len(args) == 0 && f.data.cast:
 		return usagef("--cast is for the element types of a model; name one")
 	case f.data.data != "" && f.shapes:
 		return usagef("--shapes is for inspecting the model, not its data")
-	case f.html != "" && (f.text || f.shapes || f.json || f.data.data != ""):
-		return usagef("--html stands alone, without --text, --shapes, --json and --data")
+	case f.html != "" && (f.text || f.shapes || f.json || f.saveSample != ""):
+		return usagef("--html stands alone, without --text, --shapes, --json and --save-sample")
+	case f.html != "" && f.data.data != "" && len(args) == 0:
+		return usagef("--html with --data shows what values a model takes; name one")
 	case f.text && (f.shapes || f.json || f.data.data != ""):
 		return usagef("--text stands alone, without --shapes, --json and --data")
+	case f.html != "" && f.data.data != "":
+		return nil
 	case f.data.data != "" && len(f.sizes) > 0:
 		return usagef("--size is for inspecting the model, not its data")
 	case f.data.data != "":
@@ -112,6 +126,9 @@ func (e *env) inspectVerb() *cobra.Command {
 		Use: "inspect", Short: "say what a model holds, computes and needs", Long: inspectLong, Example: inspectExample,
 		Args: func(cmd *cobra.Command, args []string) error { return f.check(args, cmd.Flags().Changed) },
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && f.front != "" {
+				return e.inspectHTML(cmd.Context(), f, nil)
+			}
 			if len(args) == 0 {
 				return e.inspectData(cmd.Context(), f, nil)
 			}
@@ -123,6 +140,7 @@ func (e *env) inspectVerb() *cobra.Command {
 	g.BoolVar(&f.shapes, "shapes", false, "list types and shapes of all values")
 	g.BoolVar(&f.text, "text", false, "print the model as text for comparisons: long constants as hashes")
 	g.StringVar(&f.html, "html", "", "write a page for a browser to `FILE`: the graph, its nodes and weights, cost and memory")
+	g.StringVar(&f.front, "front", "", "show on the page what a search found: `FILE` is the front.json of tune")
 	g.Var(f.sizes, "size", "size of an open dimension of the inputs: symbol=8 or input[axis]=8; may be repeated")
 	f.files.add(g)
 	data := f.data.group("Data")
@@ -144,20 +162,37 @@ func (e *env) inspect(ctx context.Context, f *inspectFlags, name string) error {
 		return err
 	}
 	defer in.close()
-	if f.data.data != "" {
+	if f.data.data != "" && f.html == "" {
 		return e.inspectData(ctx, f, in)
-	}
-	if f.html != "" {
-		return e.inspectHTML(f, in)
 	}
 	if f.text {
 		return e.inspectText(ctx, in)
 	}
-	if f.shapes {
-		return e.inspectShapes(ctx, f, in)
+	show := e.inspectModel
+	switch {
+	case f.html != "":
+		show = e.inspectHTML
+	case f.shapes:
+		show = e.inspectShapes
 	}
+	if err := show(ctx, f, in); err != nil {
+		return err
+	}
+	err = onnxio.Guard(func() error { return optimize.Check(in.model) })
+	if err == nil {
+		return nil
+	}
+	err = &fileError{in.name, fmt.Errorf("the model is not valid: %w", err)}
+	if f.json {
+		return &toldError{err}
+	}
+	return err
+}
+
+// inspectModel prints the numbers of a model.
+func (e *env) inspectModel(ctx context.Context, f *inspectFlags, in *input) error {
 	r := inspected{File: in.name, Bytes: in.size}
-	err = onnxio.Guard(func() (err error) {
+	err := onnxio.Guard(func() (err error) {
 		r.Inspection, err = report.Inspect(in.model, report.Options{Sizes: f.sizes})
 		return err
 	})

@@ -31,6 +31,7 @@ type job struct {
 	original []string  // data files of the input
 	opened   []*input  // more copies of the input, for reproducers
 	found    []finding // what passes want to be kept
+	files    map[passes.File][]byte
 	outcome  outcome
 }
 
@@ -149,6 +150,7 @@ func (j *job) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	j.files = files
 	watch, err := j.watch()
 	if err != nil {
 		return err
@@ -261,6 +263,14 @@ func (j *job) inputs(ctx context.Context) (compare.Source, func(), error) {
 // openFiles reads what options of passes name, before the first pass.
 func (j *job) openFiles() (map[passes.File][]byte, error) {
 	files, _ := j.plan.parsed.Files()
+	if t := j.plan.target; t != nil {
+		p, err := t.Emitter(j.f.target, nil)
+		if err != nil {
+			return nil, usagef("--target: %v", err)
+		}
+		more, _ := p.Files()
+		files = append(files, more...)
+	}
 	r := map[passes.File][]byte{}
 	for _, f := range files {
 		b, err := os.ReadFile(string(f))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/onnxopt/onnxopt/dataset"
 	"github.com/onnxopt/onnxopt/dataset/picture"
 	"github.com/onnxopt/onnxopt/internal/keep"
 	"github.com/onnxopt/onnxopt/internal/recipe"
@@ -217,6 +218,7 @@ func hashFile(path string) ([]byte, error) {
 
 // hashPath is the hash of a file, or of all regular files below a folder with their names.
 func hashPath(path string) (string, error) {
+	path, _, _ = dataset.Split(path) // all of a set
 	h := sha256.New()
 	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -18,6 +18,7 @@ import (
 type optimizeFlags struct {
 	output, pipeline, level string
 	target                  string
+	maxRAM, maxFlash        int64
 	skip                    []string
 	rules                   []string
 	allowExec               bool
@@ -84,7 +85,7 @@ func (e *env) root() *cobra.Command {
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          func(cmd *cobra.Command, args []string) error { return modelArgument(cmd, args) },
+		Args:          func(cmd *cobra.Command, args []string) error { return modelArgument(cmd, args, e.verbNames()) },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.args = deciders(cmd.Flags(), e.args)
 			if f.recipe != "" {
@@ -101,9 +102,53 @@ func (e *env) root() *cobra.Command {
 	cmd.PersistentFlags().SortFlags = false
 	setHelp(cmd, rootUsage, f.groups()...)
 	cmd.SetHelpCommand(e.helpVerb())
-	cmd.AddCommand(e.passesVerb(), e.targetsVerb(), e.lintVerb(), e.inspectVerb(), e.runVerb(), e.verifyVerb(), e.evalVerb(), e.benchVerb(), e.distillVerb(), e.reduceVerb(),
-		e.extractVerb(), e.splitVerb(), e.mergeVerb(), e.diffVerb(), e.checkVerb(), e.auditVerb(), e.replayVerb(), e.schemaVerb(), e.versionVerb())
+	help := cmd.HelpFunc()
+	cmd.SetHelpFunc(func(c *cobra.Command, args []string) {
+		e.addVerbs(cmd, func(string) bool { return true })
+		help(c, args)
+	})
+	e.addVerbs(cmd, e.needed)
 	return cmd
+}
+
+// verb is a verb by name, made when it is needed: a process takes longer to make all than to optimize a small model.
+type verb struct {
+	name string
+	make func() *cobra.Command
+}
+
+// verbs are all verbs in the order of the help text.
+func (e *env) verbs() []verb {
+	return []verb{
+		{"passes", e.passesVerb}, {"targets", e.targetsVerb}, {"lint", e.lintVerb}, {"inspect", e.inspectVerb}, {"run", e.runVerb}, {"verify", e.verifyVerb},
+		{"eval", e.evalVerb}, {"bench", e.benchVerb}, {"distill", e.distillVerb}, {"reduce", e.reduceVerb}, {"extract", e.extractVerb}, {"split", e.splitVerb},
+		{"merge", e.mergeVerb}, {"diff", e.diffVerb}, {"check", e.checkVerb}, {"audit", e.auditVerb}, {"replay", e.replayVerb}, {"schema", e.schemaVerb},
+		{"schedule", e.scheduleVerb}, {"tune", e.tuneVerb}, {"worker", e.workerVerb}, {"version", e.versionVerb},
+	}
+}
+
+// verbNames are the names of all verbs.
+func (e *env) verbNames() (r []string) {
+	for _, v := range e.verbs() {
+		r = append(r, v.name)
+	}
+	return r
+}
+
+// addVerbs adds the verbs that are needed and not there.
+func (e *env) addVerbs(root *cobra.Command, needed func(name string) bool) {
+	for _, v := range e.verbs() {
+		if needed(v.name) && !slices.ContainsFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == v.name }) {
+			root.AddCommand(v.make())
+		}
+	}
+}
+
+// needed reports whether the command line may be about a verb: it names it, or asks for help, completions or what else goes through all.
+func (e *env) needed(name string) bool {
+	return len(e.args) == 0 || slices.ContainsFunc(e.args, func(a string) bool {
+		return a == name || a == "help" || a == "completion" || strings.HasPrefix(a, "__complete")
+	})
 }
 
 func (f *optimizeFlags) groups() []group {
@@ -112,6 +157,8 @@ func (f *optimizeFlags) groups() []group {
 	out.StringVarP(&f.pipeline, "passes", "p", "", "run `PIPELINE`: name{key=value key=value}(nested,nested),...")
 	out.StringVarP(&f.level, "opt", "O", "2", "run the preset of `LEVEL`: -O0 nothing, -O1 exact passes, -O2 within float tolerance too, -O3 also ONNX Runtime's fused operators")
 	out.StringVar(&f.target, "target", "", "write the artifact of `TARGET` with its options: tflite, or tflite{layout=keep}; its own pipeline runs last; onnxopt targets lists them")
+	out.Var(size{&f.maxRAM}, "max-ram", "with --target c: memory that the model may take; beyond it nothing is written and the layers of the peak are named")
+	out.Var(size{&f.maxFlash}, "max-flash", "with --target c: the same of read-only memory for its weights")
 	out.StringArrayVar(&f.skip, "skip", nil, "leave `PASS[,RULE]` out; may be repeated")
 	out.StringArrayVar(&f.rules, "rules", nil, "add the rewrite rules in `FILE` as a pass that has its name, run first unless -p names it; they are tested on models made for them; may be repeated")
 	out.BoolVar(&f.trustRules, "rules-trusted", false, "take the rules without a test")
@@ -181,8 +228,7 @@ func (f *optimizeFlags) fileGroup() group {
 }
 
 // modelArgument checks that there is one model, or says what is wrong.
-func modelArgument(cmd *cobra.Command, args []string) error {
-	verbs := verbs(cmd)
+func modelArgument(cmd *cobra.Command, args, verbs []string) error {
 	if len(args) > 0 && looksLikeVerb(args[0]) && (len(args) > 1 || spell.Nearest(args[0], verbs) != "") {
 		return usagef("there is no verb or file %q%s", args[0], spell.Hint(args[0], verbs))
 	}
@@ -233,8 +279,14 @@ func (e *env) plan(f *optimizeFlags, rules []*passes.Pass, given func(option str
 			return nil, usagef("there is no level -O%s; the levels are -O0, -O1, -O2 and -O3", f.level)
 		}
 	}
+	if f.target == "" && (f.maxRAM > 0 || f.maxFlash > 0) {
+		return nil, usagef("--max-ram and --max-flash are limits of --target c")
+	}
 	if f.target != "" {
 		if p.target, err = targetOf(f.target); err != nil {
+			return nil, err
+		}
+		if f.target, err = limited(p.target, f.target, map[string]int64{"max-ram": f.maxRAM, "max-flash": f.maxFlash}); err != nil {
 			return nil, err
 		}
 		switch {

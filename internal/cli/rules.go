@@ -17,9 +17,6 @@ import (
 	targetlist "github.com/onnxopt/onnxopt/targets/all"
 )
 
-// notName is what the name of a pass cannot hold.
-var notName = regexp.MustCompile(`[^a-z0-9]+`)
-
 // rulePasses reads the files of --rules, tests them unless they are trusted, and makes a pass of each, named after its file.
 func (e *env) rulePasses(ctx context.Context, f *optimizeFlags) ([]*passes.Pass, error) {
 	var list []*passes.Pass
@@ -33,7 +30,7 @@ func (e *env) rulePasses(ctx context.Context, f *optimizeFlags) ([]*passes.Pass,
 			return nil, &fileError{name, err}
 		}
 		base := strings.ToLower(filepath.Base(name))
-		pass := strings.Trim(notName.ReplaceAllString(strings.TrimSuffix(base, filepath.Ext(base)), "-"), "-")
+		pass := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.TrimSuffix(base, filepath.Ext(base)), "-"), "-")
 		if pass == "" || pass[0] >= '0' && pass[0] <= '9' {
 			pass = strings.TrimSuffix("rules-"+pass, "-")
 		}

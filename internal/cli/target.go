@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -31,6 +32,31 @@ func targetOf(text string) (*targets.Target, error) {
 	return t, nil
 }
 
+// limited is the target with the limits that --max-ram and --max-flash state, unless its own options do.
+func limited(t *targets.Target, text string, limits map[string]int64) (string, error) {
+	for _, name := range slices.Sorted(maps.Keys(limits)) {
+		if limits[name] == 0 {
+			continue
+		}
+		if !slices.ContainsFunc(t.Options(), func(o passes.OptionDoc) bool { return o.Name == name }) {
+			return "", usagef("--%s: target %s has no limit of memory that is known before it runs", name, t.Name)
+		}
+		size, err := passes.Size(limits[name]).MarshalText()
+		if err != nil {
+			return "", err
+		}
+		option := name + "=" + string(size)
+		head, rest, braced := strings.Cut(text, "{")
+		switch {
+		case !braced:
+			text = head + "{" + option + "}"
+		case !strings.Contains(rest, name+"="):
+			text = head + "{" + option + " " + rest
+		}
+	}
+	return text, nil
+}
+
 // emit writes the artifact of --target.
 func (j *job) emit(ctx context.Context) error {
 	t, m := j.plan.target, j.in.model
@@ -43,7 +69,7 @@ func (j *job) emit(ctx context.Context) error {
 	if err != nil {
 		return usagef("--target: %v", err)
 	}
-	if _, err := p.Run(ctx, m, passes.Config{}); err != nil {
+	if _, err := p.Run(ctx, m, passes.Config{Files: j.files}); err != nil {
 		var step *passes.StepError
 		if errors.As(err, &step) {
 			err = step.Err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,8 @@ of signal to error (SQNR), the cosine, and how often the largest element is the 
 differs is named. Inputs are --input, --data, or generated.
 
 The second file may be one that another runtime reads: .tflite runs in LiteRT, .xml in
-OpenVINO, and with --consumer an ONNX model in any of them. The runtime is that of the
+OpenVINO, and with --consumer an ONNX model in any of them; a folder is one in which make
+has built what target c wrote, and its program is run. The runtime is that of the
 Python that ONNXOPT_LITERT, ONNXOPT_OPENVINO, ONNXOPT_PYTHON (ONNX Runtime) or ONNXOPT_TVM
 names, or of the one on the PATH. --layers also lists the values within, told by their
 names in the model, where the runtime shows them.`
@@ -38,6 +40,7 @@ onnxopt verify model.onnx --input test_data_set_0
 onnxopt verify a.onnx b.onnx --engine ort          in ONNX Runtime
 onnxopt verify model.onnx model.tflite --layers    in LiteRT, value by value
 onnxopt verify model.onnx model.xml                in OpenVINO
+onnxopt verify model.onnx build                    the C program in a folder
 onnxopt verify a.onnx b.onnx --consumer openvino`
 
 // verifyFlags are the options of verify.
@@ -154,7 +157,8 @@ func (e *env) verify(ctx context.Context, f *verifyFlags, args []string, given f
 	if err != nil {
 		return err
 	}
-	if k != nil {
+	program := k == nil && len(args) == 2 && isFolder(args[1])
+	if k != nil || program {
 		c.r.B = args[1]
 	} else if len(args) == 2 {
 		other, err := e.open(args[1], &f.files, false)
@@ -177,7 +181,7 @@ func (e *env) verify(ctx context.Context, f *verifyFlags, args []string, given f
 	c.stats.init(c.a, c.tolerance(given("tolerance")))
 	err = onnxio.Guard(func() error {
 		switch {
-		case k != nil:
+		case k != nil || program:
 			return c.artifact(ctx, k, args[1], given("budget"))
 		case c.b == nil:
 			return c.recorded(ctx)
@@ -189,6 +193,12 @@ func (e *env) verify(ctx context.Context, f *verifyFlags, args []string, given f
 		return inFile(in.name, err)
 	}
 	return c.tell()
+}
+
+// isFolder reports whether a path is that of a folder.
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // tolerance is --tolerance, or the design's.

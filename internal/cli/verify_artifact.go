@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/kernel"
 	"github.com/onnxopt/onnxopt/targets/consumer"
 )
 
@@ -60,12 +62,79 @@ type verifiedLayer struct {
 	Outside  bool     `json:"outside,omitempty"` // of the tolerance: 1e-4, or a step where it is quantized
 }
 
+// loaded is an artifact that another runtime runs.
+type loaded interface {
+	run(ctx context.Context, in map[string]ir.Datum) (map[string]ir.Datum, error)
+	sizes() map[string][]int64 // of inputs
+	Close() error
+}
+
+// ofSession is an artifact in a consumer.
+type ofSession struct{ *consumer.Session }
+
+func (s ofSession) run(ctx context.Context, in map[string]ir.Datum) (map[string]ir.Datum, error) {
+	r, err := s.Run(ctx, in, 0)
+	if err != nil {
+		return nil, err
+	}
+	return r.Outputs, nil
+}
+
+func (s ofSession) sizes() map[string][]int64 { return s.Shapes }
+
+// ofProgram is a program of target c.
+type ofProgram struct{ *consumer.Program }
+
+func (p ofProgram) run(ctx context.Context, in map[string]ir.Datum) (map[string]ir.Datum, error) {
+	wide := maps.Clone(in)
+	for _, port := range p.Inputs { // which has halves in 32 bits
+		if t, ok := in[port.Name].(*ir.Tensor); ok && t.DType() == ir.Float16 && port.DType == ir.Float32 {
+			h, err := ir.Elements[uint16](t)
+			if err != nil {
+				return nil, err
+			}
+			f := make([]float32, len(h))
+			for i, x := range h {
+				f[i] = kernel.Float16ToFloat32(x)
+			}
+			wide[port.Name] = ir.TensorOf(f, t.Shape()...)
+		}
+	}
+	return p.Run(ctx, wide)
+}
+
+func (p ofProgram) sizes() map[string][]int64 {
+	r := map[string][]int64{}
+	for _, port := range p.Inputs {
+		r[port.Name] = port.Shape
+	}
+	return r
+}
+
+func (ofProgram) Close() error { return nil }
+
+// start loads an artifact; k is nil for a folder with a built C program.
+func (c *comparison) start(ctx context.Context, k *consumer.Consumer, python, path string, o consumer.Options) (loaded, error) {
+	if k != nil {
+		s, err := k.Start(ctx, python, path, o)
+		return ofSession{s}, err
+	}
+	p, err := consumer.OpenProgram(path)
+	if err != nil {
+		return nil, err
+	}
+	return ofProgram{p}, p.Matched(o.Inputs, o.Outputs)
+}
+
 // artifact compares the model with what its consumer makes of the artifact.
 func (c *comparison) artifact(ctx context.Context, k *consumer.Consumer, path string, limited bool) error {
 	if _, err := os.Stat(path); err != nil {
 		return &fileError{path, errors.Unwrap(err)}
 	}
-	python := consumerPython(k)
+	python, title := "", "the built program"
+	if k != nil {
+		python, title = consumerPython(k), k.Title
+	}
 	o := consumer.Options{Threads: c.f.resources.count(), Shapes: map[string][]int64{}}
 	for _, s := range c.a.Main.Inputs() {
 		if v := s.Value(); !v.IsInitializer() && v.Default() == nil {
@@ -79,12 +148,12 @@ func (c *comparison) artifact(ctx context.Context, k *consumer.Consumer, path st
 		}
 	}
 	c.show.doing("loading " + path)
-	s, err := k.Start(ctx, python, path, o)
+	s, err := c.start(ctx, k, python, path, o)
 	if err != nil {
 		return artifactError(path, err)
 	}
 	defer s.Close()
-	c.sizesOf(s)
+	c.sizesOf(s.sizes())
 	own, err := c.engine.Load(ctx, c.a, engine.Options{Threads: o.Threads, MaxMemory: c.f.resources.maxMemory})
 	if err != nil {
 		return err
@@ -113,24 +182,29 @@ func (c *comparison) artifact(ctx context.Context, k *consumer.Consumer, path st
 			}
 			continue
 		}
-		got, err := s.Run(ctx, asked(o, set), 0)
+		got, err := s.run(ctx, asked(o, set))
 		if err != nil {
 			return artifactError(path, err)
 		}
+		for name, w := range want {
+			if g, ok := got[name]; ok {
+				got[name] = compare.Like(g, w)
+			}
+		}
 		c.stats.sets++
 		c.show.doing("comparing: " + estimate(begun, c.stats.sets, 0))
-		if c.stats.add(want, got.Outputs) || c.f.layers && worst.Inputs == nil {
+		if c.stats.add(want, got) || c.f.layers && worst.Inputs == nil {
 			worst = set
 		}
 	}
-	c.r.Sets, c.r.Outputs, c.r.Status, c.r.Consumer = c.stats.sets, c.stats.outputs(), compare.Verified.String(), k.Title
+	c.r.Sets, c.r.Outputs, c.r.Status, c.r.Consumer = c.stats.sets, c.stats.outputs(), compare.Verified.String(), title
 	if c.stats.sets == 0 {
 		c.r.Status, c.r.Why = compare.NotVerified.String(), last.Error()
 	}
 	if why := c.stats.failed(); why != "" {
 		c.r.Status, c.r.Why = compare.Mismatch.String(), why
 	}
-	if worst.Inputs != nil && k.Layers {
+	if worst.Inputs != nil && k != nil && k.Layers {
 		if err := c.within(ctx, k, python, path, o, worst); err != nil && c.f.layers {
 			return artifactError(path, err)
 		}
@@ -157,9 +231,9 @@ func artifactError(path string, err error) error {
 }
 
 // sizesOf takes the sizes of open dimensions from the artifact, where they are fixed, unless they are given.
-func (c *comparison) sizesOf(s *consumer.Session) {
+func (c *comparison) sizesOf(shapes map[string][]int64) {
 	for _, slot := range c.a.Main.Inputs() {
-		shape := s.Shapes[slot.Name()]
+		shape := shapes[slot.Name()]
 		for i, d := range slot.Type().TensorShape() {
 			if d.IsStatic() {
 				continue

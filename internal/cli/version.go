@@ -34,7 +34,8 @@ func version() string {
 	return "(devel)"
 }
 
-func readVersion() versionInfo {
+// versionOf is what the program itself says, without ONNX Runtime.
+func versionOf() versionInfo {
 	v := versionInfo{Version: version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Opset: schema.Newest(""), Engine: "native"}
 	if b, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range b.Settings {
@@ -46,6 +47,11 @@ func readVersion() versionInfo {
 			}
 		}
 	}
+	return v
+}
+
+func readVersion() versionInfo {
+	v := versionOf()
 	path, err := ort.Find("", libraryRoots()...)
 	var info ort.Info
 	if err == nil {

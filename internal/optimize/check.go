@@ -9,8 +9,10 @@ import (
 	"github.com/onnxopt/onnxopt/passes/hook"
 )
 
-// check reports what is wrong with m: a broken invariant, a node that disagrees with its schema, or operands that an
-// operator cannot take.
+// Check reports what is wrong with m: a broken invariant, a node that disagrees with its schema, or operands that an
+// operator cannot take. It is what Run asks of a model.
+func Check(m *ir.Model) error { return check(m) }
+
 func check(m *ir.Model) error {
 	_, err := checkTypes(m)
 	return err

@@ -2,6 +2,7 @@ package grad
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops"
@@ -104,6 +105,9 @@ func (w *window) pads() *ir.Attr {
 // and cut to the spatial size of x. Where a stride does not reach the end of x the rest is zero.
 func (b *builder) wide(w *window, d, k, x, narrow *ir.Value) *ir.Value {
 	n := len(w.strides)
+	if r := b.turned(w, d, k); r != nil {
+		return r
+	}
 	output := make([]int64, n)
 	if b.spatial(x) && b.spatial(narrow) {
 		sx, sn := b.known(x), b.known(narrow)
@@ -128,6 +132,41 @@ func (b *builder) wide(w *window, d, k, x, narrow *ir.Value) *ir.Value {
 		ends = append(ends, b.op("Add", b.size(x, i+2), b.ints(w.begin[i])))
 	}
 	return b.slice(full, b.ints(w.begin...), b.concat(0, ends...), axes...)
+}
+
+// turned is wide where all strides are one: a convolution with the kernel turned around, in which operand and result channels change
+// places, which engines are faster at. It is nil elsewhere.
+func (b *builder) turned(w *window, d, k *ir.Value) *ir.Value {
+	n := len(w.strides)
+	t := &window{kernel: w.kernel, strides: w.strides, dilations: w.dilations, group: w.group}
+	axes, from, to, by := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	flips := false
+	for i := range n {
+		reach := (w.kernel[i] - 1) * w.dilations[i]
+		if w.strides[i] != 1 || w.begin[i] > reach || w.end[i] > reach {
+			return nil
+		}
+		t.begin, t.end = append(t.begin, reach-w.begin[i]), append(t.end, reach-w.end[i])
+		axes[i], from[i], to[i], by[i] = int64(i+2), -1, math.MinInt64, -1
+		flips = flips || w.kernel[i] > 1
+	}
+	turned := k
+	if flips {
+		turned = b.op("Slice", k, b.ints(from...), b.ints(to...), b.ints(axes...), b.ints(by...))
+	}
+	if w.group == 1 {
+		perm := append([]int64{1, 0}, axes...)
+		return b.with("Conv", []*ir.Value{d, b.transpose(turned, perm...)}, t.attrs(t.pads())...)
+	}
+	// [G·m, c, ...] -> [G·c, m, ...]
+	c, spatial := b.size(k, 1), b.ints(w.kernel...)
+	perm := []int64{0, 2, 1}
+	for _, a := range axes {
+		perm = append(perm, a+1)
+	}
+	turned = b.transpose(b.reshape(turned, b.concat(0, b.ints(w.group, -1), c, spatial)), perm...)
+	turned = b.reshape(turned, b.concat(0, b.op("Mul", c, b.ints(w.group)), b.ints(-1), spatial))
+	return b.with("Conv", []*ir.Value{d, turned}, t.attrs(t.pads())...)
 }
 
 // kernelOf is the derivative by the kernel [M, C/group, k...] of a convolution of x with the derivative d by its result: itself a

@@ -96,6 +96,7 @@ var rules = map[string]func(*builder) error{
 	"Softmax": softmaxRule, "LogSoftmax": softmaxRule,
 	"BatchNormalization": batchNormRule, "LayerNormalization": layerNormRule,
 	"MaxPool": maxPoolRule, "AveragePool": averagePoolRule, "GlobalAveragePool": globalAverageRule, "GlobalMaxPool": globalMaxRule,
+	"GRU": recurrentRule, "LSTM": recurrentRule,
 	"QuantizeLinear": quantizeRule, "DequantizeLinear": dequantizeRule,
 
 	"ReduceSum":  reduceRule(func(b *builder, _, dy *ir.Value) *ir.Value { return b.op("Expand", dy, b.shape(b.in(0))) }),

@@ -3,7 +3,7 @@
 //
 // Reverse mode accumulates, from the loss back to the parameters, the derivative of the loss by each value on the way (Griewank and
 // Walther, Evaluating Derivatives, 2nd ed., chapter 3). Each operator has a rule that builds the derivatives by its operands out of
-// those by its results. Recurrent layers, subgraphs and calls of functions have none.
+// those by its results. Subgraphs and calls of functions have none.
 //
 // Where a function has no derivative the rule takes one of the one-sided ones, or splits it evenly among equal operands, and says so.
 // QuantizeLinear passes the derivative straight through where it does not saturate (Bengio et al., arXiv 1308.3432), and scales have the

@@ -68,6 +68,9 @@ var sets = []struct{ name, inputs, nodes string }{
 	{"ConvDepthwise", "double[2,3,5,5] x, double[3,1,3,3] w", "y = Conv<group = 3>(x, w)"},
 	{"ConvSameUpper", "double[2,2,6,7] x, double[3,2,3,4] w", `y = Conv<auto_pad = "SAME_UPPER", strides = [2,2]>(x, w)`},
 	{"ConvSameLower", "double[2,2,6,7] x, double[3,2,2,4] w", `y = Conv<auto_pad = "SAME_LOWER", strides = [2,3]>(x, w)`},
+	{"ConvGroupsUnit", "double[2,4,5,6] x, double[6,2,3,2] w", "y = Conv<group = 2, dilations = [1,2], pads = [2,0,1,2]>(x, w)"},
+	{"ConvGroupsUnitOpen", "double[N,4,H,W] x, double[6,2,3,2] w", "y = Conv<group = 2, pads = [1,1,1,0]>(x, w)"},
+	{"ConvPadWide", "double[1,2,3,4] x, double[2,2,1,2] w", "y = Conv<pads = [1,2,0,0]>(x, w)"},
 	{"Conv1D", "double[2,3,8] x, double[4,3,3] w, double[4] b", "y = Conv<strides = [2]>(x, w, b)"},
 	{"Conv3D", "double[1,2,4,5,4] x, double[2,2,2,3,2] w", "y = Conv<strides = [1,2,2], pads = [0,1,0,1,0,1]>(x, w)"},
 	{"ConvOpenSizes", "double[N,4,H,W] x, double[4,2,3,3] w", "y = Conv<group = 2, strides = [2,2], pads = [1,0,1,0]>(x, w)"},
@@ -87,6 +90,7 @@ var sets = []struct{ name, inputs, nodes string }{
 	{"MaxPoolCeil", "double[1,2,6] x", "y = MaxPool<kernel_shape = [3], strides = [2], ceil_mode = 1, dilations = [2]>(x)"},
 	{"MaxPoolIndices", "double[1,2,6,6] x", "y, i = MaxPool<kernel_shape = [2,2], strides = [2,2]>(x)"},
 	{"AveragePool", "double[2,3,6,5] x", "y = AveragePool<kernel_shape = [3,2], strides = [2,2], pads = [1,0,1,1]>(x)"},
+	{"AveragePoolTiles", "double[N,3,6,4] x", "y = AveragePool<kernel_shape = [3,2], strides = [3,2]>(x)"},
 	{"AveragePoolCount", "double[2,3,6,5] x", "y = AveragePool<kernel_shape = [3,2], strides = [2,2], pads = [1,0,1,1], count_include_pad = 1>(x)"},
 	{"AveragePoolCeil", "double[1,2,6,6] x", "y = AveragePool<kernel_shape = [3,3], strides = [2,2], ceil_mode = 1>(x)"},
 	{"AveragePoolCeilCount", "double[1,2,6,6] x", "y = AveragePool<kernel_shape = [3,3], strides = [2,2], pads = [1,0,0,0], ceil_mode = 1, count_include_pad = 1>(x)"},
@@ -169,60 +173,63 @@ func doubles(t *testing.T, d ir.Datum) []float64 {
 // TestFiniteDifferences holds every rule against central differences in double precision.
 func TestFiniteDifferences(t *testing.T) {
 	for _, c := range sets {
-		t.Run(c.name, func(t *testing.T) {
-			m := model(t, c.inputs, c.nodes)
-			r := rand.New(rand.NewPCG(1, 2))
-			in := map[string]ir.Datum{}
-			var names []string
-			sizes := map[string]int64{"N": 2, "M": 3, "K": 1, "H": 6, "W": 5, "C": 2}
-			for _, s := range m.Main.Inputs() {
-				shape := []int64{}
-				for _, d := range s.Type().Shape {
-					if d.IsStatic() {
-						shape = append(shape, d.Size)
-					} else {
-						shape = append(shape, sizes[d.Param])
-					}
-				}
-				v := make([]float64, ir.NumElements(shape))
-				for i, p := range r.Perm(len(v)) { // distinct, and away from 0
-					v[i] = (float64(p)+.5+.2*r.Float64())/float64(len(v))*3 - 1.45
-				}
-				in[s.Name()] = ir.TensorOf(v, shape...)
-				names = append(names, s.Name())
+		t.Run(c.name, func(t *testing.T) { differences(t, c.inputs, c.nodes) })
+	}
+}
+
+// differences compares the derivatives by all inputs of type double with central differences.
+func differences(t *testing.T, inputs, nodes string) {
+	m := model(t, inputs, nodes)
+	r := rand.New(rand.NewPCG(1, 2))
+	in := map[string]ir.Datum{}
+	var names []string
+	sizes := map[string]int64{"N": 2, "M": 3, "K": 1, "H": 6, "W": 5, "C": 2}
+	for _, s := range m.Main.Inputs() {
+		shape := []int64{}
+		for _, d := range s.Type().Shape {
+			if d.IsStatic() {
+				shape = append(shape, d.Size)
+			} else {
+				shape = append(shape, sizes[d.Param])
 			}
-			plain, err := native.New().Load(context.Background(), m.Clone(), engine.Options{})
-			require.NoError(t, err)
-			require.NoError(t, grad.Append(m, grad.Options{Loss: "loss", Params: names}))
-			require.NoError(t, ir.Verify(m))
-			require.NoError(t, ops.Verify(m))
-			s, err := native.New().Load(context.Background(), m, engine.Options{})
-			require.NoError(t, err)
-			got := run(t, s, in)
-			const h = 1e-5
-			for _, name := range names {
-				x := in[name].(*ir.Tensor)
-				d := got[name+".grad"].(*ir.Tensor)
-				require.Equal(t, x.Shape(), d.Shape(), name)
-				moved := false
-				for i, g := range doubles(t, d) {
-					at := func(by float64) float64 {
-						v := append([]float64(nil), doubles(t, x)...)
-						v[i] += by
-						with := map[string]ir.Datum{}
-						for k, e := range in {
-							with[k] = e
-						}
-						with[name] = ir.TensorOf(v, x.Shape()...)
-						return doubles(t, run(t, plain, with)["loss"])[0]
-					}
-					want := (at(h) - at(-h)) / (2 * h)
-					require.InDelta(t, want, g, 1e-6*max(1, math.Abs(want)), "%s[%d]", name, i)
-					moved = moved || want != 0
+		}
+		v := make([]float64, ir.NumElements(shape))
+		for i, p := range r.Perm(len(v)) { // distinct, and away from 0
+			v[i] = (float64(p)+.5+.2*r.Float64())/float64(len(v))*3 - 1.45
+		}
+		in[s.Name()] = ir.TensorOf(v, shape...)
+		names = append(names, s.Name())
+	}
+	plain, err := native.New().Load(context.Background(), m.Clone(), engine.Options{})
+	require.NoError(t, err)
+	require.NoError(t, grad.Append(m, grad.Options{Loss: "loss", Params: names}))
+	require.NoError(t, ir.Verify(m))
+	require.NoError(t, ops.Verify(m))
+	s, err := native.New().Load(context.Background(), m, engine.Options{})
+	require.NoError(t, err)
+	got := run(t, s, in)
+	const h = 1e-5
+	for _, name := range names {
+		x := in[name].(*ir.Tensor)
+		d := got[name+".grad"].(*ir.Tensor)
+		require.Equal(t, x.Shape(), d.Shape(), name)
+		moved := false
+		for i, g := range doubles(t, d) {
+			at := func(by float64) float64 {
+				v := append([]float64(nil), doubles(t, x)...)
+				v[i] += by
+				with := map[string]ir.Datum{}
+				for k, e := range in {
+					with[k] = e
 				}
-				require.True(t, moved, "%s does not matter: the case shows nothing", name)
+				with[name] = ir.TensorOf(v, x.Shape()...)
+				return doubles(t, run(t, plain, with)["loss"])[0]
 			}
-		})
+			want := (at(h) - at(-h)) / (2 * h)
+			require.InDelta(t, want, g, 1e-6*max(1, math.Abs(want)), "%s[%d]", name, i)
+			moved = moved || want != 0
+		}
+		require.True(t, moved, "%s does not matter: the case shows nothing", name)
 	}
 }
 

@@ -34,18 +34,21 @@ func batchNormRule(b *builder) error {
 		return b.reshape(v, b.ints(shape...))
 	}
 	train := b.n.Int("training_mode", 0) != 0
-	var mean, variance *ir.Value
+	var mean, variance, c *ir.Value
 	if train {
 		mean = b.reduce("ReduceMean", x, true, axes...)
-		c := b.op("Sub", x, mean)
+		c = b.op("Sub", x, mean)
 		variance = b.reduce("ReduceMean", b.op("Mul", c, c), true, axes...)
 	} else {
 		mean, variance = wide(b.in(3)), wide(b.in(4))
 	}
 	eps := b.num(x, float64(ops.Float(b.n, "epsilon")))
 	inv := b.op("Reciprocal", b.op("Sqrt", b.op("Add", variance, eps)))
-	norm := b.op("Mul", b.op("Sub", x, mean), inv)
-	sumD, sumDN := b.sum(d, true, axes...), b.sum(b.op("Mul", d, norm), true, axes...)
+	if c == nil {
+		c = b.op("Sub", x, mean)
+	}
+	// Σd and Σd n, n = (x − m) / √(v + ε), of each channel. Everything else is of the size of a channel, too, but for two products.
+	sumD, sumDN := b.sum(d, true, axes...), b.op("Mul", b.sum(b.op("Mul", d, c), true, axes...), inv)
 	back := func(i int, v *ir.Value) {
 		v = b.reshape(v, b.ints(-1))
 		if e := b.elem(b.in(i)); e != t {
@@ -61,12 +64,13 @@ func batchNormRule(b *builder) error {
 	}
 	k := b.op("Mul", wide(s), inv)
 	if b.need(0) {
-		g := d
-		if train {
-			n := b.op("Div", b.cast(b.op("Size", x), t), b.cast(b.op("Size", s), t))
-			g = b.op("Sub", d, b.op("Div", b.op("Add", sumD, b.op("Mul", norm, sumDN)), n))
+		g := b.op("Mul", d, k)
+		if train { // k (d − (Σd + n Σd n) / count)
+			count := b.op("Div", b.cast(b.op("Size", x), t), b.cast(b.op("Size", s), t))
+			share := b.op("Div", k, count)
+			g = b.op("Sub", g, b.op("Add", b.op("Mul", c, b.op("Mul", share, b.op("Mul", inv, sumDN))), b.op("Mul", share, sumD)))
 		}
-		b.pass(0, b.op("Mul", k, g))
+		b.pass(0, g)
 	}
 	if !train && b.need(3) {
 		back(3, b.op("Neg", b.op("Mul", k, sumD)))

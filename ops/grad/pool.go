@@ -49,6 +49,10 @@ func averagePoolRule(b *builder) error {
 			extra[i] = max((sy[i+2]-1)*w.strides[i]+(kernel[i]-1)*w.dilations[i]+1-(sx[i+2]+w.begin[i]+w.end[i]), 0)
 		}
 	}
+	if b.tiles(w, x, y) {
+		b.pass(0, b.repeat(w, d, x))
+		return nil
+	}
 	narrow := b.concat(0, b.ints(-1, 1), b.tail(y))
 	ones := b.fill(b.ints(append([]int64{1, 1}, kernel...)...), b.one(b.elem(x), 1))
 	// Of each window, how many elements count.
@@ -73,6 +77,34 @@ func averagePoolRule(b *builder) error {
 	}
 	b.pass(0, b.like(b.wide(w, share, ones, x, y), x))
 	return nil
+}
+
+// tiles reports whether the windows cover each element of x exactly once.
+func (b *builder) tiles(w *window, x, y *ir.Value) bool {
+	if !b.spatial(x) || !b.spatial(y) {
+		return false
+	}
+	sx, sy := b.known(x), b.known(y)
+	for i, k := range w.kernel {
+		if w.strides[i] != k || w.dilations[i] != 1 || w.begin[i] != 0 || w.end[i] != 0 || sy[i+2]*k != sx[i+2] {
+			return false
+		}
+	}
+	return true
+}
+
+// repeat gives each element of a window its share of d.
+func (b *builder) repeat(w *window, d, x *ir.Value) *ir.Value {
+	n, sx := len(w.kernel), b.known(x)
+	axes, full := make([]int64, n), []int64{1, 1}
+	count := 1.0
+	for i, k := range w.kernel {
+		axes[i] = int64(2*i + 3)
+		full = append(full, sx[i+2]/k, k)
+		count *= float64(k)
+	}
+	share := b.op("Mul", b.op("Unsqueeze", d, b.ints(axes...)), b.num(x, 1/count))
+	return b.like(b.op("Expand", share, b.ints(full...)), x)
 }
 
 // globalAverageRule shares evenly.

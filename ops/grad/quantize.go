@@ -2,6 +2,7 @@ package grad
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops"
@@ -29,8 +30,8 @@ func (b *builder) perAxis(s, x *ir.Value) (*ir.Value, error) {
 	if err := both(err, err2); err != nil {
 		return nil, err
 	}
-	if ops.Int(b.n, "block_size") != 0 {
-		return nil, fmt.Errorf("there is no derivative for blocks")
+	if size := ops.Int(b.n, "block_size"); size != 0 {
+		return b.perBlock(s, x, size)
 	}
 	if rs == 0 || staticAt(b, s, 0) == 1 {
 		return s, nil
@@ -44,12 +45,51 @@ func (b *builder) perAxis(s, x *ir.Value) (*ir.Value, error) {
 	return b.reshape(s, b.ints(shape...)), err
 }
 
+// blocksOf are the sizes of x, the axis along which size elements share a scale, and how many blocks there are.
+func (b *builder) blocksOf(x *ir.Value, size int64) (dims []int64, axis, n int64, err error) {
+	dims, ok := b.dims(x)
+	if !ok {
+		return nil, 0, 0, fmt.Errorf("the sizes of what is quantized in blocks are not known")
+	}
+	axis, _, err = b.axisOf("axis", x)
+	return dims, axis, (dims[axis] + size - 1) / size, err
+}
+
+// perBlock repeats a scale or zero point for the elements of its block.
+func (b *builder) perBlock(s, x *ir.Value, size int64) (*ir.Value, error) {
+	dims, axis, n, err := b.blocksOf(x, size)
+	if err != nil {
+		return nil, err
+	}
+	merged := slices.Clone(dims)
+	merged[axis] = n * size
+	repeated := slices.Insert(slices.Clone(dims), int(axis), n)
+	repeated[axis+1] = size
+	s = b.reshape(b.op("Expand", b.op("Unsqueeze", s, b.ints(axis+1)), b.ints(repeated...)), b.ints(merged...))
+	return b.slice(s, b.ints(0), b.ints(dims[axis]), axis), nil
+}
+
 // passScale adds the derivative by the scale.
 func (b *builder) passScale(d *ir.Value) error {
 	if !b.need(1) {
 		return nil
 	}
 	s := b.in(1)
+	if size := ops.Int(b.n, "block_size"); size != 0 {
+		dims, axis, n, err := b.blocksOf(b.in(0), size)
+		if err != nil {
+			return err
+		}
+		if rest := n*size - dims[axis]; rest > 0 {
+			pads := make([]int64, 2*len(dims))
+			pads[len(dims)+int(axis)] = rest
+			d = b.op("Pad", d, b.ints(pads...))
+		}
+		split := slices.Insert(slices.Clone(dims), int(axis), n)
+		split[axis+1] = size
+		b.pass(1, b.sum(b.reshape(d, b.ints(split...)), false, axis+1))
+		return nil
+	}
 	aligned, err := b.perAxis(s, b.in(0))
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package infer
 
 import (
-	"math"
 
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -27,8 +26,8 @@ var (
 	addElem  = arith(Int.Add, func(x, y float64) float64 { return x + y })
 	subElem  = arith(Int.Sub, func(x, y float64) float64 { return x - y })
 	multiply = arith(Int.Mul, func(x, y float64) float64 { return x * y })
-	maxElem  = arith(Int.Max, math.Max)
-	minElem  = arith(Int.Min, math.Min)
+	maxElem  = arith(Int.Max, func(x, y float64) float64 { return max(x, y) }) // math.Max of NaN and infinity is infinity
+	minElem  = arith(Int.Min, func(x, y float64) float64 { return min(x, y) })
 )
 
 // mulElem: the product of sizes is taken for one. A zero of floating point has the sign of the operands.

@@ -117,6 +117,13 @@ func multiple(x, y Int) bool {
 	return ok
 }
 
+// mayVanish reports whether x is an expression that is 0 for some sizes that are not: that of a slice that begins behind the end, for instance.
+func (x Int) mayVanish() bool {
+	return x.known && !x.Positive() && slices.ContainsFunc(x.terms, func(t term) bool {
+		return slices.ContainsFunc(t.atoms, func(a *atom) bool { return a.op != opSize })
+	})
+}
+
 // reshapeRest finds the entry that is left from the number of elements: entry rest if there is one, else the only unknown one.
 func (c *call) reshapeRest(r []Int, rest int, d []Int) {
 	total := product(d)
@@ -137,7 +144,9 @@ func (c *call) reshapeRest(r []Int, rest int, d []Int) {
 		return
 	}
 	if rest < 0 {
-		rest = unknown
+		if rest = unknown; slices.ContainsFunc(slices.Concat(d, r), Int.mayVanish) {
+			return // any size is right for an entry that is no -1 where there are no elements
+		}
 	}
 	if rest < 0 {
 		if total.Differs(others) {

@@ -7,6 +7,8 @@ import (
 	"github.com/onnxopt/onnxopt/passes/budget"
 	"github.com/onnxopt/onnxopt/passes/decompose"
 	"github.com/onnxopt/onnxopt/passes/dequantize"
+	"github.com/onnxopt/onnxopt/passes/downscale"
+	"github.com/onnxopt/onnxopt/passes/dropbranches"
 	"github.com/onnxopt/onnxopt/passes/fuse/activation"
 	"github.com/onnxopt/onnxopt/passes/fuse/attention"
 	"github.com/onnxopt/onnxopt/passes/fuse/bnaffine"
@@ -35,6 +37,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/prune"
 	"github.com/onnxopt/onnxopt/passes/quantize"
 	"github.com/onnxopt/onnxopt/passes/requantize"
+	"github.com/onnxopt/onnxopt/passes/separate"
 	"github.com/onnxopt/onnxopt/passes/shapes"
 	"github.com/onnxopt/onnxopt/passes/simplify/clips"
 	"github.com/onnxopt/onnxopt/passes/simplify/constfold"
@@ -76,6 +79,8 @@ func list() []*passes.Pass {
 		budget.Pass,
 		decompose.Pass,
 		dequantize.Pass,
+		downscale.Pass,
+		dropbranches.Pass,
 		activation.Pass,
 		attention.Pass,
 		bnaffine.Pass,
@@ -104,6 +109,7 @@ func list() []*passes.Pass {
 		prune.Pass,
 		quantize.Pass,
 		requantize.Pass,
+		separate.Pass,
 		shapes.Pass,
 		clips.Pass,
 		constfold.Pass,

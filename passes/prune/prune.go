@@ -37,7 +37,7 @@ func (o Options) Prepare(*ir.Model) []int {
 }
 
 // prepare is O2 without the fusions that hide heads (Attention, RotaryEmbedding), which may run after this pass.
-const prepare = "fold,fixpoint{max=6}(simplify,einsum,conv-bn,to-weights,conv-mul-add,gemm-mul-add,bn-mul-add,conv-fill-bn,pad-into-conv,matmul-add,activations,dce)"
+const prepare = "fold,fixpoint{max=6}(simplify,einsum,conv-bn,to-weights,conv-mul-add,gemm-mul-add,bn-mul-add,conv-fill-bn,pad-into-conv,matmul-add,activations,dce),output-shapes"
 
 // Pass prunes a model.
 var Pass = passes.Define(passes.Info{

@@ -25,8 +25,6 @@ func (s *Set) Apply(c *passes.Context, m *ir.Model) error {
 		vetoed:    map[place]bool{},
 		remarked:  map[place]string{},
 		counts:    map[string]int{},
-		scratch:   make([]*attempt, len(s.texts)),
-		kinds:     make([][][]int, len(s.texts)),
 	}
 	d.read()
 	for _, f := range m.Functions {
@@ -103,23 +101,32 @@ func (d *driver) plain(n *ir.Node) bool {
 // read finds the alternatives all operators of which the model may have, by the kinds that their roots may be.
 func (d *driver) read() {
 	d.byKind, d.depth, d.maxUses, d.shared = make([][]candidate, len(d.m.Kinds())), 0, 0, false
-	clear(d.kinds)
-	for i := range d.set.texts {
-		a := &d.set.texts[i]
-		if !a.in(d.m) {
-			if d.c.Observed() {
-				a.rule.Match.tree(a.at) // so that tests read all of them
+	n := 0
+	for _, r := range d.set.rules {
+		if d.c.Observed() {
+			if err := r.Match.check(); err != nil { // so that tests read all of them
+				panic(fmt.Sprintf("rewrite: pattern: %v", err))
 			}
+		}
+		if !r.Match.in(d.m) {
 			continue
 		}
-		t := a.rule.Match.tree(a.at)
-		d.depth, d.maxUses, d.shared = max(d.depth, t.depth), max(d.maxUses, t.maxUses), d.shared || t.shared
-		for _, op := range t.root().ops {
-			if k, ok := d.m.Kind(op); ok {
-				d.byKind[k] = append(d.byKind[k], candidate{a.rule, t, i})
+		all := r.Match.alternatives()
+		for i := range all {
+			if !all[i].in(d.m) {
+				continue
 			}
+			t := all[i].must()
+			d.depth, d.maxUses, d.shared = max(d.depth, t.depth), max(d.maxUses, t.maxUses), d.shared || t.shared
+			for _, op := range t.root().ops {
+				if k, ok := d.m.Kind(op); ok {
+					d.byKind[k] = append(d.byKind[k], candidate{r, t, n})
+				}
+			}
+			n++
 		}
 	}
+	d.kinds, d.scratch = make([][][]int, n), make([]*attempt, n)
 }
 
 // candidates are those whose root n may be.

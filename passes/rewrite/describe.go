@@ -39,8 +39,9 @@ type PatternCapture struct {
 
 // Alternatives describes the pattern.
 func (p *Pattern) Alternatives() (r []Alternative) {
-	for i := range p.texts {
-		t := p.tree(i)
+	all := p.alternatives()
+	for i := range all {
+		t := all[i].must()
 		a := Alternative{Attrs: append([]string{}, t.attrs...)}
 		for _, c := range t.captures {
 			a.Captures = append(a.Captures, PatternCapture{c.name, c.constant, c.scalar, c.optional, c.variadic})

@@ -12,6 +12,7 @@ func operators(pattern string) (nodes [][]ir.OpID) {
 	depth, quoted := 0, false
 	for i := range len(pattern) {
 		switch c := pattern[i]; {
+		case c >= 'a' && c <= 'z', c == ' ', c == ',':
 		case c == '"':
 			quoted = !quoted
 		case quoted:
@@ -20,18 +21,21 @@ func operators(pattern string) (nodes [][]ir.OpID) {
 		case c == '>' || c == ')' || c == '}' || c == ']':
 			depth--
 		case c == '=' && depth == 0:
-			nodes = append(nodes, operatorList(pattern[i+1:]))
+			s := pattern[i+1:]
+			if end := strings.IndexAny(s, "<("); end >= 0 {
+				s = s[:end]
+			}
+			nodes = append(nodes, operatorList(s))
 		}
 	}
 	return nodes
 }
 
-// operatorList reads the operators with which s begins: one, or several in braces.
+// operatorList reads operators: one, or several in braces, or as many as commas join.
 func operatorList(s string) (r []ir.OpID) {
-	if end := strings.IndexAny(s, "<("); end >= 0 {
-		s = s[:end]
-	}
-	for name := range strings.SplitSeq(strings.Trim(strings.TrimSpace(s), "{}"), ",") {
+	s = strings.Trim(strings.TrimSpace(s), "{}")
+	r = make([]ir.OpID, 0, 1+strings.Count(s, ","))
+	for name := range strings.SplitSeq(s, ",") {
 		op := ir.OpID{Type: strings.TrimSpace(name)}
 		if dot := strings.LastIndexByte(op.Type, '.'); dot >= 0 {
 			op.Domain, op.Type = ir.Domain(op.Type[:dot]), op.Type[dot+1:]

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio/text"
@@ -14,14 +13,12 @@ import (
 
 // Parse reads a pattern. Several texts are alternatives, tried in order.
 func Parse(texts ...string) (*Pattern, error) {
-	p := MustParse(texts...)
-	for i := range texts {
-		if err := p.read(i); err != nil {
-			return nil, fmt.Errorf("pattern: %w", err)
-		}
-	}
 	if len(texts) == 0 {
 		return nil, errors.New("pattern: it has no alternative")
+	}
+	p := MustParse(texts...)
+	if err := p.check(); err != nil {
+		return nil, fmt.Errorf("pattern: %w", err)
 	}
 	return p, nil
 }
@@ -29,21 +26,13 @@ func Parse(texts ...string) (*Pattern, error) {
 // MustParse is Parse for patterns that stand in code. An alternative is read when a model has all its operators: all of them together take
 // longer than a small model. An error is a panic then.
 func MustParse(texts ...string) *Pattern {
-	return &Pattern{text: strings.Join(texts, "\nor\n"), texts: texts, parsed: make([]sync.Once, len(texts)), alts: make([]*tree, len(texts))}
+	return &Pattern{spell: func() []string { return texts }}
 }
 
-// read reads alternative i unless it has been read.
-func (p *Pattern) read(i int) (err error) {
-	p.parsed[i].Do(func() { p.alts[i], err = parseTree(p.texts[i]) })
-	return err
-}
-
-// tree is alternative i.
-func (p *Pattern) tree(i int) *tree {
-	if err := p.read(i); err != nil || p.alts[i] == nil {
-		panic(fmt.Sprintf("rewrite: pattern: %v in %s", err, p.texts[i]))
-	}
-	return p.alts[i]
+// MustParseFor is MustParse for many alternatives, which are spelled out for models that have the operators in needs alone, as "Softmax,
+// MatMul". Each alternative must have them all.
+func MustParseFor(needs string, spell func() []string) *Pattern {
+	return &Pattern{needs: operatorList(needs), spell: spell}
 }
 
 // reader is a recursive-descent parser over the tokens of package text. The first error sticks: every later token is the

@@ -1,6 +1,9 @@
 package rewrite
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -9,14 +12,103 @@ import (
 // Pattern is what a rule looks for: one or several alternatives in the notation of the package documentation. It is
 // immutable.
 type Pattern struct {
-	text   string
-	texts  []string // the alternatives
-	parsed []sync.Once
-	alts   []*tree
+	needs   []ir.OpID       // operators that every alternative has
+	spell   func() []string // the texts of the alternatives
+	spelled sync.Once       // sets what follows
+	alts    []alternative
+	roots   []ir.OpID // the operators that the roots may be
+}
+
+// alternative is one text of a pattern. Reading it takes longer than a small model, so it is put off until a model has all operators.
+type alternative struct {
+	text string
+	ops  [][]ir.OpID // the operators that each node may be; the root's are the last
+	read sync.Once   // sets what follows
+	tree *tree
+	err  error
 }
 
 // String is the text the pattern was made of.
-func (p *Pattern) String() string { return p.text }
+func (p *Pattern) String() string { return strings.Join(p.spell(), "\nor\n") }
+
+// alternatives are those of the pattern, with what is known of them without reading them.
+func (p *Pattern) alternatives() []alternative {
+	p.spelled.Do(func() {
+		texts := p.spell()
+		p.alts = make([]alternative, len(texts))
+		for i, t := range texts {
+			a := &p.alts[i]
+			a.text, a.ops = t, operators(t)
+			if len(a.ops) == 0 {
+				continue // tree says what is wrong
+			}
+			for _, op := range a.ops[len(a.ops)-1] {
+				if !slices.Contains(p.roots, op) {
+					p.roots = append(p.roots, op)
+				}
+			}
+		}
+	})
+	return p.alts
+}
+
+// concerns reports whether m may have a node that is the root of an alternative.
+func (p *Pattern) concerns(m *ir.Model) bool {
+	return p.in(m) && p.alternatives() != nil && slices.ContainsFunc(p.roots, m.MayHave)
+}
+
+// in reports whether m may have all operators that every alternative has.
+func (p *Pattern) in(m *ir.Model) bool {
+	for _, op := range p.needs {
+		if !m.MayHave(op) {
+			return false
+		}
+	}
+	return true
+}
+
+// check says what is wrong with the pattern, all alternatives of which are read for it.
+func (p *Pattern) check() error {
+	all := p.alternatives()
+	for i := range all {
+		a := &all[i]
+		t, err := a.parsed()
+		if err != nil {
+			return err
+		}
+		for _, op := range p.needs {
+			if !slices.ContainsFunc(t.nodes, func(n *node) bool { return len(n.ops) == 1 && n.ops[0] == op }) {
+				return fmt.Errorf("there is no %s in %s", op, a.text)
+			}
+		}
+	}
+	return nil
+}
+
+// parsed is the alternative read.
+func (a *alternative) parsed() (*tree, error) {
+	a.read.Do(func() { a.tree, a.err = parseTree(a.text) })
+	return a.tree, a.err
+}
+
+// must is parsed for patterns that stand in code.
+func (a *alternative) must() *tree {
+	t, err := a.parsed()
+	if err != nil {
+		panic(fmt.Sprintf("rewrite: pattern: %v in %s", err, a.text))
+	}
+	return t
+}
+
+// in reports whether m may have all operators of the alternative.
+func (a *alternative) in(m *ir.Model) bool {
+	for _, ops := range a.ops {
+		if !slices.ContainsFunc(ops, m.MayHave) {
+			return false
+		}
+	}
+	return true
+}
 
 // tree is one alternative: nodes that hang together by operands, the root last.
 type tree struct {

@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"slices"
-	"sync"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
@@ -23,20 +22,10 @@ type Rule struct {
 
 // Set is a list of rules made ready for use. It is immutable.
 type Set struct {
-	rules   []*Rule
-	scanned sync.Once // sets what follows
-	texts   []alternative
-	roots   map[ir.OpID]bool
+	rules []*Rule
 }
 
-// alternative is one text of a rule's pattern. Reading it takes longer than a small model, so it is put off until a model has all operators.
-type alternative struct {
-	rule *Rule
-	at   int         // among the rule's alternatives
-	ops  [][]ir.OpID // the operators that each node may be; the root's are the last
-}
-
-// candidate is an alternative of a rule, read; index numbers them in a set.
+// candidate is an alternative of a rule, read; index numbers those of a driver.
 type candidate struct {
 	rule  *Rule
 	tree  *tree
@@ -50,23 +39,7 @@ func New(rules ...*Rule) *Set {
 			panic("rewrite: rule " + r.Name + " is not complete, or its name is taken")
 		}
 	}
-	return &Set{rules: rules}
-}
-
-// scan finds the operators of the patterns.
-func (s *Set) scan() {
-	s.scanned.Do(func() {
-		s.roots = map[ir.OpID]bool{}
-		for _, r := range s.rules {
-			for i, t := range r.Match.texts {
-				a := alternative{r, i, operators(t)}
-				for _, op := range a.ops[len(a.ops)-1] {
-					s.roots[op] = true
-				}
-				s.texts = append(s.texts, a)
-			}
-		}
-	})
+	return &Set{rules}
 }
 
 // Exact is the set of the rules that promise the same bits, for a pass with an option that asks for them. See passes.Promise.Unless.
@@ -76,23 +49,7 @@ func (s *Set) Exact() *Set {
 
 // concerns reports whether m may have a node that is the root of a rule.
 func (s *Set) concerns(m *ir.Model) bool {
-	s.scan()
-	for _, op := range m.Kinds() {
-		if s.roots[op] {
-			return true
-		}
-	}
-	return false
-}
-
-// in reports whether m may have all operators of the alternative.
-func (a *alternative) in(m *ir.Model) bool {
-	for _, ops := range a.ops {
-		if !slices.ContainsFunc(ops, m.MayHave) {
-			return false
-		}
-	}
-	return true
+	return slices.ContainsFunc(s.rules, func(r *Rule) bool { return r.Match.concerns(m) })
 }
 
 // Describe fills in what the rules say: Info.Rules, and the promise if info states none.

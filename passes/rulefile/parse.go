@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
@@ -64,7 +65,9 @@ func (f *File) Pass(name string) *passes.Pass {
 	return rewrite.Define(passes.Info{Name: name, Doc: fmt.Sprintf("applies the rules of a file, %d of them", len(rules))}, rules...)
 }
 
-var ruleName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
+var ruleName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
+})
 
 // rule reads one rule.
 func (s *scanner) rule() (*Rule, error) {
@@ -72,7 +75,7 @@ func (s *scanner) rule() (*Rule, error) {
 	if w := s.word(); w != "rule" {
 		return nil, s.errorf("expected the word rule, found %q", or(w, s.next()))
 	}
-	if r.Name = s.word(); !ruleName.MatchString(r.Name) {
+	if r.Name = s.word(); !ruleName().MatchString(r.Name) {
 		return nil, s.errorf("%q is no name of a rule: words in lower case joined by '-'", or(r.Name, s.next()))
 	}
 	var err error
@@ -230,13 +233,15 @@ func splitTop(s string) (r []string) {
 	return append(r, s[from:])
 }
 
-var sampleForm = regexp.MustCompile(`^([A-Za-z_]\w*)\s*(?::\s*([a-z0-9]+)\s*(?:\[([\d,\s]*)\])?)?\s*(?:=\s*(.+))?$`)
+var sampleForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([A-Za-z_]\w*)\s*(?::\s*([a-z0-9]+)\s*(?:\[([\d,\s]*)\])?)?\s*(?:=\s*(.+))?$`)
+})
 
 // maxSample bounds the elements of a tensor of a sample.
 const maxSample = 1 << 16
 
 func (r *Rule) sampleItem(s *sample, item string) error {
-	m := sampleForm.FindStringSubmatch(item)
+	m := sampleForm().FindStringSubmatch(item)
 	if m == nil || m[2] == "" && m[4] == "" {
 		return fmt.Errorf("%q is no sample like x: float[2,3], or axis = 1", item)
 	}

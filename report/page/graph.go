@@ -34,6 +34,7 @@ type Node struct {
 	Live    int64    `json:"live,omitempty"`  // bytes alive while it runs
 	Micros  float64  `json:"micros,omitempty"`
 	Drift   *float64 `json:"drift,omitempty"`
+	Range   *Range   `json:"range,omitempty"` // of its first result, on data
 	Weights []Weight `json:"weights,omitempty"`
 	Origin  []string `json:"origin,omitempty"`
 	Rules   []string `json:"rules,omitempty"`
@@ -53,6 +54,36 @@ type Weight struct {
 	Max  float64 `json:"max"`
 	Mean float64 `json:"mean"`
 	Hist []int   `json:"hist,omitempty"` // counts of equal bins from Min to Max
+}
+
+// Range is what a value was on data.
+type Range struct {
+	Min     float64 `json:"min"`
+	Max     float64 `json:"max"`
+	Mean    float64 `json:"mean"`
+	Samples int     `json:"samples"`
+
+	sum   float64
+	count int64
+}
+
+// Add takes the elements that a value had in one run. NaN and infinities are left out.
+func (r *Range) Add(v []float64) {
+	for _, x := range v {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			continue
+		}
+		if r.count == 0 {
+			r.Min, r.Max = x, x
+		}
+		r.Min, r.Max = min(r.Min, x), max(r.Max, x)
+		r.sum += x
+		r.count++
+	}
+	r.Samples++
+	if r.count > 0 {
+		r.Mean = r.sum / float64(r.count)
+	}
 }
 
 // maxHist bounds the elements of a constant that are read for its histogram; of larger ones every so manyth.

@@ -18,6 +18,7 @@ type Page struct {
 	Passes   []PassRow `json:"passes,omitempty"`
 	Remarks  []Remark  `json:"remarks,omitempty"`
 	Plots    []Plot    `json:"-"`
+	Front    *Front    `json:"-"`
 	Sections []Section `json:"sections,omitempty"`
 }
 
@@ -79,6 +80,9 @@ func (p *Page) Write(w io.Writer) error {
 		SVG            template.HTML
 	}
 	var plots []plot
+	if p.Front != nil {
+		p.Plots = append(p.Front.plots(), p.Plots...)
+	}
 	for _, x := range p.Plots {
 		svg, err := x.SVG()
 		if err != nil {

@@ -167,6 +167,7 @@
       row("attributes", n.attrs);
       row("cost", [n.macs ? number(n.macs) + " MACs" : "", n.bytes ? number(n.bytes) + " bytes of weights" : "", n.live ? number(n.live) + " bytes alive" : "", n.micros ? n.micros.toFixed(1) + " \u00b5s measured" : ""]);
       row("drift", [n.drift === undefined ? "" : n.drift.toExponential(2)]);
+      row("range on data", [n.range ? n.range.min.toPrecision(4) + " to " + n.range.max.toPrecision(4) + ", mean " + n.range.mean.toPrecision(3) + ", " + n.range.samples + (n.range.samples === 1 ? " sample" : " samples") : ""]);
       row("made of", n.origin);
       row("rules", n.rules);
       panel.append(list);

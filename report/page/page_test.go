@@ -3,6 +3,7 @@ package page
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 
@@ -63,7 +64,7 @@ func TestWrite(t *testing.T) {
 	g := graph(t, diamond)
 	Pair(g, g, func(n *ir.Node) *ir.Node { return n })
 	g.Nodes[2].Name = "</script><b>&"
-	p := &Page{Title: "<i>t</i>", Graphs: []*Graph{g}, Plots: []Plot{{Title: "Cost", X: "node", Y: "MACs", Bars: true, Lines: []Line{{"a", []float64{1, 2}}, {"b", []float64{2, 1}}}}},
+	p := &Page{Title: "<i>t</i>", Graphs: []*Graph{g}, Plots: []Plot{{Title: "Cost", X: "node", Y: "MACs", Bars: true, Lines: []Line{{Name: "a", Values: []float64{1, 2}}, {Name: "b", Values: []float64{2, 1}}}}},
 		Passes: []PassRow{{Path: "p", Seconds: 0.5}}, Remarks: []Remark{{Rule: "r", Why: "<u>"}}}
 	var b bytes.Buffer
 	require.NoError(t, p.Write(&b))
@@ -80,9 +81,38 @@ func TestWrite(t *testing.T) {
 	require.Equal(t, "</script><b>&", back.Graphs[0].Nodes[2].Name)
 	for _, format := range []string{"png", "svg", "pdf"} {
 		for _, log := range []bool{false, true} {
-			x, err := (&Plot{Title: "t", Log: log, Lines: []Line{{"a", []float64{0, 1e-7, 3}}, {"b", nil}}}).Bytes(format)
+			x, err := (&Plot{Title: "t", Log: log, Lines: []Line{{Name: "a", Values: []float64{0, 1e-7, 3}}, {Name: "b"}}}).Bytes(format)
 			require.NoError(t, err)
 			require.NotEmpty(t, x)
 		}
+	}
+}
+
+// TestRange: what is no number is left out.
+func TestRange(t *testing.T) {
+	r := &Range{}
+	r.Add([]float64{math.NaN(), 2, math.Inf(1)})
+	r.Add([]float64{-1, 5})
+	require.Equal(t, []float64{-1, 5, 2, 2}, []float64{r.Min, r.Max, r.Mean, float64(r.Samples)})
+}
+
+// TestFront: a front in JSON becomes a table and a plot for each thing that was measured; what is no front is an error.
+func TestFront(t *testing.T) {
+	f, err := ReadFront([]byte(`{"metric": "top1", "best": 2, "more": 1, "front": [
+		{"number": 1, "choices": "<as it is>", "loss": 0, "values": {"size": 100, "latency": 2.5}},
+		{"number": 2, "choices": "int8", "loss": 0.5, "values": {"size": 30, "quality": 0.9}}]}`))
+	require.NoError(t, err)
+	require.Equal(t, []string{"latency", "size"}, f.Columns)
+	require.Equal(t, []string{"", "30"}, f.Points[1].Cells())
+	require.False(t, f.Points[0].Best)
+	var b bytes.Buffer
+	require.NoError(t, (&Page{Title: "f", Front: f}).Write(&b))
+	s := b.String()
+	require.Equal(t, 2, strings.Count(s, "<svg"))
+	require.Contains(t, s, "* 2")
+	require.Contains(t, s, "&lt;as it is&gt;")
+	for _, bad := range []string{"", "[]", "{}", `{"front": [{"values": 3}]}`} {
+		_, err := ReadFront([]byte(bad))
+		require.ErrorContains(t, err, "no front in JSON", bad)
 	}
 }

@@ -15,15 +15,19 @@ import (
 type Plot struct {
 	Title, Caption string
 	X, Y           string // titles of the axes
+	From           int    // x of the first value of a curve
 	Bars           bool
 	Log            bool
+	Dots           bool // the lines are points, and the axes need not begin at zero
 	Lines          []Line
 }
 
-// Line is a series of a plot.
+// Line is a series of a plot. With At, it is points at those places of the X axis, each with a label.
 type Line struct {
 	Name   string
 	Values []float64
+	At     []float64
+	Labels []string
 }
 
 // colours are those of Okabe and Ito, Color universal design, 2008, which people with any colour vision tell apart. Lines also differ in
@@ -51,12 +55,18 @@ func (p *Plot) draw() (*plot.Plot, error) {
 			}
 			continue
 		}
+		if l.At != nil {
+			if err := points(d, i, l); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		xy := make(plotter.XYs, 0, len(l.Values))
 		for k, v := range l.Values {
 			if p.Log && !(v > 0) {
 				v = 1e-9
 			}
-			xy = append(xy, plotter.XY{X: float64(k), Y: v})
+			xy = append(xy, plotter.XY{X: float64(p.From + k), Y: v})
 		}
 		line, err := plotter.NewLine(xy)
 		if err != nil {
@@ -75,10 +85,38 @@ func (p *Plot) draw() (*plot.Plot, error) {
 		d.Y.Scale, d.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 		d.Y.Min = math.Max(d.Y.Min, 1e-9)
 		d.Y.Max = math.Max(d.Y.Max, d.Y.Min*10)
-	} else {
+	} else if !p.Dots {
 		d.Y.Min = math.Min(0, d.Y.Min)
+		if d.Y.Min == d.Y.Max { // one level
+			d.Y.Max++
+		}
 	}
 	return d, nil
+}
+
+// points draws a series of points, in a shape of its own, so that colours are not all that tells them apart.
+func points(d *plot.Plot, i int, l Line) error {
+	xy := make(plotter.XYs, len(l.Values))
+	for k, v := range l.Values {
+		xy[k] = plotter.XY{X: l.At[k], Y: v}
+	}
+	s, err := plotter.NewScatter(xy)
+	if err != nil {
+		return err
+	}
+	shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.TriangleGlyph{}, draw.BoxGlyph{}, draw.CrossGlyph{}}
+	s.GlyphStyle = draw.GlyphStyle{Color: colours()[i%4], Radius: vg.Points(4), Shape: shapes[i%4]}
+	d.Add(s)
+	d.Legend.Add(l.Name, s)
+	if len(l.Labels) == len(xy) {
+		labels, err := plotter.NewLabels(plotter.XYLabels{XYs: xy, Labels: l.Labels})
+		if err != nil {
+			return err
+		}
+		labels.Offset = vg.Point{X: vg.Points(5), Y: vg.Points(3)}
+		d.Add(labels)
+	}
+	return nil
 }
 
 // Bytes is the plot in a format that gonum/plot writes: "svg", "png", "pdf".

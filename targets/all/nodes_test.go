@@ -94,7 +94,7 @@ func TestLiteRTNodes(t *testing.T) {
 		got := read(t, file)
 		ran++
 		for output, a := range w {
-			d := compare.Datum(a, targettest.Like(got[output], a))
+			d := compare.Datum(a, compare.Like(got[output], a))
 			if err := compare.O2(a.(*ir.Tensor).DType()).Check(d); err != nil {
 				failed[name] = true
 				assert.NotEmpty(t, known[name], "%s, output %s: %v", id, output, err)

@@ -78,7 +78,7 @@ func TestInt8(t *testing.T) {
 				sqnr := 1000.0
 				for name, want := range c.Want {
 					require.NotNil(t, got[name], "%s %s: %v", mode, name, err)
-					sqnr = min(sqnr, compare.Datum(want, targettest.Like(got[name], want)).SQNR)
+					sqnr = min(sqnr, compare.Datum(want, compare.Like(got[name], want)).SQNR)
 				}
 				// Without XNNPACK, integer kernels round sums to a multiplier of 31 bits, and each layer may be a step off: they add up.
 				assert.GreaterOrEqual(t, sqnr, 12.0, mode)

@@ -47,7 +47,7 @@ func TestWeights(t *testing.T) {
 				}
 				worst, sqnr := 0.0, 1000.0
 				for name, want := range c.Want {
-					d := compare.Datum(want, targettest.Like(got[name], want))
+					d := compare.Datum(want, compare.Like(got[name], want))
 					assert.Empty(t, d.Unlike, "%s %s %s", weights, mode, name)
 					worst, sqnr = max(worst, d.Rel), min(sqnr, d.SQNR)
 				}

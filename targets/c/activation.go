@@ -3,6 +3,7 @@ package c
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -107,13 +108,37 @@ type fused struct {
 }
 
 type fusedOp struct {
-	act *activation
-	add *ir.Value
+	act    *activation
+	add    *ir.Value
+	nodes  []*ir.Node
+	result *ir.Value
 }
 
-// follow collects what follows v as long as nothing else reads what lies between: activations, and additions of tensors that are there
-// already, at most two. Nodes that it takes are done.
-func (b *builder) follow(v *ir.Value) fused {
+// follow collects what follows v as chain does, as far as the schedule wants it, and takes the nodes. What is v computed by is for the layer's
+// key.
+func (b *builder) follow(v *ir.Value, what string) fused {
+	f := b.chain(v)
+	if i := slices.IndexFunc(f.ops, func(op fusedOp) bool { return op.add != nil }); i >= 0 {
+		values := []*ir.Value{v}
+		for _, op := range f.ops {
+			values = append(values, op.result)
+		}
+		s := b.site("residual "+what+" "+f.describe(), true, values, []Choice{{"fuse": 1}, {"fuse": 0}}, nil)
+		if s.pick(0, "fuse", 1) == 0 {
+			f.ops, f.last = f.ops[:i], values[i]
+		}
+	}
+	for _, op := range f.ops {
+		for _, n := range op.nodes {
+			b.done[n] = true
+		}
+	}
+	return f
+}
+
+// chain is what follows v as long as nothing else reads what lies between: activations, and additions of tensors that are there
+// already, at most two.
+func (b *builder) chain(v *ir.Value) fused {
 	f := fused{last: v}
 	adds := 0
 	for {
@@ -123,9 +148,9 @@ func (b *builder) follow(v *ir.Value) fused {
 		}
 		use, ok := v.OnlyUse()
 		if !ok {
-			if n := b.silu(v); n != nil {
-				f.ops = append(f.ops, fusedOp{act: &activation{kind: "silu"}})
-				f.last = n.Result(0)
+			if mul, sig := b.silu(v); mul != nil {
+				f.ops = append(f.ops, fusedOp{act: &activation{kind: "silu"}, nodes: []*ir.Node{mul, sig}, result: mul.Result(0)})
+				f.last = mul.Result(0)
 				continue
 			}
 			return f
@@ -134,34 +159,34 @@ func (b *builder) follow(v *ir.Value) fused {
 		if n.IsReturn() || n.Graph() != v.Graph() || b.done[n] {
 			return f
 		}
+		op := fusedOp{nodes: []*ir.Node{n}, result: n.Result(0)}
 		if n.Is("Add") && adds < 2 {
 			w := n.Operand(1 - use.Index)
 			if b.failed[w] || b.places[w] == nil && b.lazy[w] == nil || b.constant(w) != nil || !equal(b.shape(w), b.shape(v)) || !equal(b.shape(n.Result(0)), b.shape(v)) || b.typ(w) != float {
 				return f
 			}
 			adds++
-			f.ops = append(f.ops, fusedOp{add: w})
+			op.add = w
 		} else {
 			a, err := b.activationOf(n)
 			if err != nil || use.Index != 0 {
 				return f
 			}
-			f.ops = append(f.ops, fusedOp{act: a})
+			op.act = a
 		}
-		b.done[n] = true
+		f.ops = append(f.ops, op)
 		f.last = n.Result(0)
 	}
 }
 
-// silu is the multiplication of v * sigmoid(v) if that is all that reads v; its nodes are done then.
-func (b *builder) silu(v *ir.Value) *ir.Node {
-	var mul, sig *ir.Node
+// silu is the multiplication of v * sigmoid(v), and the sigmoid, if that is all that reads v.
+func (b *builder) silu(v *ir.Value) (mul, sig *ir.Node) {
 	n := 0
 	for u := range v.Uses() {
 		n++
 		switch {
 		case u.Node.IsReturn() || u.Node.Graph() != v.Graph():
-			return nil
+			return nil, nil
 		case u.Node.Is("Sigmoid"):
 			sig = u.Node
 		case u.Node.Is("Mul"):
@@ -169,14 +194,13 @@ func (b *builder) silu(v *ir.Value) *ir.Node {
 		}
 	}
 	if n != 2 || mul == nil || sig == nil || sig.Result(0).IsOutput() || v.IsOutput() {
-		return nil
+		return nil, nil
 	}
 	s := sig.Result(0)
 	if use, ok := s.OnlyUse(); !ok || use.Node != mul || !(mul.Operand(0) == s && mul.Operand(1) == v || mul.Operand(0) == v && mul.Operand(1) == s) {
-		return nil
+		return nil, nil
 	}
-	b.done[mul], b.done[sig] = true, true
-	return mul
+	return mul, sig
 }
 
 func equal(a, b []int) bool {

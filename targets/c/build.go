@@ -33,6 +33,12 @@ type builder struct {
 	inputs  []port
 	outputs []port
 	halves  []string
+
+	scheduled *Schedule // nil: defaults
+	used      map[string]bool
+	misfit    error // of the schedule
+	sites     []*site
+	strip     int // rows, of the last choice to join layers by rows
 }
 
 // place is where a value lies.

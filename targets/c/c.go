@@ -3,6 +3,7 @@
 package c
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -22,6 +23,8 @@ type Options struct {
 	Name    string `opt:"name" doc:"what the functions' names begin with; empty: the file's name"`
 	Profile string `opt:"profile" enum:"host|mcu" doc:"mcu: for microcontrollers, weights as arrays and bodies without vector instructions alone"`
 
+	Schedule passes.File `opt:"schedule" doc:"file of onnxopt schedule, which says how layers are written; empty: the defaults"`
+
 	MaxRAM   passes.Size `opt:"max-ram" doc:"static memory that the model may take, as 64k; 0: any"`
 	MaxFlash passes.Size `opt:"max-flash" doc:"read-only memory that the weights may take, as 128k; 0: any; the code comes on top"`
 }
@@ -39,11 +42,15 @@ options, such as -march=native, choose. Memory for results is static, so calls m
 
 Between DequantizeLinear and QuantizeLinear convolutions are computed in integers, exactly. profile=mcu writes for microcontrollers: the
 weights as constant arrays, one body of plain C, no stdio and no heap; of libm it calls only what the model's operators name. max-ram and
-max-flash end the run before anything is written, and name the layers of the peak.`,
+max-flash (or --max-ram and --max-flash) end the run before anything is written, and name the layers of the peak.
+
+onnxopt schedule finds out by measuring how layers are written best on a machine; schedule=FILE writes them so.`,
 		Pipeline: "freeze-defaults{all=true},requantize{form=qdq},opset{to=21},O2",
 		Illegal:  illegal,
-	}, Options{Weights: "incbin", Profile: "host"}, lower)
+	}, defaults(), lower)
 }
+
+func defaults() Options { return Options{Weights: "incbin", Profile: "host"} }
 
 // illegal goes by the operator alone; what depends on shapes and attributes is found while writing.
 func illegal(n *ir.Node) error {
@@ -55,12 +62,18 @@ func illegal(n *ir.Node) error {
 }
 
 func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
-	if o.Profile == profileMCU {
-		o.Weights = "array"
+	var s *Schedule
+	if o.Schedule != "" {
+		data, err := c.File(o.Schedule)
+		if err != nil {
+			return err
+		}
+		if s, err = ParseSchedule(data); err != nil {
+			return fmt.Errorf("%s: %w", o.Schedule, err)
+		}
 	}
-	b := &builder{c: c, facts: infer.Model(m), o: o, known: map[string]*buffer{}, places: map[*ir.Value]*place{}, failed: map[*ir.Value]bool{},
-		done: map[*ir.Node]bool{}, lazy: map[*ir.Value]*expr{}, cheap: map[*ir.Value]*expr{}, folded: map[*ir.Value]*ir.Tensor{}, illegal: targets.IllegalError{Target: name}}
-	if err := b.graph(m.Main); err != nil {
+	b, err := translate(c, m, o, s)
+	if err != nil {
 		return err
 	}
 	b.prune()
@@ -72,5 +85,25 @@ func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 	for _, name := range b.halves {
 		a.Note(fmt.Sprintf("input %q is float32 instead of float16", name))
 	}
+	if s != nil {
+		a.Note(fmt.Sprintf("%d of the %d layers of the schedule are in the model", len(b.used), len(s.Layers)))
+	}
 	return b.write(a, mem)
+}
+
+// translate makes the steps of a model.
+func translate(c *passes.Context, m *ir.Model, o Options, s *Schedule) (*builder, error) {
+	if o.Profile == profileMCU {
+		o.Weights = "array"
+		if s != nil {
+			return nil, errors.New("schedules are measured on this machine and profile=mcu is for others, so that the two exclude each other")
+		}
+	}
+	b := &builder{c: c, facts: infer.Model(m), o: o, known: map[string]*buffer{}, places: map[*ir.Value]*place{}, failed: map[*ir.Value]bool{},
+		done: map[*ir.Node]bool{}, lazy: map[*ir.Value]*expr{}, cheap: map[*ir.Value]*expr{}, folded: map[*ir.Value]*ir.Tensor{}, illegal: targets.IllegalError{Target: name},
+		scheduled: s, used: map[string]bool{}}
+	if err := b.graph(m.Main); err != nil {
+		return nil, err
+	}
+	return b, b.misfit
 }

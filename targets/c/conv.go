@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -31,17 +32,61 @@ func lowerConv(b *builder, n *ir.Node) error {
 			return err
 		}
 	}
-	f := b.follow(n.Result(0))
-	c := &conv{b: b, n: n, win: win, outputs: outputs, inputs: inputs, group: group, w: w, f: f}
+	c := &conv{b: b, n: n, win: win, outputs: outputs, inputs: inputs, group: group, batch: b.shape(n.Operand(0))[0], w: w}
+	c.f = b.follow(n.Result(0), c.geometry())
 	c.bias = make([]float32, blocksOf(outputs)*block)
 	copy(c.bias, bias)
-	if group > 1 && inputs == 1 && outputs == group {
+	if group > 1 && !c.isDepthwise() && (inputs%block != 0 || outputs/group%block != 0) {
+		if err := c.spread(); err != nil {
+			return err
+		}
+	}
+	if w, strip := c.fast(); w != nil {
+		c.transformed(w, strip)
+		return nil
+	}
+	v := n.Operand(0)
+	planar := c.group == 1 && c.inputs < block && !c.isDepthwise() && b.hasPlain(v)
+	first := c.stage(planar)
+	if second := b.intoRows(c.f.last, c.win.out, c.batch, first.key, c.work()); second != nil {
+		return b.fuseRows(c.source(planar), first, second)
+	}
+	y := b.alloc(c.f.last.Name(), float, imageShape(b.shape(c.f.last)), true)
+	b.define(c.f.last, y)
+	b.addStage(c.source(planar), y, first)
+	return nil
+}
+
+// work is how often the convolution multiplies.
+func (c *conv) work() float64 {
+	w := c.win
+	return float64(c.batch) * float64(w.out[0]*w.out[1]) * float64(c.outputs*c.inputs*w.kernel[0]*w.kernel[1])
+}
+
+func (c *conv) isDepthwise() bool { return c.group > 1 && c.inputs == 1 && c.outputs == c.group }
+
+// geometry describes the convolution but for what follows it.
+func (c *conv) geometry() string {
+	w := c.win
+	return fmt.Sprintf("conv %dx%dx%dx%d w%dx%dx%dx%d s%s p%s d%s g%d", c.batch, c.inputs*c.group, w.in[0], w.in[1], c.outputs, c.inputs, w.kernel[0], w.kernel[1],
+		dims(w.strides[:]), dims(w.pads[:]), dims(w.dilations[:]), c.group)
+}
+
+// stage is the convolution over an input in either order.
+func (c *conv) stage(planar bool) *stage {
+	if c.isDepthwise() {
 		return c.depthwise()
 	}
-	if group > 1 && (inputs%block != 0 || outputs/group%block != 0) {
-		return c.spread()
+	return c.dense(planar)
+}
+
+// source is the input with the halo that is read.
+func (c *conv) source(planar bool) *tensor {
+	v := c.n.Operand(0)
+	if planar {
+		return c.input(image(c.b.plain(v)))
 	}
-	return c.dense()
+	return c.input(c.b.blocked(v))
 }
 
 // conv is a convolution under translation. inputs are those of one group.
@@ -50,8 +95,10 @@ type conv struct {
 	n                      *ir.Node
 	win                    window
 	outputs, inputs, group int
+	batch                  int
 	w, bias                []float32
 	f                      fused
+	at                     *site
 }
 
 // spread makes groups that do not fall on blocks one convolution with zeros between them.
@@ -67,7 +114,7 @@ func (c *conv) spread() error {
 		copy(w[(o*in+g*c.inputs)*k:], c.w[o*c.inputs*k:(o+1)*c.inputs*k])
 	}
 	c.w, c.inputs, c.group = w, in, 1
-	return c.dense()
+	return nil
 }
 
 // input is the convolution's input with the halo that it reads.
@@ -82,18 +129,15 @@ func (c *conv) input(t *tensor) *tensor {
 	return u
 }
 
-// out makes the output and the tensors that are added to it.
-func (c *conv) out() (*tensor, []*tensor) {
+// addends are the tensors that are added to the sums.
+func (b *builder) addends(f fused) []*tensor {
 	var adds []*tensor
-	for _, op := range c.f.ops {
+	for _, op := range f.ops {
 		if op.add != nil {
-			adds = append(adds, c.b.blocked(op.add))
+			adds = append(adds, b.blocked(op.add))
 		}
 	}
-	v := c.f.last
-	y := c.b.alloc(v.Name(), float, imageShape(c.b.shape(v)), true)
-	c.b.define(v, y)
-	return y, adds
+	return adds
 }
 
 // epilogues are what follows, with the places of some output pixels relative to the function's pointers.
@@ -136,19 +180,9 @@ func packed(outputs, terms int, weight func(o, k int) float32) []float32 {
 }
 
 // dense is a convolution over all channels, or over groups of whole blocks.
-func (c *conv) dense() error {
+func (c *conv) dense(planar bool) *stage {
 	b := c.b
-	v := c.n.Operand(0)
 	kh, kw := c.win.kernel[0], c.win.kernel[1]
-	planar := c.group == 1 && c.inputs < block && b.hasPlain(v)
-	var x *tensor
-	if planar {
-		x = image(b.plain(v))
-	} else {
-		x = b.blocked(v)
-	}
-	x = c.input(x)
-	y, adds := c.out()
 	// the order of the sum
 	type term struct{ i, h, w int }
 	var terms []term
@@ -179,14 +213,49 @@ func (c *conv) dense() error {
 			return c.w[(((g*per+o)*c.inputs+t.i)*kh+t.h)*kw+t.w]
 		})...)
 	}
-	weights, bias := b.floatLiteral(c.n.Operand(1).Name(), data), b.floatLiteral("bias", c.bias)
-	in := append([]*tensor{x, weights, bias}, adds...)
-	b.add(in, []*tensor{y}, func(f *text, lanes int) {
-		d := &denseBody{conv: c, x: x, y: y, adds: adds, planar: planar, terms: len(terms), lanes: lanes}
-		d.write(f)
-	})
-	return nil
+	adds := b.addends(c.f)
+	c.at = c.tiles(len(terms), planar, 4)
+	return &stage{
+		key: c.at.key, win: c.win, channels: c.outputs, last: c.f.last, typ: float, rowed: adds,
+		params: append([]*tensor{b.floatLiteral(c.n.Operand(1).Name(), data), b.floatLiteral("bias", c.bias)}, adds...),
+		body: func(f *text, lanes, rows int, x, y *tensor) {
+			k := *c
+			k.win.out[0] = rows
+			(&denseBody{conv: &k, x: x, y: y, adds: adds, planar: planar, terms: len(terms), lanes: lanes}).write(f)
+		},
+	}
 }
+
+// tiles registers the choices of the convolution's tiles.
+func (c *conv) tiles(terms int, planar bool, bytes int) *site {
+	b := c.b
+	lanes := b.vector()
+	t := &tiling{lanes: lanes, groups: c.batch * c.group, blocks: blocksOf(c.outputs / c.group), terms: terms, rows: c.win.out[0], cols: c.win.out[1], bytes: bytes,
+		joined: true, step: groupBlocks(lanes), budget: budgetOf(lanes), order: boolInt(c.big(terms))}
+	per := 4 / bytes * block // channels of a block's terms that come together
+	switch {
+	case planar:
+		t.inner, t.taps = c.win.kernel[1], c.win.kernel[0]
+	case c.inputs >= block:
+		t.inner, t.taps = per, c.win.kernel[1]
+	default:
+		t.inner, t.taps = c.inputs, c.win.kernel[1]
+	}
+	if bytes == 1 {
+		t.inner = min(2, (c.inputs+3)/4)
+	}
+	if c.win.kernel == [2]int{1, 1} && c.win.strides == [2]int{1, 1} && c.win.pads == [4]int{} {
+		t.rows, t.cols = 1, t.rows*t.cols
+	}
+	kind := map[int]string{4: "float32", 1: "int8"}[bytes]
+	if planar {
+		kind += " planar"
+	}
+	return b.site(strings.TrimSpace(c.geometry()+" "+kind+" "+c.f.describe()), false, []*ir.Value{c.f.last}, t.choices(), t.cost)
+}
+
+// big reports whether the weights are so many that the loop over outputs had better be the outer one.
+func (c *conv) big(terms int) bool { return terms*(c.outputs/c.group)*4 > 1<<19 }
 
 // hasPlain reports whether v lies in row-major order, or only so.
 func (b *builder) hasPlain(v *ir.Value) bool {
@@ -203,6 +272,7 @@ type denseBody struct {
 	terms  int
 	lanes  int
 	*requant
+	unbiased bool
 }
 
 // run is a range of rows or columns in steps of a tile.
@@ -225,10 +295,14 @@ func split(n, limit int) []run {
 
 // budget is how many vectors of sums a tile may have.
 func (t *text) budget(lanes int) int {
-	switch {
-	case t.helpers.small:
+	if t.helpers.small {
 		return 4
-	case lanes == 16:
+	}
+	return budgetOf(lanes)
+}
+
+func budgetOf(lanes int) int {
+	if lanes == 16 {
 		return 28
 	}
 	return 12
@@ -248,22 +322,28 @@ func (d *denseBody) write(f *text) {
 	} else {
 		batch, plane, row, pixel = xs[0], xs[1], xs[2], xs[3]
 	}
+	images := d.x.shape[0]
+	if images > 1 && oh*ow == 1 && d.win.kernel == [2]int{1, 1} && d.win.pads == [4]int{} && len(d.adds) == 0 && d.group == 1 {
+		ow, pixel, images = images, batch, 1 // images of one pixel are the pixels of one
+		ys = slices.Clone(ys)
+		ys[3] = ys[0]
+	}
 	h := d.win.pads
 	start := d.x.start() - h[0]*row - h[1]*pixel
 	sh, sw := d.win.strides[0], d.win.strides[1]
 	// pointwise over tensors without gaps: one long row
-	if d.flat(row, pixel) {
+	if images == d.x.shape[0] && d.flat(row, pixel) {
 		ow, oh = oh*ow, 1
 	}
 	per := d.outputs / d.group
 	blocks := blocksOf(per)
-	step := groupBlocks(d.lanes)
+	step := d.at.pick(d.lanes, "blocks", groupBlocks(d.lanes))
 	weight := block * d.terms // of a block of outputs
 	if d.requant != nil {
 		weight *= 4
 	}
 	inBlocks := d.inputs / block
-	t := &tile{k: d.terms, plane: ys[1], bias: true, requant: d.requant}
+	t := &tile{k: d.terms, plane: ys[1], bias: !d.unbiased, requant: d.requant, unroll: d.at.pick(d.lanes, "unroll", 0)}
 	kh, kw := d.win.kernel[0], d.win.kernel[1]
 	dh, dw := d.win.dilations[0]*row, d.win.dilations[1]*pixel
 	if d.planar {
@@ -288,8 +368,8 @@ func (d *denseBody) write(f *text) {
 	if blocks%step > 0 {
 		parts = append(parts, part{blocks / step * step, 1, blocks % step})
 	}
-	if d.x.shape[0] > 1 {
-		f.loop("n", d.x.shape[0])
+	if images > 1 {
+		f.loop("n", images)
 	}
 	if d.group > 1 {
 		f.loop("g", d.group)
@@ -297,11 +377,14 @@ func (d *denseBody) write(f *text) {
 	for _, p := range parts {
 		t.group(p.from, p.from+p.step, blocks, d.lanes)
 		limit := max(f.budget(d.lanes)/len(t.vecs), 1)
+		if p.step == step {
+			limit = d.at.pick(d.lanes, "pixels", limit)
+		}
 		rows, cols := []run{{0, oh, 1}}, split(ow, limit)
 		if 2*ow <= limit {
 			rows, cols = split(oh, limit/ow), []run{{0, 1, ow}}
 		}
-		big := d.terms*per*4 > 1<<19
+		big := d.at.pick(d.lanes, "outer", boolInt(d.big(d.terms))) == 1
 		if p.n > 1 && big {
 			f.loop("o", p.n)
 		}
@@ -325,7 +408,7 @@ func (d *denseBody) write(f *text) {
 				f.loop("j", c.n)
 				place := func(start, batch, group, blockStride, row, pixel int, sh, sw int) string {
 					s := fmt.Sprintf("%d + i * %d + j * %d", start+r.from*sh*row+c.from*sw*pixel, r.step*sh*row, c.step*sw*pixel)
-					if d.x.shape[0] > 1 {
+					if images > 1 {
 						s += fmt.Sprintf(" + n * %d", batch)
 					}
 					if d.group > 1 {
@@ -343,7 +426,7 @@ func (d *denseBody) write(f *text) {
 				if d.group > 1 {
 					call += fmt.Sprintf(" + g * %d", blocks*weight)
 				}
-				params := 1
+				params := boolInt(!d.unbiased)
 				if d.requant != nil {
 					params = 3
 				}
@@ -358,6 +441,9 @@ func (d *denseBody) write(f *text) {
 				}
 				outAt := func(a *tensor) string {
 					as := a.strides()
+					if a == d.y {
+						as = ys
+					}
 					return place(a.start()+p.from*as[1], as[0], blocks*as[1], as[1], as[2], as[3], 1, 1)
 				}
 				for k, a := range d.adds {
@@ -378,7 +464,7 @@ func (d *denseBody) write(f *text) {
 	if d.group > 1 {
 		f.end()
 	}
-	if d.x.shape[0] > 1 {
+	if images > 1 {
 		f.end()
 	}
 }

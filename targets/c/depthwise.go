@@ -1,13 +1,16 @@
 package c
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/onnxopt/onnxopt/ir"
+)
 
 // depthwise is a convolution of each channel by itself: blocks of channels are vectors.
-func (c *conv) depthwise() error {
+func (c *conv) depthwise() *stage {
 	b := c.b
 	kh, kw := c.win.kernel[0], c.win.kernel[1]
-	x := c.input(b.blocked(c.n.Operand(0)))
-	y, adds := c.out()
 	blocks := blocksOf(c.outputs)
 	data := make([]float32, blocks*kh*kw*block)
 	for o := range c.outputs {
@@ -15,9 +18,100 @@ func (c *conv) depthwise() error {
 			data[(o/block*kh*kw+k)*block+o%block] = c.w[o*kh*kw+k]
 		}
 	}
-	in := append([]*tensor{x, b.floatLiteral(c.n.Operand(1).Name(), data), b.floatLiteral("bias", c.bias)}, adds...)
-	b.add(in, []*tensor{y}, func(f *text, lanes int) { c.depthwiseBody(f, x, y, adds, min(lanes, 8), lanes) })
-	return nil
+	adds := b.addends(c.f)
+	lanes := b.vector()
+	pixels, rows := c.depthwiseTile(lanes)
+	c.at = b.site(strings.TrimSpace(c.geometry()+" float32 "+c.f.describe()), false, []*ir.Value{c.f.last}, c.depthwiseChoices(lanes, pixels, rows),
+		func(x Choice) Features { return c.depthwiseCost(lanes, x) })
+	return &stage{
+		key: c.at.key, win: c.win, channels: c.outputs, last: c.f.last, typ: float, rowed: adds,
+		params: append([]*tensor{b.floatLiteral(c.n.Operand(1).Name(), data), b.floatLiteral("bias", c.bias)}, adds...),
+		body: func(f *text, lanes, rows int, x, y *tensor) {
+			k := *c
+			k.win.out[0] = rows
+			k.depthwiseBody(f, x, y, adds, min(lanes, 8), lanes)
+		},
+	}
+}
+
+// depthwiseTile is the default tile: so many pixels in so many rows. Rows of the input serve two rows of outputs where they can.
+func (c *conv) depthwiseTile(machine int) (pixels, rows int) {
+	w := c.win
+	pixels = map[int]int{16: 20, 8: 10, 4: 6}[machine]
+	if w.strides[0] == 1 && w.dilations[0] == 1 && w.kernel[0] > 1 && w.out[0] > 1 {
+		return pixels, 2
+	}
+	return pixels, 1
+}
+
+// depthwiseCut is how rows and columns become tiles.
+func (c *conv) depthwiseCut(pixels, high int) (rows, cols []run) {
+	oh, ow := c.win.out[0], c.win.out[1]
+	if 2*ow <= pixels {
+		return split(oh, pixels/ow), []run{{0, 1, ow}}
+	}
+	if high > 1 {
+		return split(oh, high), split(ow, max(pixels/high, 1))
+	}
+	return []run{{0, oh, 1}}, split(ow, pixels)
+}
+
+func (c *conv) depthwiseChoices(machine, pixels, rows int) []Choice {
+	r := []Choice{{"pixels": pixels, "rows": rows}}
+	seen := map[string]bool{fmt.Sprint(c.depthwiseCut(pixels, rows)): true}
+	most := 14
+	if machine == 16 {
+		most = 28
+	}
+	for high := 1; high <= min(4, c.win.out[0]); high++ {
+		for n := most; n >= max(high, 2); n-- {
+			rows, cols := c.depthwiseCut(n, high)
+			if cut := fmt.Sprint(rows, cols); !seen[cut] {
+				seen[cut] = true
+				r = append(r, Choice{"pixels": n, "rows": high})
+			}
+		}
+	}
+	return r
+}
+
+// depthwiseCost is as that of tiling: weights are loaded for each tap and row, inputs for each row of the input that is read, so that higher
+// tiles load less.
+func (c *conv) depthwiseCost(machine int, x Choice) Features {
+	w := c.win
+	vectors := float64(block / min(machine, 8))
+	taps := float64(w.kernel[0] * w.kernel[1])
+	rows, cols := c.depthwiseCut(x["pixels"], x["rows"])
+	groups := float64(blocksOf(c.outputs) * c.batch)
+	registers := float64(registersUp)
+	if machine == 16 {
+		registers = registers16
+	}
+	var f Features
+	for _, r := range rows {
+		for _, l := range cols {
+			p := float64(r.step * l.step)
+			n := float64(r.n*l.n) * groups
+			read := float64((r.step-1)*w.strides[0]+(w.kernel[0]-1)*w.dilations[0]+1) * float64(w.kernel[1]*l.step)
+			loads := min(read, p*taps) + taps*float64(r.step)
+			cycles := max(p*taps/multipliers, loads/loadPorts)
+			if p < latency*multipliers {
+				cycles = max(cycles, latency*taps)
+			}
+			spill := max(0, p+2-registers)
+			f.Spill = max(f.Spill, spill/registers)
+			f.Cycles += n * vectors * (cycles + spill*taps + 2*p + tileOverhead)
+			f.Tiles += n
+			f.Loads += n * loads
+			f.Chains += n * p
+			f.Code = max(f.Code, p*taps)
+		}
+	}
+	f.Work = float64(w.out[0]*w.out[1]*c.outputs*c.batch) * taps
+	f.Loads /= f.Work / block
+	f.Chains /= f.Tiles
+	f.Rows = float64(x["rows"])
+	return f
 }
 
 func (c *conv) depthwiseBody(f *text, x, y *tensor, adds []*tensor, lanes, machine int) {
@@ -25,24 +119,18 @@ func (c *conv) depthwiseBody(f *text, x, y *tensor, adds []*tensor, lanes, machi
 	kh, kw := c.win.kernel[0], c.win.kernel[1]
 	sh, sw := c.win.strides[0], c.win.strides[1]
 	dh, dw := c.win.dilations[0], c.win.dilations[1]
-	oh, ow := c.win.out[0], c.win.out[1]
 	start := x.start() - c.win.pads[0]*xs[2] - c.win.pads[1]*xs[3]
-	limit := map[int]int{16: 20, 8: 10, 4: 6}[machine]
-	if f.helpers.small {
-		limit = 1
-	}
 	parts := block / lanes
 	if x.shape[0] > 1 {
 		f.loop("n", x.shape[0])
 	}
 	f.loop("o", blocksOf(c.outputs))
-	rows, cols := []run{{0, oh, 1}}, split(ow, limit)
-	switch {
-	case 2*ow <= limit:
-		rows, cols = split(oh, limit/ow), []run{{0, 1, ow}}
-	case limit > 1 && sh == 1 && dh == 1 && kh > 1 && oh > 1: // rows of the input serve two rows of outputs
-		rows, cols = split(oh, 2), split(ow, limit/2)
+	pixels, high := c.depthwiseTile(machine)
+	pixels, high = c.at.pick(machine, "pixels", pixels), c.at.pick(machine, "rows", high)
+	if f.helpers.small {
+		pixels, high = 1, 1
 	}
+	rows, cols := c.depthwiseCut(pixels, high)
 	for _, r := range rows {
 		f.loop("i", r.n)
 		for _, cl := range cols {

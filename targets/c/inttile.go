@@ -42,28 +42,9 @@ func (t *tile) writeInts(f *text) string {
 }
 
 func (t *tile) intSection(b *text, s section) {
-	last := len(s.loops) - 1
-	at := "x"
-	if s.start != 0 {
-		at = fmt.Sprintf("x + %d", s.start)
-	}
-	depth := 0
-	for i, l := range s.loops[:last] {
-		if l.n == 1 {
-			continue
-		}
-		v := fmt.Sprintf("k%d", i)
-		b.loop(v, l.n)
-		at += fmt.Sprintf(" + %s * %d", v, l.step)
-		depth++
-	}
-	if depth == 0 {
-		b.line("{")
-		depth++
-	}
-	b.line("const uint8_t *q = %s;", at)
-	inner := s.loops[last]
-	for u := range inner.n {
+	outer, offsets, repeat := s.unrolled(t.unroll)
+	depth := s.enter(b, outer, repeat, "uint8_t")
+	for u, x := range offsets {
 		b.line("{")
 		b.line("FENCE();")
 		for i, v := range t.vecs {
@@ -78,7 +59,7 @@ func (t *tile) intSection(b *text, s section) {
 			b.line("{")
 			for _, l := range []int{4, 8, 16} {
 				if t.has(l) {
-					b.line("const i%d b%d = I%d_QUAD(q + %d);", l, l, l, spot.x+u*inner.step)
+					b.line("const i%dx b%d = I%d_QUAD(q + %d);", l, l, l, spot.x+x)
 				}
 			}
 			for i, v := range t.vecs {
@@ -89,7 +70,10 @@ func (t *tile) intSection(b *text, s section) {
 		b.end()
 	}
 	for s, width := range t.streams {
-		b.line("w%d += %d;", s, inner.n*width*4)
+		b.line("w%d += %d;", s, len(offsets)*width*4)
+	}
+	if repeat.n > 1 {
+		b.line("q += %d;", repeat.step)
 	}
 	for range depth {
 		b.end()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -19,9 +20,14 @@ type matrix struct {
 	ops      fused
 	a, b     *tensor
 	constant bool
+	at       *site
 }
 
 func lowerMatMul(b *builder, n *ir.Node) error {
+	if m := b.mergedProduct(n); m != nil {
+		m.product(b, n)
+		return nil
+	}
 	if b.typ(n.Result(0)) != float {
 		return errors.New("numbers that are no floats")
 	}
@@ -61,6 +67,10 @@ func lowerMatMul(b *builder, n *ir.Node) error {
 }
 
 func lowerGemm(b *builder, n *ir.Node) error {
+	if m := b.mergedProduct(n); m != nil {
+		m.product(b, n)
+		return nil
+	}
 	if b.typ(n.Result(0)) != float {
 		return errors.New("numbers that are no floats")
 	}
@@ -116,9 +126,10 @@ func (b *builder) matrix(n *ir.Node, p *matrix) error {
 			}
 		}
 	}
-	p.ops = b.follow(v)
+	p.ops = b.follow(v, p.geometry())
 	p.a = b.flat(n.Operand(0))
 	blocks := blocksOf(p.n)
+	p.at = b.site(strings.TrimSpace(p.geometry()+" "+p.ops.describe()), false, []*ir.Value{p.ops.last}, p.tiling(b.vector()).choices(), p.tiling(b.vector()).cost)
 	var adds []*tensor
 	for _, op := range p.ops.ops {
 		if op.add != nil {
@@ -149,6 +160,37 @@ func (b *builder) matrix(n *ir.Node, p *matrix) error {
 	return nil
 }
 
+// geometry describes the product but for what follows it.
+func (p *matrix) geometry() string {
+	s := fmt.Sprintf("matmul %dx%dx%d float32", p.m, p.k, p.n)
+	if len(p.batch) > 0 {
+		s = fmt.Sprintf("matmul %s of %dx%dx%d float32", dims(p.batch), p.m, p.k, p.n)
+	}
+	if p.w == nil {
+		s += " packed"
+		if p.transB {
+			s += " transposed"
+		}
+	}
+	if p.bias != nil {
+		s += " bias"
+	}
+	return s
+}
+
+func (p *matrix) tiling(lanes int) *tiling {
+	return &tiling{lanes: lanes, groups: product(p.batch), blocks: blocksOf(p.n), terms: p.k, inner: min(p.k, block), taps: p.k / block, rows: 1, cols: p.m, bytes: 4,
+		step: p.standard(lanes), budget: budgetOf(lanes), order: 1}
+}
+
+// standard is how many blocks a tile has by default: one row's product needs many sums at once.
+func (p *matrix) standard(lanes int) int {
+	if p.m == 1 {
+		return map[int]int{16: 16, 8: 8, 4: 4}[lanes]
+	}
+	return groupBlocks(lanes)
+}
+
 func (p *matrix) write(f *text, lanes int, adds []*tensor) {
 	for i, d := range p.batch {
 		f.loop(fmt.Sprintf("b%d", i), d)
@@ -169,11 +211,8 @@ func (p *matrix) write(f *text, lanes int, adds []*tensor) {
 		p.pack(f, batch(p.bs), blocks)
 	}
 	ys := rowMajor(append(slices.Clone(p.batch), p.m, p.n))[:len(p.batch)]
-	step := groupBlocks(lanes)
-	if p.m == 1 {
-		step = map[int]int{16: 16, 8: 8, 4: 4}[lanes]
-	}
-	t := &tile{k: p.k, plane: block, bias: p.bias != nil}
+	step := p.at.pick(lanes, "blocks", p.standard(lanes))
+	t := &tile{k: p.k, plane: block, bias: p.bias != nil, unroll: p.at.pick(lanes, "unroll", 0)}
 	if p.k/block > 0 {
 		t.sections = append(t.sections, section{0, []span{{p.k / block, block}, {block, 1}}})
 	}
@@ -193,7 +232,13 @@ func (p *matrix) write(f *text, lanes int, adds []*tensor) {
 		t.group(g.from, g.from+g.step, blocks, lanes)
 		t.tail = g.tail
 		limit := max(f.budget(lanes)/len(t.vecs), 1)
-		f.loop("o", g.n)
+		if g.step == step {
+			limit = p.at.pick(lanes, "pixels", limit)
+		}
+		outer := p.at.pick(lanes, "outer", 1) == 1
+		if outer {
+			f.loop("o", g.n)
+		}
 		for _, r := range split(p.m, limit) {
 			t.spots = nil
 			for i := range r.step {
@@ -202,6 +247,9 @@ func (p *matrix) write(f *text, lanes int, adds []*tensor) {
 			t.epilogue = epilogues(p.ops.ops, adds, func(_ *tensor, s int) int { return s * p.n }, func(*tensor) int { return block }, len(t.spots))
 			name := t.write(f)
 			f.loop("i", r.n)
+			if !outer {
+				f.loop("o", g.n)
+			}
 			at := fmt.Sprintf("%d + i * %d + o * %d%s", r.from*p.n+g.from*block, r.step*p.n, g.step*block, batch(ys))
 			call := fmt.Sprintf("%s(a0 + %d + i * %d%s, %s + %d + o * %d", name, r.from*p.k, r.step*p.k, batch(p.as), weights, g.from*block*p.k, g.step*block*p.k)
 			next := 2
@@ -213,9 +261,14 @@ func (p *matrix) write(f *text, lanes int, adds []*tensor) {
 				call += fmt.Sprintf(", a%d + %s", next+k, at)
 			}
 			f.line("%s, y0 + %s);", call, at)
+			if !outer {
+				f.end()
+			}
 			f.end()
 		}
-		f.end()
+		if outer {
+			f.end()
+		}
 	}
 	for range p.batch {
 		f.end()

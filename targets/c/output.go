@@ -1,6 +1,7 @@
 package c
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"io"
@@ -70,6 +71,11 @@ type output struct {
 	upper  string
 	file   string // of the header
 	bin    string
+
+	// of a probe
+	unit  string             // what the names of functions begin with; "": prefix
+	lanes []int              // widths; nil: all
+	named map[*buffer]string // arrays
 }
 
 func (b *builder) write(a targets.Artifact, mem *memory) error {
@@ -282,6 +288,9 @@ func (o *output) source() string {
 
 // widths are those of the vectors that bodies are written for.
 func (o *output) widths() []int {
+	if o.lanes != nil {
+		return o.lanes
+	}
 	if o.b.o.Profile == profileMCU {
 		return []int{4}
 	}
@@ -337,7 +346,7 @@ func (o *output) functions(h *helpers) (functions, calls string) {
 		key := head + body
 		name := byText[key]
 		if name == "" {
-			name = fmt.Sprintf("%s_%s%d", o.prefix, strings.ToLower(identifier(s.op)), len(byText))
+			name = fmt.Sprintf("%s_%s%d", cmp.Or(o.unit, o.prefix), strings.ToLower(identifier(s.op)), len(byText))
 			byText[key] = name
 			fs.WriteString("\nstatic void " + name + key + "}\n")
 		}
@@ -380,6 +389,8 @@ func (o *output) halo(t *text, buf *buffer, at string, fill, planes, h, w, n int
 // address is a buffer in C.
 func (o *output) address(buf *buffer, read bool) string {
 	switch {
+	case o.named != nil:
+		return o.named[buf]
 	case buf.data != nil:
 		return fmt.Sprintf("(const %s *)(const void *)(weights + %d)", buf.typ.name, buf.offset)
 	case buf.param != "":

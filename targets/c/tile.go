@@ -32,6 +32,7 @@ type tile struct {
 	tail     int   // of the last block, channels that are stored; 0: all
 	epilogue []epilogue
 	bias     bool
+	unroll   int      // terms that are written out; 0: the default
 	requant  *requant // not nil: of bytes, whose terms are quads of channels
 }
 
@@ -117,14 +118,43 @@ func (t *tile) write(f *text) string {
 	return f.helpers.add("tile", b.String())
 }
 
-func (t *tile) section(b *text, s section) {
+// unrolled cuts the loops of a section: those that stay, and where x lies for the terms that are written out within the last of them, which
+// is repeated so often with x moved so far.
+func (s section) unrolled(n int) (outer []span, offsets []int, repeat span) {
 	last := len(s.loops) - 1
+	outer = s.loops[:last]
+	inner := s.loops[last]
+	count := inner.n
+	if n > inner.n && last > 0 && inner.n*outer[last-1].n <= n {
+		around := outer[last-1]
+		for j := range around.n {
+			for u := range inner.n {
+				offsets = append(offsets, j*around.step+u*inner.step)
+			}
+		}
+		return outer[:last-1], offsets, span{1, 0}
+	}
+	if n == 0 && count > 16 {
+		n = 8
+	}
+	if n > 0 && n < count {
+		for count = n; inner.n%count != 0; count-- {
+		}
+	}
+	for u := range count {
+		offsets = append(offsets, u*inner.step)
+	}
+	return outer, offsets, span{inner.n / count, count * inner.step}
+}
+
+// enter opens the loops around the terms that are written out, of elements of a type, and says how many there are to close.
+func (s section) enter(b *text, outer []span, repeat span, typ string) int {
 	at := "x"
 	if s.start != 0 {
 		at = fmt.Sprintf("x + %d", s.start)
 	}
 	depth := 0
-	for i, l := range s.loops[:last] {
+	for i, l := range outer {
 		if l.n == 1 {
 			continue
 		}
@@ -133,23 +163,22 @@ func (t *tile) section(b *text, s section) {
 		at += fmt.Sprintf(" + %s * %d", v, l.step)
 		depth++
 	}
-	inner := s.loops[last]
-	open := depth == 0
-	if open {
+	if depth == 0 {
 		b.line("{")
+		depth++
 	}
-	b.line("const float *q = %s;", at)
-	unroll := inner.n
-	if unroll > 16 {
-		unroll = 8
-		for inner.n%unroll != 0 {
-			unroll--
-		}
+	b.line("const %s *q = %s;", typ, at)
+	if repeat.n > 1 {
+		b.loop("u", repeat.n)
+		depth++
 	}
-	if unroll < inner.n {
-		b.loop("u", inner.n/unroll)
-	}
-	for u := range unroll {
+	return depth
+}
+
+func (t *tile) section(b *text, s section) {
+	outer, offsets, repeat := s.unrolled(t.unroll)
+	depth := s.enter(b, outer, repeat, "float")
+	for u, x := range offsets {
 		b.line("FENCE();")
 		for i, v := range t.vecs {
 			b.line("%sm%d%s = V%d_LOAD(w%d + %d);", decl(u == 0, v.lanes), i, "", v.lanes, v.stream, u*t.streams[v.stream]+v.at)
@@ -157,7 +186,7 @@ func (t *tile) section(b *text, s section) {
 		for p, spot := range t.spots {
 			for _, l := range []int{4, 8, 16} {
 				if t.has(l) {
-					b.line("%sb%d = V%d_SET(q[%d]);", decl(u == 0 && p == 0, l), l, l, spot.x+u*inner.step)
+					b.line("%sb%d = V%d_SET(q[%d]);", decl(u == 0 && p == 0, l), l, l, spot.x+x)
 				}
 			}
 			for i, v := range t.vecs {
@@ -166,14 +195,10 @@ func (t *tile) section(b *text, s section) {
 		}
 	}
 	for s, width := range t.streams {
-		b.line("w%d += %d;", s, unroll*width)
+		b.line("w%d += %d;", s, len(offsets)*width)
 	}
-	if unroll < inner.n {
-		b.line("q += %d;", unroll*inner.step)
-		b.end()
-	}
-	if open {
-		b.end()
+	if repeat.n > 1 {
+		b.line("q += %d;", repeat.step)
 	}
 	for range depth {
 		b.end()

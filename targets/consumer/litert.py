@@ -61,7 +61,7 @@ def load(path, options):
                 a = a.transpose(perms[name])
             elif notes is None and last(a.shape, d['shape']):
                 a = np.moveaxis(a, 1, -1)
-            m.set_tensor(d['index'], np.ascontiguousarray(a.astype(d['dtype'])))
+            m.set_tensor(d['index'], np.array(a, dtype=d['dtype'], order='C'))
         m.invoke()
         outputs = {}
         for name, d in ports_out.items():

@@ -73,12 +73,31 @@ func (c *Consumer) Start(ctx context.Context, python, artifact string, o Options
 	if err != nil {
 		return nil, err
 	}
-	options, err := json.Marshal(map[string]any{"mode": o.Mode, "threads": max(o.Threads, 1), "layers": o.Layers, "inputs": ordered(o.Inputs), "outputs": o.Outputs, "output_shapes": o.Shapes})
+	options, err := json.Marshal(o.fields())
 	if err != nil {
 		return nil, err
 	}
+	s, err := c.process(ctx, python, dir, artifact, string(options))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.answer(ctx, s); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// fields are the options as scripts read them.
+func (o *Options) fields() map[string]any {
+	return map[string]any{"mode": o.Mode, "threads": max(o.Threads, 1), "layers": o.Layers, "inputs": ordered(o.Inputs), "outputs": o.Outputs, "output_shapes": o.Shapes}
+}
+
+// process begins the consumer's script.
+func (c *Consumer) process(ctx context.Context, python, dir string, args ...string) (*Session, error) {
 	s := &Session{c: c, dir: dir}
-	s.cmd = exec.CommandContext(ctx, python, "-c", fmt.Sprintf(probe, c.Module)+serve+c.script, artifact, string(options))
+	s.cmd = exec.CommandContext(ctx, python, append([]string{"-c", fmt.Sprintf(probe, c.Module) + serve + c.script}, args...)...)
+	var err error
 	s.cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "TF_CPP_MIN_LOG_LEVEL=2")
 	s.cmd.Stderr = &s.errors
 	s.cmd.WaitDelay = time.Second
@@ -95,10 +114,6 @@ func (c *Consumer) Start(ctx context.Context, python, artifact string, o Options
 		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 			return nil, &MissingError{c, python}
 		}
-		return nil, err
-	}
-	if err := s.answer(ctx, s); err != nil {
-		s.Close()
 		return nil, err
 	}
 	return s, nil
@@ -172,7 +187,7 @@ func (s *Session) Run(ctx context.Context, in map[string]ir.Datum, timed int) (*
 	if err := s.feed(files+".in.npz", names, in); err != nil {
 		return nil, err
 	}
-	ask, err := json.Marshal(map[string]any{"in": files + ".in.npz", "out": files + ".out.npz", "inputs": names, "runs": timed})
+	ask, err := json.Marshal(map[string]any{"in": files + ".in.npz", "out": files + ".out.npz", "inputs": append([]string{}, names...), "runs": timed})
 	if err != nil {
 		return nil, err
 	}
@@ -186,25 +201,34 @@ func (s *Session) Run(ctx context.Context, in map[string]ir.Datum, timed int) (*
 	if err := s.answer(ctx, &got); err != nil {
 		return nil, err
 	}
-	z, err := npz.Open(files + ".out.npz")
+	r, err := results(files+".out.npz", got.Outputs, got.Layers)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range got.Runs {
+		r.Times = append(r.Times, time.Duration(t*float64(time.Second)))
+	}
+	return r, nil
+}
+
+// results reads what a run wrote.
+func results(path string, outputs, layers []string) (*Result, error) {
+	z, err := npz.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer z.Close()
 	r := &Result{Outputs: map[string]ir.Datum{}, Layers: map[string]*ir.Tensor{}}
-	for i, name := range append(slices.Clone(got.Outputs), got.Layers...) {
+	for i, name := range append(slices.Clone(outputs), layers...) {
 		a, err := z.Read(strconv.Itoa(i))
 		if err != nil {
 			return nil, err
 		}
-		if i < len(got.Outputs) {
+		if i < len(outputs) {
 			r.Outputs[name] = a
 		} else {
 			r.Layers[name] = a
 		}
-	}
-	for _, t := range got.Runs {
-		r.Times = append(r.Times, time.Duration(t*float64(time.Second)))
 	}
 	return r, nil
 }

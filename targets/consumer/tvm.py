@@ -13,7 +13,7 @@ def load(path, options):
     outs = [o.name for o in model.graph.output]
 
     def run(feeds):
-        got = machine['main'](*[tvm.runtime.tensor(np.ascontiguousarray(feeds[n])) for n in ins])
+        got = machine['main'](*[tvm.runtime.tensor(np.array(feeds[n], order='C')) for n in ins])
         got = [got] if hasattr(got, 'numpy') else list(got)
         return {n: g.numpy() for n, g in zip(outs, got)}, {}
 

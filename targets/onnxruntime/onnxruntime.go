@@ -71,6 +71,9 @@ func illegal(kernels map[ir.OpID][]string, n *ir.Node) error {
 	if n.Graph().Model().Function(op) != nil || !slices.Contains([]string{"", "ai.onnx.ml", "com.microsoft"}, op.Domain) {
 		return nil // is inlined; or is for a library of custom operators
 	}
+	if op.Domain == "" && n.Is("LSTM", "GRU", "RNN") && n.Int("layout", 0) != 0 {
+		return errors.New("layout 1, the batch first, which the kernel does not have")
+	}
 	types, ok := kernels[ir.OpID{Domain: op.Domain, Type: op.Type}]
 	switch {
 	case op.Domain == "" && (op.Type == "Constant" || op.Type == "If" || op.Type == "Loop" || op.Type == "Scan"):

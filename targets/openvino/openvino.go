@@ -3,10 +3,7 @@ package openvino
 
 import (
 	_ "embed"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
@@ -35,40 +32,6 @@ inputs (mean, scale, layout, type) stays in it, so that callers feed the same da
 		Slow:     slowly,
 		Known:    known,
 	}, Options{}, lower)
-}
-
-// unread lists the operators that the frontend of OpenVINO 2026.4.1 converts in none of ONNX's node tests.
-var unread = strings.Fields(`BitCast CausalConvWithState CumProd DeformConv Det ImageDecoder LinearAttention MaxUnpool MelWeightMatrix OptionalGetElement
-OptionalHasElement RegexFullMatch SequenceEmpty SequenceInsert SequenceLength SequenceMap StringConcat StringNormalizer StringSplit SwiGLU TensorScatter
-TfIdfVectorizer`)
-
-// microsoft lists the operators of com.microsoft that the frontend converts.
-var microsoft = strings.Fields(`Attention BiasGelu BiasAdd DynamicQuantizeMatMul EmbedLayerNormalization FastGelu FusedConv FusedGemm FusedMatMul
-Gelu GatherBlockQuantized GroupQueryAttention MatMulIntegerToFloat MatMulNBits MultiHeadAttention Pad QLinearAdd QLinearAveragePool QLinearConcat QLinearLeakyRelu QLinearMul
-QLinearSigmoid QuickGelu RotaryEmbedding SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization Trilu`)
-
-func illegal(n *ir.Node) error {
-	op := n.Op()
-	switch {
-	case n.Graph().Model().Function(op) != nil:
-		return nil
-	case op.Domain == "" && slices.Contains(unread, op.Type), op.Domain != "" && op.Domain != "com.microsoft":
-		return errors.New("the frontend has no such operator")
-	case op.Domain == "com.microsoft" && !slices.Contains(microsoft, op.Type):
-		return errors.New("the frontend has no such operator")
-	case n.Is("STFT") && n.Operand(1).Const() == nil:
-		return errors.New("a frame step that is no constant")
-	}
-	for _, v := range n.Results() {
-		if v == nil {
-			continue
-		}
-		switch d := v.Type().DType(); d {
-		case ir.Float8E4M3FNUZ, ir.Float8E5M2FNUZ, ir.Int2, ir.Uint2, ir.Complex64, ir.Complex128:
-			return fmt.Errorf("elements of type %s", d)
-		}
-	}
-	return nil
 }
 
 func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {

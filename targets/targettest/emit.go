@@ -15,7 +15,6 @@ import (
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
-	"github.com/onnxopt/onnxopt/ops/kernel"
 	"github.com/onnxopt/onnxopt/passes"
 	passlist "github.com/onnxopt/onnxopt/passes/all"
 	"github.com/onnxopt/onnxopt/targets"
@@ -109,17 +108,23 @@ func Prepare(ctx context.Context, path, sizes, pipeline string, eng engine.Engin
 			c.Shapes[name] = t.Shape()
 		}
 	}
-	c.Bounds = compare.Tolerances(f.Model)
-	for name, b := range c.Bounds {
-		b.Abs *= 1 + 1e-5 // the difference of two multiples of a step is one step but for its own rounding
-		c.Bounds[name] = b
-	}
+	c.Bounds = Bounds(f.Model)
 	return c, nil
+}
+
+// Bounds are the tolerances of a model's outputs.
+func Bounds(m *ir.Model) map[string]compare.Tolerance {
+	r := compare.Tolerances(m)
+	for name, b := range r {
+		b.Abs *= 1 + 4e-5 // two numbers of up to 256 steps, each rounded to 24 bits, differ by one step but for 2*256/2^24 of it
+		r[name] = b
+	}
+	return r
 }
 
 // Judge makes the outputs of ONNX Runtime on the model as it came what counts.
 func (c *Case) Judge(ctx context.Context, python string) error {
-	s, err := consumer.Lookup("onnxruntime").Start(ctx, python, c.Path, c.options(1))
+	s, err := consumer.Lookup("onnxruntime").Start(ctx, python, c.Path, c.Options(1))
 	if err != nil {
 		return err
 	}
@@ -214,7 +219,7 @@ func (c *Case) Emit(ctx context.Context, t *targets.Target, options, dir string)
 func (c *Case) Compare(got map[string]ir.Datum) (compare.Diff, error) {
 	worst, first := compare.Diff{}, error(nil)
 	for name, want := range c.Want {
-		d := compare.Datum(want, Like(got[name], want))
+		d := compare.Datum(want, compare.Like(got[name], want))
 		if err := c.Bounds[name].Check(d); err != nil && first == nil {
 			first = &OutputError{name, err}
 		}
@@ -233,21 +238,3 @@ type OutputError struct {
 
 func (e *OutputError) Error() string { return "output " + e.Output + ": " + e.Err.Error() }
 func (e *OutputError) Unwrap() error { return e.Err }
-
-// Like is a float32 tensor as float16 if the other is that, which some targets have not.
-func Like(got, want ir.Datum) ir.Datum {
-	g, ok := got.(*ir.Tensor)
-	w, okW := want.(*ir.Tensor)
-	if !ok || !okW || w.DType() != ir.Float16 || g.DType() != ir.Float32 {
-		return got
-	}
-	f, err := ir.Elements[float32](g)
-	if err != nil {
-		return got
-	}
-	h := make([]uint16, len(f))
-	for i, x := range f {
-		h[i] = kernel.Float32ToFloat16(x)
-	}
-	return ir.NewTensor(ir.Float16, g.Shape(), ir.AsBytes(h))
-}

@@ -113,7 +113,7 @@ func (b *Bench) run(ctx context.Context, c *Case, e *Emitted, t *targets.Target,
 		r.Why = "left out: its consumer is not here"
 		return
 	}
-	s, err := all[i].Start(ctx, b.Pythons[all[i].Name], e.Path(""), c.options(b.Threads))
+	s, err := all[i].Start(ctx, b.Pythons[all[i].Name], e.Path(""), c.Options(b.Threads))
 	if err != nil {
 		r.Why = err.Error()
 		return
@@ -165,8 +165,8 @@ func median(d []time.Duration) float64 {
 	return float64(d[len(d)/2].Nanoseconds()) / 1e6
 }
 
-// options tell a consumer the names of the model's interface.
-func (c *Case) options(threads int) consumer.Options {
+// Options tell a consumer the names of the model's interface.
+func (c *Case) Options(threads int) consumer.Options {
 	o := consumer.Options{Threads: threads, Shapes: c.Shapes}
 	for name := range c.Inputs {
 		o.Inputs = append(o.Inputs, name)
@@ -181,7 +181,7 @@ func (c *Case) options(threads int) consumer.Options {
 
 // Run loads an artifact of the case in a consumer, runs it and compares.
 func (c *Case) Run(ctx context.Context, k *consumer.Consumer, python, mode, artifact string) (float64, map[string]ir.Datum, error) {
-	o := c.options(1)
+	o := c.Options(1)
 	o.Mode = mode
 	s, err := k.Start(ctx, python, artifact, o)
 	if err != nil {

@@ -155,6 +155,11 @@ func (e *emitter) translate(n *ir.Node, f lowering) error {
 	if e.onIntegers(n, f) {
 		return nil
 	}
+	if !n.Is("QuantizeLinear", "DequantizeLinear") {
+		for _, v := range n.Operands() {
+			e.unsigned(v)
+		}
+	}
 	if e.wantsIntegers(n) {
 		e.floats = append(e.floats, n)
 	}
@@ -355,9 +360,9 @@ func (e *emitter) literal(base string, t elementType, shape []int, data []byte) 
 // op appends an operation with one result of the given shape.
 func (e *emitter) op(code opcode, base string, t elementType, shape []int, o options, in ...*tensor) *tensor {
 	out := e.tensor(base, t, shape)
-	if e.region != nil && t == typeInt8 {
-		for _, u := range in { // as the operand, unless the region ends here
-			if u != nil && u.typ == typeInt8 && u.quant != nil {
+	if t == typeInt8 || t == typeUint8 { // as the operand that is no constant, unless a region ends here
+		for _, u := range in {
+			if u != nil && u.typ == t && u.quant != nil && u.data == nil {
 				out.quant = u.quant
 				break
 			}
@@ -452,6 +457,7 @@ func (e *emitter) output(slot *ir.Slot, layout string) error {
 	if slices.Contains(shape, 0) {
 		return fmt.Errorf("output %q is empty", slot.Name())
 	}
+	e.unsigned(v)
 	perm := identity(len(shape))
 	if w := e.view(v); layout == layoutNHWC && len(shape) == 4 && slices.Equal(w.perm, channelsLast(4)) {
 		perm = w.perm
@@ -459,10 +465,6 @@ func (e *emitter) output(slot *ir.Slot, layout string) error {
 	t := e.as(v, perm)
 	if e.err != nil {
 		return fmt.Errorf("output %q: %w", slot.Name(), e.err)
-	}
-	if q := t.quant; q != nil && e.facts.DType(v) == ir.Uint8 {
-		t = e.op(opQuantize, slot.Name(), typeUint8, t.shape, options{}, t)
-		t.quant = &quant{scale: q.scale, zero: []int64{q.zero[0] + 128}}
 	}
 	if t.data != nil || slices.ContainsFunc(e.file.inputs, func(p port) bool { return p.tensor == t }) || slices.ContainsFunc(e.file.outputs, func(p port) bool { return p.tensor == t }) {
 		t = e.op(opReshape, slot.Name(), t.typ, t.shape, options{}, t, e.ints(t.shape...)) // outputs are computed, each for itself

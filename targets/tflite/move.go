@@ -123,8 +123,29 @@ func lowerConcat(e *emitter, n *ir.Node) error {
 			parts[i] = e.rescaled(t, e.region.quant)
 		}
 	}
+	if at := slices.IndexFunc(parts, func(t *tensor) bool { return t.quant != nil && t.data == nil }); at >= 0 && e.region == nil {
+		q := parts[at].quant
+		for i, t := range parts {
+			switch {
+			case t.data != nil:
+				parts[i] = e.onScale(t, q)
+			case t.quant == nil || !sameQuant(t.quant, q):
+				return errors.New("integers of several scales")
+			}
+		}
+	}
 	e.result(n, opConcatenation, perm, concatenationOptions(slices.Index(perm, axis)), parts...)
 	return nil
+}
+
+// onScale is a constant of integers with the scale of those it stands beside, which changes none of them; q may be nil.
+func (e *emitter) onScale(t *tensor, q *quant) *tensor {
+	if q == nil {
+		return t
+	}
+	c := e.tensor(t.name, t.typ, t.shape)
+	c.data, c.quant = t.data, q
+	return c
 }
 
 func lowerSplit(e *emitter, n *ir.Node) error {
@@ -223,61 +244,6 @@ func lowerSlice(e *emitter, n *ir.Node) error {
 		}
 	}
 	e.result(n, opStridedSlice, w.perm, stridedSliceOptions(0, mask), w.t, e.ints(b...), e.ints(end...), e.ints(permuted(step, w.perm)...))
-	return nil
-}
-
-func lowerPad(e *emitter, n *ir.Node) error {
-	w := e.view(n.Operand(0))
-	rank := len(w.perm)
-	list := n.Ints("pads")
-	fill := n.Float("value", 0)
-	if n.Graph().Opset("") >= 11 {
-		l, err := e.intsOf(n.Operand(1))
-		if err != nil {
-			return err
-		}
-		list = l
-		if v := n.Operand(2); v != nil {
-			f, ok := e.number(v)
-			if !ok {
-				return errors.New("a value that is no float constant")
-			}
-			fill = float32(f)
-		}
-	}
-	axes := identity(rank)
-	if v := n.Operand(3); v != nil {
-		l, err := e.intsOf(v)
-		if err != nil {
-			return err
-		}
-		axes = axes[:0]
-		for _, a := range l {
-			axes = append(axes, int(a+int64(rank))%rank)
-		}
-	}
-	place := inverse(w.perm)
-	data := make([]int32, 2*rank)
-	for i, a := range axes {
-		before, after := list[i], list[i+len(axes)]
-		if before < 0 || after < 0 {
-			return errors.New("pads below zero")
-		}
-		data[2*place[a]], data[2*place[a]+1] = int32(before), int32(after)
-	}
-	pads := e.literal("pads", typeInt32, []int{rank, 2}, ir.AsBytes(data))
-	switch mode := n.Str("mode", "constant"); {
-	case mode == "reflect":
-		e.result(n, opMirrorPad, w.perm, mirrorPadOptions(false), w.t, pads)
-	case mode != "constant":
-		return fmt.Errorf("mode %s", mode)
-	case fill != 0 && e.region != nil:
-		return errors.New("a value other than zero")
-	case fill == 0:
-		e.result(n, opPad, w.perm, options{}, w.t, pads)
-	default:
-		e.result(n, opPadV2, w.perm, options{}, w.t, pads, e.scalar(fill))
-	}
 	return nil
 }
 

@@ -16,7 +16,7 @@ var gelu = &rewrite.Rule{
 	Name:    "gelu",
 	Doc:     "turns the product of a value and its distribution function, by Erf, into Gelu",
 	Promise: tolerance,
-	Match:   rewrite.MustParse(spelled.Gelu()...),
+	Match:   rewrite.MustParseFor("Erf", spelled.Gelu),
 	Where:   func(m *rewrite.Match) error { return geluWhere(m, spelled.GeluConstants) },
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return []*ir.Value{b.Op("Gelu", []*ir.Value{m.Value("x")})}
@@ -28,7 +28,7 @@ var geluTanh = &rewrite.Rule{
 	Name:    "gelu-tanh",
 	Doc:     "turns the approximation of Gelu by Tanh into Gelu",
 	Promise: tolerance,
-	Match:   rewrite.MustParse(spelled.GeluTanh()...),
+	Match:   rewrite.MustParseFor("Tanh", spelled.GeluTanh),
 	Where:   func(m *rewrite.Match) error { return geluWhere(m, spelled.GeluTanhConstants) },
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return []*ir.Value{b.Op("Gelu", []*ir.Value{m.Value("x")}, ir.StringAttr("approximate", "tanh"))}

@@ -37,7 +37,7 @@ var merged = &rewrite.Rule{
 	Name:    "attention",
 	Doc:     "turns attention of several heads into Attention",
 	Promise: passes.Promise{RelTol: 1e-4},
-	Match:   rewrite.MustParse(spelled.Attention()...),
+	Match:   rewrite.MustParseFor("Softmax, MatMul", spelled.Attention),
 	Where: func(m *rewrite.Match) error {
 		if !m.Supports("Attention") {
 			return errors.New("there is no Attention before opset 23")
@@ -69,7 +69,7 @@ var apart = &rewrite.Rule{
 	Name:    "grouped-attention",
 	Doc:     "turns attention whose heads are apart, or shared in groups, into Attention",
 	Promise: passes.Promise{RelTol: 1e-4},
-	Match:   rewrite.MustParse(spelled.HeadsApart()...),
+	Match:   rewrite.MustParseFor("Softmax, MatMul", spelled.HeadsApart),
 	Where: func(m *rewrite.Match) error {
 		if !m.Supports("Attention") {
 			return errors.New("there is no Attention before opset 23")

@@ -31,7 +31,7 @@ var scale = &rewrite.Rule{
 	Name:    "layer-norm",
 	Doc:     "turns the arithmetic of layer normalization up to its scale into LayerNormalization",
 	Promise: passes.Promise{RelTol: 1e-4},
-	Match:   rewrite.MustParse(spelled.LayerNorm()...),
+	Match:   rewrite.MustParseFor("ReduceMean, Sqrt", spelled.LayerNorm),
 	Where:   where("LayerNormalization", 17),
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return []*ir.Value{norm(b, m, "LayerNormalization", m.Value("x"), m.Value("gamma"))}
@@ -45,7 +45,7 @@ var batch = &rewrite.Rule{
 	Name:    "layer-norm-batch",
 	Doc:     "turns layer normalization by the formula of batch normalization into LayerNormalization",
 	Promise: passes.Promise{RelTol: 1e-4},
-	Match:   rewrite.MustParse(spelled.LayerNormBatch()...),
+	Match:   rewrite.MustParseFor("ReduceMean, Sqrt", spelled.LayerNormBatch),
 	Where: func(m *rewrite.Match) error {
 		if gamma, beta := m.Shape("gamma"), m.Shape("beta"); !gamma.Equal(beta) || m.DType("beta") != ir.Float32 {
 			return fmt.Errorf("what is added is a %s, not surely like the scale, a %s", m.Type("beta"), m.Type("gamma"))
@@ -65,7 +65,7 @@ var rms = &rewrite.Rule{
 	Name:    "rms-norm",
 	Doc:     "turns the division by the root of the mean square, and the scale, into RMSNormalization",
 	Promise: passes.Promise{RelTol: 1e-4},
-	Match:   rewrite.MustParse(spelled.RMSNorm()...),
+	Match:   rewrite.MustParseFor("ReduceMean, Sqrt", spelled.RMSNorm),
 	Where:   where("RMSNormalization", 23),
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return []*ir.Value{norm(b, m, "RMSNormalization", m.Value("x"), m.Value("gamma"))}

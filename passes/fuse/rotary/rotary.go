@@ -23,7 +23,7 @@ to 2.7 times as fast with the operator. Only float is looked at.`,
 })
 
 var (
-	whole   = rewrite.MustParse(spelled.Rotary()...)
+	whole   = rewrite.MustParseFor("Concat, Mul", spelled.Rotary)
 	partial = rewrite.MustParse(spelled.PartialRotary("RotaryEmbedding <interleaved = @interleaved> (x1, cos, sin)")...)
 )
 

@@ -3,6 +3,7 @@ package dce
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/onnxopt/onnxopt/internal/keep"
 	"github.com/onnxopt/onnxopt/ir"
@@ -96,9 +97,14 @@ func (e *eliminator) results(n *ir.Node) {
 }
 
 // countsResults reports whether results mean something by being there: a BatchNormalization that has more than one trains before
-// opset 14, and has to have all of them where it trains later; an Attention gives the present keys and values together.
+// opset 14, and has to have all of them where it trains later; an Attention gives the present keys and values together, and where those of
+// com.microsoft do not give them, ONNX Runtime 1.32 forgets the past.
 func countsResults(n *ir.Node) bool {
-	return n.Op() == ir.Op("BatchNormalization") || n.Op() == ir.Op("Attention")
+	switch n.Op() {
+	case ir.Op("BatchNormalization"), ir.Op("Attention"):
+		return true
+	}
+	return n.Op().Domain == "com.microsoft" && strings.HasSuffix(n.Op().Type, "Attention")
 }
 
 type purity uint8

@@ -80,7 +80,7 @@ func open(t *testing.T, file string) (do func(...chromedp.Action), requests func
 			t.Fatal(err)
 		}
 	}
-	do(network.Enable(), chromedp.Navigate("file://"+file), chromedp.WaitReady("#panel", chromedp.ByID))
+	do(network.Enable(), chromedp.Navigate("file://"+file), chromedp.WaitReady("#data", chromedp.ByID))
 	return do, func() []string {
 		mu.Lock()
 		defer mu.Unlock()
@@ -130,7 +130,7 @@ func shot(t *testing.T, do func(...chromedp.Action), name string) {
 func TestReport(t *testing.T) {
 	chromium(t)
 	file := filepath.Join(t.TempDir(), "r.html")
-	run(t, "../../../testdata/digits/digits.onnx", "--report", file, "-q")
+	run(t, "../../../testdata/digits/digits.onnx", "--report", file, "-q", "--data", "../../../testdata/digits/digits-images.idx3.gz")
 	do, requests := open(t, file)
 	if got := eval[int](t, do, "onnxopt.graph"); got != 1 {
 		t.Errorf("graph %d is shown first, not the result", got)
@@ -143,7 +143,7 @@ func TestReport(t *testing.T) {
 	}
 	do(chromedp.SendKeys("#search", kb.Enter, chromedp.ByID))
 	panel := text(t, do, "panel")
-	for _, want := range []string{"Conv", "conv0.weight", "MACs", "drift", "float[8,1,3,3]"} {
+	for _, want := range []string{"Conv", "conv0.weight", "MACs", "drift", "range on data", "32 samples", "float[8,1,3,3]"} {
 		if !strings.Contains(panel, want) {
 			t.Errorf("the panel does not say %q: %s", want, panel)
 		}
@@ -189,7 +189,7 @@ func TestReport(t *testing.T) {
 		t.Errorf("the tab shows graph %d", got)
 	}
 	shot(t, do, "before")
-	for _, heading := range []string{"Cost by layer", "Memory over time", "Drift by layer", "Time by layer", "Passes", "What was done, and what not"} {
+	for _, heading := range []string{"Cost by layer", "Memory over time", "Drift by layer", "Time by layer", "Ranges by layer", "Passes", "What was done, and what not"} {
 		if !eval[bool](t, do, fmt.Sprintf("[...document.querySelectorAll('h2')].some(h => h.textContent === %q)", heading)) {
 			t.Errorf("there is no part %q", heading)
 		}
@@ -235,6 +235,27 @@ func TestLarge(t *testing.T) {
 		t.Errorf("a search takes %.0f ms", ms)
 	}
 	shot(t, do, "large")
+}
+
+// TestFront: what a search found, without a model.
+func TestFront(t *testing.T) {
+	chromium(t)
+	dir := t.TempDir()
+	front, file := filepath.Join(dir, "front.json"), filepath.Join(dir, "f.html")
+	src := `{"metric": "top1", "best": 2, "front": [{"number": 1, "choices": "as it is", "loss": 0, "values": {"size": 100, "latency": 2.5}},
+		{"number": 2, "choices": "<b>int8</b>", "loss": 0.5, "values": {"size": 30, "latency": 1}}, {"number": 3, "choices": "int4", "loss": 3, "values": {"size": 20, "latency": 1.5}}]}`
+	if err := os.WriteFile(front, []byte(src), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "inspect", "--front", front, "--html", file)
+	do, _ := open(t, file)
+	if got := eval[string](t, do, "document.querySelector('#front tr.best').textContent"); !strings.Contains(got, "<b>int8</b>") {
+		t.Errorf("the best is %q", got)
+	}
+	if n := eval[int](t, do, "document.querySelectorAll('.plot svg').length"); n != 2 {
+		t.Errorf("%d plots", n)
+	}
+	shot(t, do, "front")
 }
 
 // TestHostile: names of a model cannot become markup or script.

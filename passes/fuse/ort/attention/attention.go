@@ -31,7 +31,7 @@ var rule = &rewrite.Rule{
 	Name:    "multi-head-attention",
 	Doc:     "turns attention of several heads into MultiHeadAttention",
 	Promise: contrib.Tolerance,
-	Match:   rewrite.MustParse(spelled.Attention()...),
+	Match:   rewrite.MustParseFor("Softmax, MatMul", spelled.Attention),
 	Where: func(m *rewrite.Match) error {
 		h, err := spelled.ReadAttention(m)
 		if err != nil {

@@ -30,7 +30,7 @@ var group = &rewrite.Rule{
 	Name:    "group-query-attention",
 	Doc:     "turns attention of one query and a past, whose heads of keys and values are shared in groups, into GroupQueryAttention",
 	Promise: contrib.Tolerance,
-	Match:   rewrite.MustParse(withPast(spelled.HeadsShared())...),
+	Match:   rewrite.MustParseFor("Softmax, MatMul", func() []string { return withPast(spelled.HeadsShared()) }),
 	Where:   groups,
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		h := m.Keep.(*spelled.Heads)

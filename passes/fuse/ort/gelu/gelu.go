@@ -27,7 +27,7 @@ var erf = &rewrite.Rule{
 	Name:    "gelu-erf",
 	Doc:     "turns the product of a value and its distribution function, by Erf, into Gelu",
 	Promise: contrib.Tolerance,
-	Match:   rewrite.MustParse(spelled.Gelu()...),
+	Match:   rewrite.MustParseFor("Erf", spelled.Gelu),
 	Where:   spelled.GeluConstants,
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return []*ir.Value{contrib.Op(b, "Gelu", []*ir.Value{m.Value("x")})}
@@ -39,7 +39,7 @@ var tanh = &rewrite.Rule{
 	Name:    "fast-gelu",
 	Doc:     "turns the approximation of Gelu by Tanh into FastGelu",
 	Promise: contrib.Tolerance,
-	Match:   rewrite.MustParse(spelled.GeluTanh()...),
+	Match:   rewrite.MustParseFor("Tanh", spelled.GeluTanh),
 	Where:   spelled.GeluTanhConstants,
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return []*ir.Value{contrib.Op(b, "FastGelu", []*ir.Value{m.Value("x")})}
@@ -100,7 +100,7 @@ var quick = &rewrite.Rule{
 	Name:    "quick-gelu",
 	Doc:     "turns the product of a value and Sigmoid of a multiple of it into QuickGelu",
 	Promise: contrib.Tolerance,
-	Match:   rewrite.MustParse(spelled.Swish()...),
+	Match:   rewrite.MustParseFor("Sigmoid, Mul", spelled.Swish),
 	Where: func(m *rewrite.Match) error {
 		alpha, err := spelled.SwishFactor(m)
 		m.Keep = alpha

@@ -55,7 +55,7 @@ func layer(refused error, types func(*ir.Value) *ir.Type) *rewrite.Rule {
 		Name:    "raise-layer-norm",
 		Doc:     "turns the arithmetic of layer normalization up to its scale into LayerNormalization of opset 17",
 		Promise: contrib.Tolerance,
-		Match:   rewrite.MustParse(spelled.LayerNorm()...),
+		Match:   rewrite.MustParseFor("ReduceMean, Sqrt", spelled.LayerNorm),
 		Where: func(m *rewrite.Match) error {
 			if m.Supports("LayerNormalization") {
 				return errors.New("the opset has LayerNormalization, which pass layer-norm writes")

@@ -27,7 +27,7 @@ operator refuses it, too. On a CPU, ONNX Runtime 1.32 is 1.5 to 2.7 times as fas
 })
 
 var (
-	whole   = rewrite.MustParse(spelled.Rotary()...)
+	whole   = rewrite.MustParseFor("Concat, Mul", spelled.Rotary)
 	partial = rewrite.MustParse(spelled.PartialRotary("com.microsoft.RotaryEmbedding <interleaved = @interleaved> (x1, ids, cos, sin)")...)
 )
 

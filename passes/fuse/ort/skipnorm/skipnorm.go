@@ -77,9 +77,10 @@ var skipLayer = &rewrite.Rule{
 	Name:    "skip-layer-norm",
 	Doc:     "makes what is added before a layer normalization part of it",
 	Promise: contrib.Tolerance,
-	Match: rewrite.MustParse(sums(append([]string{
-		"z = LayerNormalization <axis = @axis, epsilon = @e> (x, gamma, beta?)"},
-		append(spelled.LayerNormBatch(), biased(spelled.LayerNorm())...)...))...),
+	Match: rewrite.MustParseFor("Add", func() []string {
+		return sums(append([]string{"z = LayerNormalization <axis = @axis, epsilon = @e> (x, gamma, beta?)"},
+			append(spelled.LayerNormBatch(), biased(spelled.LayerNorm())...)...))
+	}),
 	Where: func(m *rewrite.Match) error {
 		if m.Has("beta") {
 			if g, b := m.Shape("gamma"), m.Shape("beta"); !g.Equal(b) || m.DType("beta") != ir.Float32 {
@@ -98,8 +99,9 @@ var skipRMS = &rewrite.Rule{
 	Name:    "skip-rms-norm",
 	Doc:     "makes what is added before an RMS normalization part of it",
 	Promise: contrib.Tolerance,
-	Match: rewrite.MustParse(sums(append([]string{
-		"z = RMSNormalization <axis = @axis, epsilon = @e> (x, gamma)"}, spelled.RMSNorm()...))...),
+	Match: rewrite.MustParseFor("Add", func() []string {
+		return sums(append([]string{"z = RMSNormalization <axis = @axis, epsilon = @e> (x, gamma)"}, spelled.RMSNorm()...))
+	}),
 	Where: where,
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return replace(b, m, "SkipSimplifiedLayerNormalization")

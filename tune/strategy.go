@@ -1,0 +1,71 @@
+package tune
+
+import "slices"
+
+// Strategy proposes candidates. It is a function of what was measured and of the seed, so that the same measurements lead to the same result.
+type Strategy interface {
+	Name() string
+	// Next is what to measure next; an empty batch: there is nothing more to try.
+	Next(s *State) Batch
+}
+
+// Batch is some candidates that race against each other.
+type Batch struct {
+	Genomes []Genome
+	// Keep is how many of them are measured on all data.
+	Keep int
+	// Low has them all measured on the first rung only.
+	Low bool
+	// Order sorts results of a round, the best first; nil: by the goal.
+	Order func([]*Result) []*Result
+}
+
+// Strategies by name; auto is all of them in this order.
+func Strategies(name string) []Strategy {
+	all := []Strategy{&Sensitivity{}, &Greedy{}, &NSGA2{}}
+	switch name {
+	case "sensitivity":
+		return all[:1]
+	case "greedy":
+		return all[:2]
+	case "nsga2":
+		return []Strategy{all[0], all[2]}
+	}
+	return all
+}
+
+// StrategyNames lists what Strategies takes.
+func StrategyNames() []string { return []string{"auto", "sensitivity", "greedy", "nsga2"} }
+
+// Sensitivity measures choices one by one: those for the whole model at every level, those for a group of layers at the middle one.
+type Sensitivity struct{ stage int }
+
+// Name implements Strategy.
+func (y *Sensitivity) Name() string { return "sensitivity" }
+
+// Next implements Strategy.
+func (y *Sensitivity) Next(s *State) Batch {
+	b := Batch{Keep: 4}
+	y.stage++
+	for i, gene := range s.Space.Genes {
+		if y.stage == 1 && gene.Group < 0 {
+			for l := 1; l < len(gene.Level); l++ {
+				b.Genomes = append(b.Genomes, change(s.Space.Whole(), i, l))
+			}
+		}
+		if y.stage == 2 && gene.Group >= 0 && gene.Kind != Keep {
+			b.Genomes = append(b.Genomes, change(s.Space.Whole(), i, len(gene.Level)/2))
+		}
+	}
+	if y.stage == 2 {
+		b.Keep = 2
+	}
+	return b
+}
+
+// change is g with a gene at another level.
+func change(g Genome, gene, level int) Genome {
+	r := slices.Clone(g)
+	r[gene] = uint8(level)
+	return r
+}
