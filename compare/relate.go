@@ -167,7 +167,8 @@ func (r *relating) inputs() {
 			p = ir.Port{Name: s.Name(), Of: s.Name()}
 		}
 		t := r.b[p.Of]
-		if t == nil || r.tap[p.Of] != "" { // b has lost it
+		// b has lost it, or has a default of its own in another form, which the copy could not have: then each takes its own.
+		if t == nil || r.tap[p.Of] != "" || len(p.Steps) > 0 && s.Value().Default() != nil {
 			name := s.Name()
 			for r.b[name] != nil {
 				name += "'"
