@@ -35,11 +35,13 @@ var overrideTypes = map[string]ir.DType{"u8": ir.Uint8, "s8": ir.Int8, "u16": ir
 //	TENSOR: {type: s8, range: [-1, 1]}
 //	OTHER: {scale: 0.02, zero_point: 128}
 //	THIRD: {float: true}
-func readOverrides(b []byte, m *ir.Model) (overrides, error) {
+//
+// for tensors of m, whose type is the given one where they do not say another.
+func readOverrides(b []byte, m *ir.Model, d ir.DType) (overrides, error) {
 	r := overrides{}
-	d := yaml.NewDecoder(bytes.NewReader(b))
-	d.KnownFields(true)
-	if err := d.Decode(&r); err != nil && !errors.Is(err, io.EOF) {
+	y := yaml.NewDecoder(bytes.NewReader(b))
+	y.KnownFields(true)
+	if err := y.Decode(&r); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("overrides: %w", err)
 	}
 	names := map[string]bool{}
@@ -54,7 +56,7 @@ func readOverrides(b []byte, m *ir.Model) (overrides, error) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(r)) {
-		if err := r[name].check(); err != nil {
+		if err := r[name].check(d); err != nil {
 			return nil, fmt.Errorf("overrides of %q: %w", name, err)
 		}
 		if !names[name] {
@@ -64,19 +66,29 @@ func readOverrides(b []byte, m *ir.Model) (overrides, error) {
 	return r, nil
 }
 
-func (o override) check() error {
-	if _, ok := overrideTypes[o.Type]; o.Type != "" && !ok {
+// check reports settings that make no sense for a tensor of type d.
+func (o override) check(d ir.DType) error {
+	if t, ok := overrideTypes[o.Type]; ok {
+		d = t
+	} else if o.Type != "" {
 		return fmt.Errorf("type %q is none of u8, s8, u16, s16", o.Type)
 	}
+	lo, hi := limits(d)
 	switch {
 	case o.Scale < 0 || math.IsNaN(o.Scale) || math.IsInf(o.Scale, 0):
 		return fmt.Errorf("scale %g is not positive", o.Scale)
+	case o.Scale > 0 && (o.Scale < leastScale || o.Scale > math.MaxFloat32):
+		return fmt.Errorf("scale %g is not between %g and %g", o.Scale, leastScale, math.MaxFloat32)
 	case o.Range != nil && (len(o.Range) != 2 || !(o.Range[0] < o.Range[1]) || math.IsInf(o.Range[0], 0) || math.IsInf(o.Range[1], 0)):
 		return fmt.Errorf("range %v is not [low, high]", o.Range)
 	case o.Range != nil && o.Scale > 0:
 		return errors.New("a range and a scale say the same; give one")
 	case o.Zero != nil && o.Scale == 0:
 		return errors.New("zero_point needs a scale")
+	case o.Zero != nil && (*o.Zero < lo || *o.Zero > hi):
+		return fmt.Errorf("zero_point %d is not between %d and %d", *o.Zero, lo, hi)
+	case o.Float && (o.Type != "" || o.Scale > 0 || o.Range != nil):
+		return errors.New("a tensor that stays float has no type, scale or range")
 	}
 	return nil
 }
@@ -122,10 +134,9 @@ func (p *plan) override(g *group) {
 		}
 		switch {
 		case o.Scale > 0:
-			lo, hi := limits(d)
 			g.q = qparams{dtype: d, scale: float32(o.Scale)}
 			if o.Zero != nil {
-				g.q.zero = min(max(*o.Zero, lo), hi)
+				g.q.zero = *o.Zero
 			}
 		case o.Range != nil:
 			g.q = paramsOf(hist.Range{Lo: o.Range[0], Hi: o.Range[1]}, d, p.p.Symmetric)
@@ -133,4 +144,21 @@ func (p *plan) override(g *group) {
 			g.q = paramsOf(g.q.covers(), d, p.p.Symmetric)
 		}
 	}
+}
+
+// overruled warns of overrides without effect: nothing stores their tensors in integers, or the model came with a scale for them.
+func (p *plan) overruled() string {
+	set := map[string]bool{}
+	for _, s := range p.sites {
+		if !s.given {
+			set[s.value.Name()] = true
+		}
+	}
+	r := ""
+	for _, name := range slices.Sorted(maps.Keys(p.over)) {
+		if o := p.over[name]; !o.Float && !set[name] {
+			r += fmt.Sprintf("\n  warning: overrides of %q have no effect: it is not stored in integers, or on a scale that the model came with", name)
+		}
+	}
+	return r
 }

@@ -19,7 +19,7 @@ func static(c *passes.Context, m *ir.Model, o Options, prof Profile) error {
 	if o.Overrides != "" {
 		b, err := c.File(o.Overrides)
 		if err == nil {
-			over, err = readOverrides(b, m)
+			over, err = readOverrides(b, m, prof.Activations)
 		}
 		if err != nil {
 			return err
@@ -76,6 +76,11 @@ func static(c *passes.Context, m *ir.Model, o Options, prof Profile) error {
 		outcome += note
 	}
 	before := p.counts()
+	unsupported, idle := p.untouched()
+	for _, v := range slices.Concat(unsupported, idle) {
+		c.Remark(v.node, "activation", v.why)
+	}
+	outcome = countText("unsupported in integers", unsupported) + countText("left in float beside float operators", idle) + p.overruled() + outcome
 	if err := p.apply(); err != nil {
 		return err
 	}

@@ -172,18 +172,48 @@ func TestOverrides(t *testing.T) {
 		}
 	}
 	require.True(t, found)
+	_, notes, err := w.run("calibrate=minmax protect=0 overrides=o.yaml", passes.Config{Data: map[passes.Data]any{"": w.data}, Files: map[passes.File][]byte{"o.yaml": []byte("y: {type: s8}")}})
+	require.NoError(t, err)
+	require.Contains(t, notes[0], `overrides of "y" have no effect`)
 	for yaml, want := range map[string]string{
-		"q: {float: true}":              `the model has no tensor "q"`,
-		"x: {type: s4}":                 `type "s4" is none of u8, s8, u16, s16`,
-		"x: {range: [1]}":               "is not [low, high]",
-		"x: {range: [-1, 1], scale: 1}": "a range and a scale say the same",
-		"x: {zero_point: 3}":            "zero_point needs a scale",
-		"x: {scael: 3}":                 "scael",
-		"x: {scale: -1}":                "is not positive",
+		"q: {float: true}":                         `the model has no tensor "q"`,
+		"x: {type: s4}":                            `type "s4" is none of u8, s8, u16, s16`,
+		"x: {range: [1]}":                          "is not [low, high]",
+		"x: {range: [-1, 1], scale: 1}":            "a range and a scale say the same",
+		"x: {zero_point: 3}":                       "zero_point needs a scale",
+		"x: {scael: 3}":                            "scael",
+		"x: {scale: -1}":                           "is not positive",
+		"x: {scale: 1e-60}":                        "is not between 1e-12",
+		"x: {scale: 1, zero_point: 256}":           "zero_point 256 is not between 0 and 255",
+		"x: {type: s8, scale: 1, zero_point: 128}": "zero_point 128 is not between -128 and 127",
+		"x: {float: true, type: s8}":               "a tensor that stays float has no type, scale or range",
 	} {
 		_, err := run(yaml)
 		require.ErrorContains(t, err, want, yaml)
 	}
+}
+
+// TestListing: every operator of the main graph that gives floats is said to be in integers, kept in float with a reason, or unsupported.
+func TestListing(t *testing.T) {
+	w := newWorld(t)
+	m, err := text.Parse([]byte(strings.NewReplacer("r = Relu (c)", "r = Elu (c)", "y = MatMul (f, h)", "k = Tanh (f) y = MatMul (k, h)").Replace(residual)))
+	require.NoError(t, err)
+	p, err := w.reg.Parse("quantize{prepare=false objective=size profile=ort-cpu-vnni protect=0}")
+	require.NoError(t, err)
+	note, said := "", map[string]string{}
+	_, err = p.Run(context.Background(), m, passes.Config{
+		Data:  map[passes.Data]any{"": w.data},
+		Notes: func(_, s string) { note += s },
+		Remarks: func(r passes.Remark) {
+			if !r.Applied {
+				said[r.Op.Type] = r.Why
+			}
+		},
+	})
+	require.NoError(t, err)
+	require.Contains(t, note, "unsupported in integers: 1 Elu, 1 Relu, 1 Tanh")
+	require.Contains(t, note, "left in float beside float operators: 1 Add, 1 GlobalAveragePool, 1 Reshape")
+	require.Equal(t, "ort-cpu-vnni has no integer form of it", said["Tanh"])
 }
 
 func elements[T ir.Scalar](t *testing.T, v *ir.Value) []T {
