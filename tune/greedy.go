@@ -21,6 +21,7 @@ func (y *Greedy) Name() string { return "greedy" }
 const (
 	stepSingles = 5
 	stepPairs   = 7
+	stepOpen    = 3 // candidates that a race left behind and that look better than the best by now
 	stepKeep    = 2
 	stepFails   = 3
 	pairsOf     = 14 // single choices that pairs are made of
@@ -91,6 +92,16 @@ func (y *Greedy) Next(s *State) Batch {
 	}
 	for _, m := range pairs[:min(len(pairs), stepPairs)] {
 		b.Genomes = append(b.Genomes, m.g)
+	}
+	var open []*Result
+	for _, r := range s.Results() {
+		if r.Err == "" && r.Rung >= 0 && r.Rung < s.Top() && s.merit(r) < s.merit(best) {
+			open = append(open, r)
+		}
+	}
+	open = s.byMerit(open)
+	for _, r := range open[:min(len(open), stepOpen)] {
+		b.Genomes = append(b.Genomes, r.Genome)
 	}
 	return b
 }

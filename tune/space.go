@@ -63,15 +63,6 @@ func (g Genome) key() string { return string(g) }
 // Whole is the genome that leaves the model as it is.
 func (s *Space) Whole() Genome { return make(Genome, len(s.Genes)) }
 
-// Size is the number of different genomes, as a logarithm of ten.
-func (s *Space) combinations() (n float64) {
-	n = 1
-	for _, g := range s.Genes {
-		n *= float64(len(g.Level))
-	}
-	return n
-}
-
 // Name says in words what a genome does.
 func (s *Space) Name(g Genome) string {
 	var words []string

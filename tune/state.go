@@ -38,8 +38,13 @@ type State struct {
 // Top is the last rung, on all data.
 func (s *State) Top() int { return len(s.Rungs) - 1 }
 
-// Base is what was measured of the original on the data of a rung.
-func (s *State) Base(rung int) Values { return s.base[rung] }
+// Base is what was measured of the original on the data of a rung, nil before it was.
+func (s *State) Base(rung int) Values {
+	if rung >= len(s.base) {
+		return nil
+	}
+	return s.base[rung]
+}
 
 // Results lists what was measured, in the order in which it first was, the original first.
 func (s *State) Results() []*Result { return s.results }

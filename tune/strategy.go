@@ -37,28 +37,37 @@ func Strategies(name string) []Strategy {
 // StrategyNames lists what Strategies takes.
 func StrategyNames() []string { return []string{"auto", "sensitivity", "greedy", "nsga2"} }
 
-// Sensitivity measures choices one by one: those for the whole model at every level, those for a group of layers at the middle one.
-type Sensitivity struct{ stage int }
+// Sensitivity measures choices one by one: those for the whole model at every level, which race gene by gene, so that there is something to
+// show early; then those for a group of layers at the middle one.
+type Sensitivity struct {
+	gene   int // of the whole model, the next
+	groups bool
+}
 
 // Name implements Strategy.
 func (y *Sensitivity) Name() string { return "sensitivity" }
 
 // Next implements Strategy.
 func (y *Sensitivity) Next(s *State) Batch {
-	b := Batch{Keep: 4}
-	y.stage++
-	for i, gene := range s.Space.Genes {
-		if y.stage == 1 && gene.Group < 0 {
+	for ; y.gene < len(s.Space.Genes); y.gene++ {
+		if gene := s.Space.Genes[y.gene]; gene.Group < 0 {
+			b := Batch{Keep: 2}
 			for l := 1; l < len(gene.Level); l++ {
-				b.Genomes = append(b.Genomes, change(s.Space.Whole(), i, l))
+				b.Genomes = append(b.Genomes, change(s.Space.Whole(), y.gene, l))
 			}
-		}
-		if y.stage == 2 && gene.Group >= 0 && gene.Kind != Keep {
-			b.Genomes = append(b.Genomes, change(s.Space.Whole(), i, len(gene.Level)/2))
+			y.gene++
+			return b
 		}
 	}
-	if y.stage == 2 {
-		b.Keep = 2
+	if y.groups {
+		return Batch{}
+	}
+	y.groups = true
+	b := Batch{Keep: 2}
+	for i, gene := range s.Space.Genes {
+		if gene.Group >= 0 && gene.Kind != Keep {
+			b.Genomes = append(b.Genomes, change(s.Space.Whole(), i, len(gene.Level)/2))
+		}
 	}
 	return b
 }

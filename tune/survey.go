@@ -277,6 +277,7 @@ func (s *survey) offer() {
 		s.space.Genes = append(s.space.Genes, Gene{name, group, k, append([]Level{none}, levels...)})
 	}
 	level := func(name, format string, a ...any) Level { return Level{Name: name, Pass: fmt.Sprintf(format, a...)} }
+	// What is measured soonest stands first.
 	if wants("input") && s.images {
 		var l []Level
 		for _, n := range smaller(s.height) {
@@ -286,27 +287,6 @@ func (s *survey) offer() {
 		if l != nil {
 			add("images", -1, Input, l...)
 		}
-	}
-	if wants("branch") && s.branches > 0 && s.o.Calib {
-		var l []Level
-		for n := 1; n <= min(s.branches, mostBranches); n++ {
-			l = append(l, level(fmt.Sprintf("%d fewer", n), "drop-branches{count=%d}", n))
-		}
-		add("branches", -1, Branch, l...)
-	}
-	if wants("prune") && s.pruned {
-		var l []Level
-		for _, share := range []float64{.9, .8, .7, .6, .5} {
-			l = append(l, level(fmt.Sprintf("to %g of the MACs", share), "prune{unit=channel macs=%g}", share))
-		}
-		add("prune", -1, Prune, l...)
-	}
-	if wants("decompose") && len(s.layers) > 0 {
-		var l []Level
-		for _, share := range []float64{.85, .7, .6, .5} {
-			l = append(l, level(fmt.Sprintf("to %g of the MACs", share), "decompose{macs=%g}", share))
-		}
-		add("decompose", -1, Decompose, l...)
 	}
 	if wants("quantize") && len(s.layers)+s.products > 0 {
 		var l []Level
@@ -319,9 +299,6 @@ func (s *survey) offer() {
 		l = append(l, level("weights to 8 bits", "quantize{mode=weights bits=8}"), level("weights to 4 bits", "quantize{mode=weights bits=4}"))
 		add("quantize", -1, Quantize, l...)
 	}
-	if wants("precision") && !s.half {
-		add("precision", -1, Precision, level("float16", "precision"), level("weights float16", "precision{weights-only=true}"))
-	}
 	if wants("fusion") {
 		l := []Level{level("O2", "O2")}
 		if s.o.Target == "" { // a target has fusions of its own
@@ -333,6 +310,30 @@ func (s *survey) offer() {
 			}
 		}
 		add("fuse", -1, Fusion, l...)
+	}
+	if wants("precision") && !s.half {
+		add("precision", -1, Precision, level("float16", "precision"), level("weights float16", "precision{weights-only=true}"))
+	}
+	if wants("branch") && s.branches > 0 && s.o.Calib {
+		var l []Level
+		for n := 1; n <= min(s.branches, mostBranches); n++ {
+			l = append(l, level(fmt.Sprintf("%d fewer", n), "drop-branches{count=%d}", n))
+		}
+		add("branches", -1, Branch, l...)
+	}
+	if wants("decompose") && len(s.layers) > 0 {
+		var l []Level
+		for _, share := range []float64{.8, .6, .45} {
+			l = append(l, level(fmt.Sprintf("to %g of the MACs", share), "decompose{macs=%g}", share))
+		}
+		add("decompose", -1, Decompose, l...)
+	}
+	if wants("prune") && s.pruned {
+		var l []Level
+		for _, share := range []float64{.85, .7, .5} {
+			l = append(l, level(fmt.Sprintf("to %g of the MACs", share), "prune{unit=channel macs=%g}", share))
+		}
+		add("prune", -1, Prune, l...)
 	}
 	if len(s.space.Groups) < 2 {
 		return // a group of all is the whole

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -13,17 +14,34 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/onnxopt/onnxopt/engine/ort"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/passes"
+	"github.com/onnxopt/onnxopt/tune/queue"
+	"github.com/onnxopt/onnxopt/tune/queue/broker"
+	"github.com/onnxopt/onnxopt/tune/queue/jet"
 )
 
 // TestMain makes this binary the command, with the passes below, when a script runs it.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"onnxopt": func() { Main(faulty()) }})
+	testscript.Main(m, map[string]func(){
+		"onnxopt": func() { Main(faulty()) },
+		"onnxopt-nats": func() {
+			MainWith(faulty(), &Cluster{
+				Connect: func(ctx context.Context, o queue.Options) (queue.Queue, error) {
+					o.Tries, o.Pause = 3, 100*time.Millisecond // a test does not wait for a dead server as long as people do
+					return jet.Connect(ctx, o)
+				},
+				Serve: func(listen, cert, key, ca string) (string, func(), error) {
+					return broker.Start(broker.Options{Listen: listen, Cert: cert, Key: key, CA: ca})
+				},
+			})
+		},
+	})
 }
 
 // TestScripts runs the command as its users see it.

@@ -18,7 +18,10 @@ import (
 )
 
 const evalLong = `eval measures a model on a data set: against labels (top1, top5, spearman), or against
-the outputs of another model or recorded ones (agreement, spearman, cosine, mse, boxes).
+the outputs of another model or recorded ones (agreement, text, spearman, cosine, mse, boxes).
+
+text is the share of samples that two recognizers trained with CTC read alike: the symbol with
+the largest score of each step, repetitions once, without the first symbol, the blank.
 
 Of pairs of sentences, given as token numbers, spearman ranks the cosine between the
 embeddings of both: an output of shape [2,n], or the means of [2,length,n] over the tokens.

@@ -47,6 +47,10 @@ type tunedCandidate struct {
 // finish writes what was found and says how the search ended.
 func (t *tuning) finish(ctx context.Context, state *tune.State, err error) error {
 	interrupted, failure := stopped(ctx, err)
+	var missed *tune.Missed
+	if errors.As(err, &missed) {
+		return &fileError{t.in.name, err}
+	}
 	if len(state.Full()) == 0 || state.Base(state.Top()) == nil {
 		if failure == nil {
 			return err

@@ -2,6 +2,9 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
 	"path/filepath"
 
 	"github.com/onnxopt/onnxopt/dataset"
@@ -26,6 +29,7 @@ type study struct {
 	LabelColumn string            `json:"label_column,omitempty"`
 	Cast        bool              `json:"cast,omitempty"`
 	SkipBad     bool              `json:"skip_bad,omitempty"`
+	Version     string            `json:"version"`   // of the command that searches
 	DataName    string            `json:"data_name"` // of file or folder
 	CalibName   string            `json:"calib_name,omitempty"`
 	LabelsName  string            `json:"labels_name,omitempty"`
@@ -39,7 +43,7 @@ func (f *tuneFlags) study() study {
 		}
 		return filepath.Base(filepath.Clean(path))
 	}
-	return study{DataName: base(d.data), CalibName: base(f.calib), LabelsName: base(d.labels), Metric: f.metric, Output: f.metricOptions.Output, Target: f.target, Engine: f.engine.names[0], Threads: f.resources.count(),
+	return study{Version: version(), DataName: base(d.data), CalibName: base(f.calib), LabelsName: base(d.labels), Metric: f.metric, Output: f.metricOptions.Output, Target: f.target, Engine: f.engine.names[0], Threads: f.resources.count(),
 		Modelled: f.latency.value == "model", Limit: d.limit, Image: d.image, LabelColumn: d.labelColumn, Cast: d.cast, SkipBad: d.skipBad}
 }
 
@@ -78,6 +82,23 @@ func (e *env) task(s *study, m *ir.Model, d *dataFlags, data, calib string, g *e
 	return t, done, nil
 }
 
+// thisProgram tells this build from others, whose passes may do something else: by its version and revision, or by the file where these do not.
+func thisProgram() (string, error) {
+	v := versionOf()
+	if v.Revision != "" && !v.Modified || v.Version != "(devel)" && v.Revision == "" {
+		return v.Version + " " + v.Revision, nil
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	if err := copyFile(h, path); err != nil {
+		return "", &fileError{path, err}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
+}
+
 // keys are what measurements depend on: of all, and of times besides.
 func (t *tuning) keys(ctx context.Context, task tune.Task) (key, timeKey []any, err error) {
 	model, err := tune.Hash(t.in.model)
@@ -98,14 +119,17 @@ func (t *tuning) keys(ctx context.Context, task tune.Task) (key, timeKey []any, 
 		t.objects["calib"] = "data-" + calib
 	}
 	s := t.spec
-	s.DataName, s.CalibName, s.LabelsName = "", "", "" // the contents have their names
-	s.Threads = 0                                      // what is computed does not depend on it
+	s.Version, s.DataName, s.CalibName, s.LabelsName = "", "", "", "" // the contents have their names
+	s.Threads = 0                                                     // what is computed does not depend on it
 	engine := s.Engine
 	if x, ok := task.Engine.(*ort.Engine); ok {
 		engine += " " + x.Info().Version
 	}
-	v := versionOf()
-	key = []any{model, data, calib, s, engine, v.Version, v.Revision}
+	program, err := thisProgram()
+	if err != nil {
+		return nil, nil, err
+	}
+	key = []any{model, data, calib, s, engine, program}
 	switch {
 	case s.Modelled:
 		return key, nil, nil

@@ -187,6 +187,9 @@ func (w *workshop) open(ctx context.Context, work queue.Work) error {
 	if err := json.Unmarshal(work.Study, &s); err != nil {
 		return err
 	}
+	if v := version(); s.Version != v {
+		w.env.warn("worker %s is version %s, and the search %s: passes may differ", w.f.name, v, s.Version)
+	}
 	model, err := w.fetch(ctx, work.Objects["model"], func(r io.Reader, path string) error {
 		f, err := os.Create(path)
 		if err != nil {

@@ -1,7 +1,6 @@
 package infer
 
 import (
-
 	"github.com/onnxopt/onnxopt/ir"
 )
 

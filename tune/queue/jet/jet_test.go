@@ -95,7 +95,7 @@ func start(t *testing.T, args ...string) (*exec.Cmd, string) {
 	return c, strings.TrimSpace(line)
 }
 
-func server(t *testing.T) (*exec.Cmd, string) {
+func serve(t *testing.T) (*exec.Cmd, string) {
 	t.Helper()
 	c, url := start(t, "-server", t.TempDir())
 	return c, url
@@ -134,7 +134,7 @@ func wait(t *testing.T, q *jet.Queue, list []queue.Job) []queue.Result {
 // TestWorkers: a killed worker loses nothing, throughput grows with workers, results stay, and labels decide who gets what.
 func TestWorkers(t *testing.T) {
 	t.Parallel()
-	_, url := server(t)
+	_, url := serve(t)
 	q := connect(t, url)
 	first, _ := start(t, "-worker", url, "first")
 
@@ -172,7 +172,7 @@ func TestWorkers(t *testing.T) {
 // TestParked: what fails, crashes or takes its worker along three times is parked, and the search goes on.
 func TestParked(t *testing.T) {
 	t.Parallel()
-	_, url := server(t)
+	_, url := serve(t)
 	q := connect(t, url)
 	start(t, "-worker", url, "steady")
 	list := append(jobs(t, "fails", 1, task{Fail: true}, nil), jobs(t, "panics", 1, task{Crash: true}, nil)...)
@@ -207,7 +207,7 @@ func TestGone(t *testing.T) {
 	require.ErrorContains(t, err, "tried 3 times")
 	require.Less(t, time.Since(begun), 10*time.Second)
 
-	c, url := server(t)
+	c, url := serve(t)
 	q := connect(t, url)
 	time.AfterFunc(200*time.Millisecond, func() { c.Process.Kill() })
 	err = q.Wait(t.Context(), jobs(t, "never", 1, task{}, nil), func(int, queue.Result) error { return nil }, nil)
@@ -215,10 +215,28 @@ func TestGone(t *testing.T) {
 	require.NotContains(t, err.Error(), "\n")
 }
 
+// TestWithdrawn: work of a search that ended is not done.
+func TestWithdrawn(t *testing.T) {
+	t.Parallel()
+	_, url := serve(t)
+	q := connect(t, url)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	err := q.Wait(ctx, jobs(t, "late", 3, task{}, nil), func(int, queue.Result) error { return nil }, nil)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	start(t, "-worker", url, "one")
+	wait(t, q, jobs(t, "now", 1, task{}, nil))
+	ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	done := 0
+	_ = q.Wait(ctx, jobs(t, "late", 3, task{Sleep: 10_000}, nil), func(int, queue.Result) error { done++; return nil }, nil)
+	require.Zero(t, done, "there are no results of what was withdrawn")
+}
+
 // TestObjects: large things go through the store once.
 func TestObjects(t *testing.T) {
 	t.Parallel()
-	_, url := server(t)
+	_, url := serve(t)
 	q := connect(t, url)
 	big := strings.Repeat("0123456789", 100_000)
 	writes := 0

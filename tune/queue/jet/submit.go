@@ -43,6 +43,8 @@ func (q *Queue) wait(ctx context.Context, jobs []queue.Job, each func(i int, r q
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
 	submitted := false
+	places := map[string]uint64{} // of messages in the stream
+	defer func() { q.withdraw(at, places) }()
 	for len(at) > 0 {
 		select {
 		case <-ctx.Done():
@@ -56,7 +58,7 @@ func (q *Queue) wait(ctx context.Context, jobs []queue.Job, each func(i int, r q
 			case !ok:
 				return q.told(errors.New("the watch of results ended"))
 			case k == nil: // all that is known was handed over
-				if err := q.submit(ctx, jobs, at); err != nil {
+				if err := q.submit(ctx, jobs, at, places); err != nil {
 					return err
 				}
 				submitted = true
@@ -80,7 +82,7 @@ func (q *Queue) wait(ctx context.Context, jobs []queue.Job, each func(i int, r q
 }
 
 // submit publishes the jobs without a result.
-func (q *Queue) submit(ctx context.Context, jobs []queue.Job, at map[string][]int) error {
+func (q *Queue) submit(ctx context.Context, jobs []queue.Job, at map[string][]int, sequence map[string]uint64) error {
 	classes := map[string]bool{}
 	for i, j := range jobs {
 		places := at[j.Work.Hash]
@@ -98,11 +100,24 @@ func (q *Queue) submit(ctx context.Context, jobs []queue.Job, at map[string][]in
 		if err != nil {
 			return err
 		}
-		if _, err := q.js.Publish(ctx, subject+class, b, jetstream.WithMsgID(j.Work.Hash)); err != nil {
+		ack, err := q.js.Publish(ctx, subject+class, b, jetstream.WithMsgID(j.Work.Hash))
+		if err != nil {
 			return q.told(err)
 		}
+		sequence[j.Work.Hash] = ack.Sequence
 	}
 	return nil
+}
+
+// withdraw takes work out of the queue that nobody waits for any more. What a worker has in hand it finishes.
+func (q *Queue) withdraw(at map[string][]int, sequence map[string]uint64) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	for hash := range at {
+		if n, ok := sequence[hash]; ok && q.conn.IsConnected() && ctx.Err() == nil {
+			_ = q.stream.DeleteMsg(ctx, n) // what stays is done in vain
+		}
+	}
 }
 
 // idle tells of classes that have work and no worker.
