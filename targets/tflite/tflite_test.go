@@ -150,7 +150,7 @@ func TestResizing(t *testing.T) {
 		{`mode: string = "nearest"`, 4, 8, true},
 		{`mode: string = "linear"`, 4, 8, true},
 		{`mode: string = "linear", coordinate_transformation_mode: string = "align_corners"`, 4, 7, true},
-		{`mode: string = "nearest", coordinate_transformation_mode: string = "asymmetric", nearest_mode: string = "ceil"`, 4, 6, false},
+		{`mode: string = "nearest", coordinate_transformation_mode: string = "asymmetric", nearest_mode: string = "ceil"`, 4, 6, true}, // gathered
 		{`mode: string = "cubic"`, 4, 8, false},
 	} {
 		src := `<ir_version: 8, opset_import: ["" : 21]> g (float[1,1,4,4] x) => (float[1,1,h,w] y) <int64[4] s = {1,1,O,O}, float[0] none = {}> { y = Resize <A> (x, none, none, s) }`
