@@ -146,7 +146,7 @@ class Bench:
         q, out = self.folder + "/int8.onnx", self.folder + "/int8-distilled.onnx"
         self.run("-p", "quantize{profile=tflite}", "--calib", cifar + "/calib_500.bin", model, "-o", q, "--verify=off")
         _, took, cpu = self.run("distill", "--teacher", model, "--student", q, "--data", cifar + "/train_5000.bin", "--ce-weight", "0",
-                                "--flip", "--epochs", "2", "--threads", "2", "-o", out)
+                                "--limit", "1280", "--flip", "--epochs", "2", "--threads", "2", "-o", out)
         before, after = (self.agreement(m, model, cifar + "/test_2000.bin") for m in (q, out))
         self.row(f"{RESNET} in int8, distilled", f"agreement {before:.4f} -> {after:.4f} (more), {took:.0f} s, {cpu:.0f} CPU s", agreement=after > before)
 
@@ -156,7 +156,7 @@ class Bench:
         q, out = self.folder + "/int4.onnx", self.folder + "/int4-distilled.onnx"
         self.run("-p", "opset{to=21}", "--verify=off", model, "-o", q)
         four_bits(q)
-        _, took, cpu = self.run("distill", "--teacher", model, "--student", q, "--data", cifar + "/train_5000.bin", "--ce-weight", "0", "--flip", "--epochs", "2",
+        _, took, cpu = self.run("distill", "--teacher", model, "--student", q, "--data", cifar + "/train_5000.bin", "--ce-weight", "0", "--limit", "1280", "--flip", "--epochs", "2",
                                 "--threads", "2", "-o", out)
         before, after = (self.agreement(m, model, cifar + "/test_2000.bin") for m in (q, out))
         self.row(f"{RESNET} with weights of 4 bits, distilled", f"agreement {before:.4f} -> {after:.4f} (more), {took:.0f} s, {cpu:.0f} CPU s", agreement=after > before)

@@ -2,14 +2,8 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +12,6 @@ import (
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/ops/grad"
 	"github.com/onnxopt/onnxopt/passes"
-	"github.com/onnxopt/onnxopt/report/page"
 )
 
 const distillLong = `distill trains a student, any float32 model or one in QDQ form, on data: by labels, by the
@@ -27,10 +20,10 @@ outputs of a teacher, or by both. The loss is
   ` + distill.Formula + `
 
 the mean over a batch. The first output counts: scores of classes, before or after a Softmax.
-CE needs labels; --ce-weight 0 does without, and so do data that have none. Without --teacher the student learns from labels
-alone, with --init from random weights. Tensors f are those that layers with weights read and
-that have the same name in both models, as passes leave it; of a student with fewer channels
-each is matched with the teacher's that it is most alike.
+CE needs labels; --ce-weight 0 does without, and so do data that have none. Without --teacher
+the student learns from labels alone, with --init from random weights. Tensors f are those that
+layers with weights read and that have the same name in both models, as passes leave it; of a
+student with fewer channels each is matched with the teacher's that it is most alike.
 
 The rate rises during --warmup steps and then falls to zero as half a cosine. A student that
 is quantized (QuantizeLinear and DequantizeLinear) learns behind its quantizers, scales
@@ -274,82 +267,6 @@ func (e *env) distill(ctx context.Context, f *distillFlags) error {
 		return inFile(f.student, fmt.Errorf("%w; %s has the weights of epoch %d", failure, f.output, len(epochs)))
 	}
 	return nil
-}
-
-// labelled leaves the labels out of the loss where the first sample has none.
-func (e *env) labelled(ctx context.Context, f *distillFlags, o *distill.Options) error {
-	for s, err := range o.Set.Samples(ctx) {
-		if err != nil {
-			return inFile(f.data.data, err)
-		}
-		if !s.Labelled() {
-			fmt.Fprintln(e.stderr, "the data have no labels; the teacher alone counts")
-			o.CE = 0
-		}
-		break
-	}
-	return nil
-}
-
-// writable says why no file of that name can be made.
-func writable(name string) error {
-	if name == "" || name == standard {
-		return nil
-	}
-	file, err := os.CreateTemp(filepath.Dir(name), ".onnxopt-*")
-	if err != nil {
-		var p *fs.PathError
-		if errors.As(err, &p) {
-			err = p.Err
-		}
-		return err
-	}
-	return errors.Join(file.Close(), os.Remove(file.Name()))
-}
-
-// readState reads a checkpoint, nil if there is none yet.
-func readState(name string) (*distill.State, error) {
-	file, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	i, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	return distill.ReadState(file, i.Size())
-}
-
-// draw draws the curve of the training.
-func (f *distillFlags) draw(epochs []distill.Epoch) error {
-	lines := []page.Line{{Name: "loss"}}
-	if !math.IsNaN(epochs[0].HeldLoss) {
-		lines = append(lines, page.Line{Name: "on held-out samples"})
-	}
-	for _, p := range epochs {
-		for i, v := range []float64{p.Loss, p.HeldLoss}[:len(lines)] {
-			lines[i].Values = append(lines[i].Values, v)
-		}
-	}
-	c := page.Plot{Title: f.student, X: "epoch", Y: "loss", From: 1, Lines: lines}
-	b, err := c.Bytes(pictureFormat(f.plot))
-	if err != nil {
-		return &fileError{f.plot, err}
-	}
-	return atomically(f.plot, func(w io.Writer) error { _, err := w.Write(b); return err })
-}
-
-// pictureFormat is the format of a plot by the ending of its file's name, "" for others.
-func pictureFormat(name string) string {
-	switch f := strings.ToLower(filepath.Ext(name)); f {
-	case ".svg", ".png":
-		return f[1:]
-	}
-	return ""
 }
 
 // sameInputs says how the inputs of a teacher and a student differ.
