@@ -29,7 +29,7 @@ func (t *trainee) findTwins(ctx context.Context, probe []map[string]ir.Datum) er
 	types, other := infer.Model(t.m), infer.Model(o.Teacher)
 	var twins []*twin
 	var taps, references []*ir.Value
-	seen := map[string]bool{}
+	known := map[string]bool{}
 	for _, n := range t.m.Main.NodeList() {
 		if !n.Is("Conv", "ConvTranspose", "MatMul", "Gemm", "GRU", "LSTM") {
 			continue
@@ -38,10 +38,10 @@ func (t *trainee) findTwins(ctx context.Context, probe []map[string]ir.Datum) er
 		for v != nil && v.Node() != nil && v.Node().Is("DequantizeLinear", "QuantizeLinear") {
 			v = v.Node().Operand(0)
 		}
-		if v == nil || v.Node() == nil || v.Name() == "" || seen[v.Name()] || others[v.Name()] == nil || own[v.Name()] != v {
+		if v == nil || v.Node() == nil || v.Name() == "" || known[v.Name()] || others[v.Name()] == nil || own[v.Name()] != v {
 			continue
 		}
-		seen[v.Name()] = true
+		known[v.Name()] = true
 		w := &twin{name: v.Name(), axis: -1}
 		a, b := types.Type(v), other.Type(others[v.Name()])
 		if a.DType() != ir.Float32 || b.DType() != ir.Float32 || !w.fits(a.TensorShape(), b.TensorShape()) {
@@ -69,7 +69,11 @@ func (t *trainee) findTwins(ctx context.Context, probe []map[string]ir.Datum) er
 		sums[i] = newLikeness(w)
 	}
 	k = 0
-	if err := o.probe(ctx, o.Teacher, references, probe, func(d []ir.Datum) error {
+	shown := make([]map[string]ir.Datum, len(probe))
+	for i, in := range probe {
+		shown[i] = o.forTeacher(in)
+	}
+	if err := o.probe(ctx, o.Teacher, references, shown, func(d []ir.Datum) error {
 		for i, v := range d {
 			if err := sums[i].add(kept[k][i], v.(*ir.Tensor)); err != nil {
 				return fmt.Errorf("%q: %w", twins[i].name, err)

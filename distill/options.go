@@ -14,6 +14,7 @@ const Formula = `L = ce-weight · CE(student, label) + kd-weight · T² · KL(so
 
 // How batch normalization is trained.
 const (
+	NormAuto   = "auto"   // frozen in quantized students and in those without convolutions, batch from random weights, else insert
 	NormFrozen = "frozen" // by the means and variances that the model has
 	NormBatch  = "batch"  // by those of the batch, whose running averages the model gets
 	NormInsert = "insert" // as NormBatch, and also behind convolutions that have none; it is folded into them at the end
@@ -32,9 +33,9 @@ type Options struct {
 	Epochs, Batch, Warmup int     // Warmup in steps
 	CE, KD, Temperature   float64 // of the loss
 	Feature               float64
-	Optimizer             string // "adamw" or "sgd"
-	Schedule              string // "cosine" or "constant", behind the warm-up
-	Rate, Momentum, Decay float64
+	Optimizer             string  // "adamw" or "sgd"
+	Schedule              string  // "cosine" or "constant", behind the warm-up
+	Rate, Momentum, Decay float64 // Rate 0: one that suits the student, see settle
 	Relative              bool    // the rate is relative to the root mean square of each tensor, at least 0.001
 	Clip                  float64 // largest norm of all derivatives together, 0: none
 	Average               float64 // decay of the moving average of weights that the result has (EMA), 0: the last weights
@@ -48,10 +49,43 @@ type Options struct {
 
 	// Progress, if not nil, is told after each epoch.
 	Progress func(Epoch)
+	// Step, if not nil, is told after each of the steps of an epoch; both are counted from 1.
+	Step func(epoch, step, steps int, loss float64)
 	// Save, if not nil, keeps the state after each epoch; its error ends the training.
 	Save func(*State) error
 	// Resume is a state to continue from, or nil. What follows is then what would have followed without the break.
 	Resume *State
+}
+
+// settle decides what the options leave open. Bits are the fewest of a weight in a quantized student, 0 in others;
+// convolutions says that it has some. The rates were found on small classifiers of pictures. A step must be able to move a weight from one
+// number to the next, which are farther apart where there are fewer.
+func (o *Options) settle(bits int, convolutions bool) {
+	if o.Norm == NormAuto || o.Norm == "" {
+		switch {
+		case o.Init:
+			o.Norm = NormBatch
+		case bits > 0 || !convolutions || o.Batch < 8:
+			o.Norm = NormFrozen
+		default:
+			o.Norm = NormInsert
+		}
+	}
+	switch {
+	case o.Rate > 0:
+	case o.Init:
+		o.Rate = 1e-3
+	case !o.Relative:
+		o.Rate = 1e-4
+	case bits > 4:
+		o.Rate = 5e-4
+	case bits > 0:
+		o.Rate = 1e-2
+	case o.Norm == NormFrozen:
+		o.Rate = 1e-3
+	default:
+		o.Rate = 1e-2
+	}
 }
 
 // Epoch is what one pass over the data gave. Hits are the share of samples whose class is the label, or without labels the teacher's;
@@ -75,8 +109,8 @@ func (o *Options) Check() error {
 	switch {
 	case o.Epochs < 1 || o.Batch < 1:
 		return fmt.Errorf("epochs and batch are 1 or more")
-	case !in(o.Temperature, 1e-6, most) || !in(o.Rate, 1e-30, 2*most):
-		return fmt.Errorf("temperature and rate are above 0")
+	case !in(o.Temperature, 1e-6, most) || !in(o.Rate, 0, 2*most):
+		return fmt.Errorf("temperature is above 0, and rate not below")
 	case !in(o.CE, 0, most) || !in(o.KD, 0, most) || !in(o.Feature, 0, most) || !in(o.Clip, 0, most) || !in(o.Decay, 0, most) || !in(o.Augment.Mixup, 0, most):
 		return fmt.Errorf("weights, clip, weight-decay and mixup are not negative")
 	case !in(o.Momentum, 0, 1) || !in(o.Average, 0, 1) || !in(o.HoldOut, 0, 1):

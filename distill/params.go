@@ -30,11 +30,9 @@ type param struct {
 	zero  []bool    // what stays zero
 }
 
-// trainable lists the float32 weights of m: what products, convolutions, normalizations and recurrent layers hold, and their biases.
-// The means and variances of batch normalization are none.
-func trainable(m *ir.Model) []*ir.Value {
-	var r []*ir.Value
-	seen := map[*ir.Value]bool{}
+// operands calls f for the operands of m's nodes that may be weights: those of products, convolutions, normalizations and recurrent layers,
+// and their biases. The means and variances of batch normalization are none.
+func operands(m *ir.Model, f func(n *ir.Node, i int)) {
 	for _, n := range m.Main.NodeList() {
 		from, to := 0, n.NumOperands()
 		switch {
@@ -49,15 +47,48 @@ func trainable(m *ir.Model) []*ir.Value {
 			continue
 		}
 		for i := from; i < to; i++ {
-			v := n.Operand(i)
-			if v == nil || !v.IsInitializer() || seen[v] || v.Name() == "" || v.Const().DType() != ir.Float32 || v.Const().Rank() == 0 {
-				continue
+			if v := n.Operand(i); v != nil && v.Const() != nil && v.Const().DType() == ir.Float32 && v.Const().Rank() > 0 {
+				f(n, i)
 			}
+		}
+	}
+}
+
+// trainable lists the float32 weights of m.
+func trainable(m *ir.Model) []*ir.Value {
+	var r []*ir.Value
+	seen := map[*ir.Value]bool{}
+	operands(m, func(n *ir.Node, i int) {
+		if v := n.Operand(i); v.IsInitializer() && !seen[v] && v.Name() != "" {
 			seen[v] = true
 			r = append(r, v)
 		}
-	}
+	})
 	return r
+}
+
+// hoist makes named initializers of weights that nodes hold, and of those without a name.
+func hoist(m *ir.Model) {
+	operands(m, func(n *ir.Node, i int) {
+		v := n.Operand(i)
+		if v.IsInitializer() && v.Name() != "" {
+			return
+		}
+		node := v.Node()
+		if node != nil && !node.Is("Constant") || v.IsOutput() {
+			return
+		}
+		name := v.Name()
+		if v.SetName(""); name == "" {
+			name = fmt.Sprintf("%s.weight%d", n.Op().Type, i)
+		}
+		v.ReplaceUses(m.Main.NamedConst(fresh(m, name), v.Const()))
+		if node != nil {
+			m.Main.Erase(node)
+		} else {
+			m.Main.EraseConst(v)
+		}
+	})
 }
 
 // read makes a parameter of an initializer.

@@ -18,8 +18,8 @@ import (
 type scales struct {
 	weights []*stored
 	biases  []*stored
+	bits    int                 // the fewest of a weight, 0 without weights
 	same    map[string][]string // scales of the student that have the value of one that is trained
-	trained []string
 }
 
 // stored is a weight or bias that the student has in integers.
@@ -68,6 +68,9 @@ func (t *trainee) findScales(ctx context.Context) (*scales, error) {
 				q.biases = append(q.biases, w)
 			} else {
 				q.weights = append(q.weights, w)
+				if b := v.Const().DType().Bits(); q.bits == 0 || b < q.bits {
+					q.bits = b
+				}
 			}
 		}
 		if v.Const().DType().Bits() > 16 {

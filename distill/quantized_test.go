@@ -61,20 +61,28 @@ func quantizeWeights(t *testing.T, m *ir.Model) {
 func TestQuantized(t *testing.T) {
 	teacher := network(t)
 	o := options(t, teacher)
-	o.Epochs, o.Limit = 2, 1280
+	o.Epochs, o.Limit = 2, 960
 	train(t, o)
 	m := teacher.Clone()
 	quantizeWeights(t, m)
 	before := right(t, m, teacher)
+	loss := func() float64 { // of a step too small to change anything
+		o := options(t, m.Clone())
+		o.Teacher, o.CE, o.KD, o.Init, o.Rate, o.Epochs, o.Limit = teacher, 0, 1, false, 1e-20, 1, 640
+		return train(t, o)[0].Loss
+	}
+	was := loss()
 	o = options(t, m)
-	o.Teacher, o.CE, o.KD, o.Init, o.Relative, o.Rate, o.Epochs, o.Limit = teacher, 0, 1, false, true, 3e-3, 3, 960
+	o.Teacher, o.CE, o.KD, o.Init, o.Relative, o.Rate, o.Epochs, o.Limit = teacher, 0, 1, false, true, 0, 3, 640
 	e := train(t, o)
 	require.Equal(t, 8+16+10+3, e[0].Quantizers)
 	require.NoError(t, ir.Verify(m))
 	require.NoError(t, ops.Verify(m))
 	after := right(t, m, teacher)
 	require.Greater(t, after, before)
-	t.Logf("agreement in %d of 400 before, in %d after", before, after)
+	is := loss()
+	require.Less(t, is, was/2)
+	t.Logf("agreement in %d of 400 before, in %d after, loss %.4f and %.4f", before, after, was, is)
 	for _, n := range m.Main.NodeList() {
 		if !n.Is("Conv", "Gemm") {
 			continue

@@ -27,20 +27,25 @@ func ours(name string) bool {
 	return strings.HasPrefix(name, ownPrefix) || strings.HasSuffix(name, gradSuffix) || strings.HasSuffix(name, nextSuffix)
 }
 
-// logits is the value whose softmax is the distribution of the first output: the output, or what it is the softmax of.
+// logits is the value whose softmax is the distribution of the first output: what the output is the softmax of, behind quantizers too, or
+// the output, before it is quantized.
 func logits(m *ir.Model) (*ir.Value, error) {
 	if len(m.Main.Outputs()) == 0 {
 		return nil, fmt.Errorf("the model has no output")
 	}
-	v := m.Main.Outputs()[0].Value()
-	for n := v.Node(); n != nil && n.Is("Softmax", "LogSoftmax", "Identity"); n = v.Node() {
-		v = n.Operand(0)
-		if !n.Is("Identity") {
+	out := m.Main.Outputs()[0].Value()
+	for v := out; v.Node() != nil; v = v.Node().Operand(0) {
+		if v.Node().Is("Softmax", "LogSoftmax") {
+			return v.Node().Operand(0), nil
+		}
+		if !v.Node().Is("Identity", "QuantizeLinear", "DequantizeLinear", "Cast") {
 			break
 		}
 	}
-	// Scores that a quantizer stands behind are those that it lets through.
-	return v, nil
+	for out.Node() != nil && out.Node().Is("Identity", "QuantizeLinear") {
+		out = out.Node().Operand(0)
+	}
+	return out, nil
 }
 
 // loss adds the loss to m, a copy of the student: inputs are the distributions of labels [N,C], the teacher's scores and its tensors, outputs

@@ -26,11 +26,13 @@ type trainee struct {
 
 // newTrainee prepares the student. probe are inputs to look at it with.
 func newTrainee(ctx context.Context, o *Options, probe []map[string]ir.Datum) (*trainee, error) {
+	hoist(o.Student)
 	t := &trainee{o: o, m: o.Student.Clone(), norms: map[string]bool{}, classes: -1}
 	var err error
 	if t.scales, err = t.findScales(ctx); err != nil {
 		return nil, err
 	}
+	o.settle(t.scales.bits, slices.ContainsFunc(t.m.Main.NodeList(), func(n *ir.Node) bool { return n.Is("Conv") }))
 	skip := map[*ir.Value]bool{}
 	if o.Norm == NormInsert {
 		if err := t.insertNorms(ctx, probe, skip); err != nil {
@@ -54,7 +56,7 @@ func newTrainee(ctx context.Context, o *Options, probe []map[string]ir.Datum) (*
 		t.params = append(t.params, w)
 	}
 	if len(t.params) == 0 {
-		return nil, fmt.Errorf("the student has no weights to train")
+		return nil, fmt.Errorf("the student has no weights of type float32 to train")
 	}
 	if err := t.addScales(); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package onnxio
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,30 +119,46 @@ func TestHostileFolder(t *testing.T) {
 	assert.FileExists(t, filepath.Join(dir, "sub", "d"))
 }
 
-// racePath tells the child process of TestTwoWriters where to write, and raceModel which model.
-const racePath, raceModel = "ONNXIO_TEST_RACE_PATH", "ONNXIO_TEST_RACE_MODEL"
+// racePath tells the child process of TestTwoWriters where to write, raceModel which model, and racePause that it waits in the middle.
+const racePath, raceModel, racePause = "ONNXIO_TEST_RACE_PATH", "ONNXIO_TEST_RACE_MODEL", "ONNXIO_TEST_RACE_PAUSE"
 
 // TestTwoWriters: processes that write one model at the same time, some of them killed, leave one of their models, whole and with its data. One of
-// them writes what is there already, whose data file has the same name: it is not to be removed as the predecessor's of another.
+// them writes what is there already, whose data file has the same name: it is not to be removed as the predecessor's of another. That it would be
+// without the lock of the folder takes a meeting: the one has found its data file to be there and has not yet written the model, when
+// the other replaces the model and clears up.
 func TestTwoWriters(t *testing.T) {
 	if path := os.Getenv(racePath); path != "" {
-		for range 15 {
-			mustWrite(t, path, crashModel(int(os.Getenv(raceModel)[0]-'0')), WriteOptions{Data: DataExternal})
-		}
+		raceChild(t, path, int(os.Getenv(raceModel)[0]-'0'), os.Getenv(racePause))
 		return
 	}
 	if runtime.GOOS == "windows" || testing.Short() {
 		t.Skip("left out with -short, and on Windows, where folders have no lock: several processes write one file")
 	}
-	path := filepath.Join(t.TempDir(), "m.onnx")
-	for round := range 6 {
+	dir := t.TempDir()
+	path, paused, resume := filepath.Join(dir, "out", "m.onnx"), filepath.Join(dir, "paused"), filepath.Join(dir, "resume")
+	require.NoError(t, os.Mkdir(filepath.Dir(path), 0o777))
+	child := func(model int, pause string) *exec.Cmd {
+		c := exec.Command(os.Args[0], "-test.run=^TestTwoWriters$")
+		c.Env = append(os.Environ(), racePath+"="+path, raceModel+"="+string(rune('0'+model)), racePause+"="+pause)
+		require.NoError(t, c.Start())
+		t.Cleanup(func() { c.Process.Kill() })
+		return c
+	}
+	mustWrite(t, path, crashModel(1), WriteOptions{Data: DataExternal})
+	slow := child(1, dir)
+	require.Eventually(t, func() bool { _, err := os.Stat(paused); return err == nil }, 20*time.Second, 5*time.Millisecond)
+	other := child(2, "")
+	time.Sleep(300 * time.Millisecond)
+	require.NoError(t, os.WriteFile(resume, nil, 0o666))
+	require.NoError(t, slow.Wait())
+	require.NoError(t, other.Wait())
+	wholeModel(t, path)
+
+	for round := range 4 {
 		mustWrite(t, path, crashModel(1), WriteOptions{Data: DataExternal})
 		var children []*exec.Cmd
 		for k := range 3 {
-			c := exec.Command(os.Args[0], "-test.run=^TestTwoWriters$")
-			c.Env = append(os.Environ(), racePath+"="+path, raceModel+"="+string(rune('1'+k)))
-			require.NoError(t, c.Start())
-			children = append(children, c)
+			children = append(children, child(k+1, ""))
 		}
 		if round%2 == 1 {
 			time.Sleep(100 * time.Millisecond)
@@ -154,4 +171,28 @@ func TestTwoWriters(t *testing.T) {
 		}
 		wholeModel(t, path)
 	}
+}
+
+// raceChild writes a model, once with a pause between the data and the model if there is a folder to tell of it in, or else many times.
+func raceChild(t *testing.T, path string, model int, pause string) {
+	if pause == "" {
+		for range 15 {
+			mustWrite(t, path, crashModel(model), WriteOptions{Data: DataExternal})
+		}
+		return
+	}
+	mustWrite(t, path, crashModel(model), WriteOptions{Data: DataExternal, Stop: func() error {
+		if begun, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".m.onnx.*.tmp")); len(begun) == 0 {
+			return nil
+		}
+		if os.WriteFile(filepath.Join(pause, "paused"), nil, 0o666) != nil {
+			return errors.New("the parent is gone")
+		}
+		for {
+			if _, err := os.Stat(filepath.Join(pause, "resume")); err == nil {
+				return nil
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}})
 }

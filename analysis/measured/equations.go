@@ -24,7 +24,8 @@ const (
 type equations struct {
 	fit, held []*linalg.LeastSquares
 	mean      [][]float64 // sums of the targets of held rows
-	sheets    []*sheet    // the rows themselves, where they are needed again
+	// sheets are the rows to fit themselves, and judges those held back, where they are needed again.
+	sheets, judges []*sheet
 }
 
 // equations runs both models up to the layer and sums its normal equations.
@@ -47,8 +48,14 @@ func (r *refit) equations(ctx context.Context, j *refitJob) (*equations, error) 
 	n := len(r.b.values)
 	per := r.rowsPerSample(l, n)
 	fit, held := newGatherer(l, l.Out, r.pool), newGatherer(l, l.Out, r.pool)
-	eq := &equations{sheets: j.sheets(n*per, &r.room)}
-	every := max(int(1/r.o.Held+0.5), 2)
+	eq := &equations{}
+	back := 0
+	for _, is := range r.held {
+		if is {
+			back++
+		}
+	}
+	eq.sheets, eq.judges = j.sheets((n-back)*per, back*per, &r.room)
 	var skip error // the walk goes on all the same: later layers need what comes behind
 	parts := make([]sampleRows, min(chunkSamples, n))
 	for lo := 0; lo < n; lo += chunkSamples {
@@ -64,7 +71,7 @@ func (r *refit) equations(ctx context.Context, j *refitJob) (*equations, error) 
 			if errors.As(err, &s) {
 				skip = err
 			} else if err != nil {
-				return nil, &SampleError{r.c.name, lo + k, err}
+				return nil, &SampleError{r.c.name, r.place(lo + k), err}
 			}
 		}
 		if skip != nil {
@@ -72,12 +79,12 @@ func (r *refit) equations(ctx context.Context, j *refitJob) (*equations, error) 
 		}
 		for k := range hi - lo {
 			p := &parts[k]
-			if n >= every && (lo+k)%every == every-1 {
-				held.add(p)
-			} else {
-				fit.add(p)
+			to, sheets := fit, eq.sheets
+			if r.held[lo+k] {
+				to, sheets = held, eq.judges
 			}
-			for g, h := range eq.sheets {
+			to.add(p)
+			for g, h := range sheets {
 				h.add(p, l, g)
 			}
 		}

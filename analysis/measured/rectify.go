@@ -34,30 +34,37 @@ type sheet struct {
 	classes bool    // rows go into a Softmax
 }
 
-// sheets are those that a layer's rows are kept in, by group; nil if they need not be kept, or would take too much memory.
-func (j *refitJob) sheets(rows int, room *room) []*sheet {
+// sheets are those that a layer's rows are kept in, by group: so many to fit, and so many held back; nil if they need not be kept, or would take
+// too much memory.
+func (j *refitJob) sheets(fit, back int, room *room) (sheets, judges []*sheet) {
 	l := j.linear
+	rows := fit + back
 	if rows*l.Groups*(l.In+1+4*l.Out) > maxSheet {
-		return nil
+		return nil, nil
 	}
 	lo, hi, ok := rectifier(j.sum())
 	c := !ok && j.other == nil && l.Groups == 1 && classes(j.sum())
 	if !ok && !c || l.kind == convTranspose {
-		return nil
+		return nil, nil
 	}
 	nx, nt := rows*(l.In+1), rows*l.Out
 	room.x, room.s = sized(room.x, nx*l.Groups), sized(room.s, nt*l.Groups)
 	if j.other != nil {
 		room.o = sized(room.o, nt*l.Groups)
 	}
-	r := make([]*sheet, l.Groups)
-	for g := range r {
-		r[g] = &sheet{n: l.In + 1, m: l.Out, lo: lo, hi: hi, classes: c, x: room.x[g*nx:][:0:nx], s: room.s[g*nt:][:0:nt]}
-		if j.other != nil {
-			r[g].o = room.o[g*nt:][:0:nt]
+	for g := range l.Groups {
+		x, t := room.x[g*nx:][:nx], room.s[g*nt:][:nt]
+		part := func(from, to int) *sheet {
+			h := &sheet{n: l.In + 1, m: l.Out, lo: lo, hi: hi, classes: c}
+			h.x, h.s = x[from*h.n : to*h.n : to*h.n][:0], t[from*h.m : to*h.m : to*h.m][:0]
+			if j.other != nil {
+				h.o = room.o[g*nt:][from*h.m : to*h.m : to*h.m][:0]
+			}
+			return h
 		}
+		sheets, judges = append(sheets, part(0, fit)), append(judges, part(fit, rows))
 	}
-	return r
+	return sheets, judges
 }
 
 // room is the memory of sheets, which one layer after another uses.
@@ -141,8 +148,24 @@ func (h *sheet) other(i int) float64 {
 // aim gives the right-hand side Xᵀz of the targets that go with the weights w, and the loss behind the rectifier or Softmax with these weights.
 // Products are in float32, as what is multiplied was; they are added up in float64.
 func (h *sheet) aim(w linalg.Matrix[float64], pool *par.Pool) (g linalg.Matrix[float64], loss float64) {
-	w32 := linalg.Convert[float32](w)
 	g, part := linalg.New[float64](h.n, h.m), linalg.New[float32](h.n, h.m)
+	loss = h.pass(w, pool, func(x, z gemm.View[float32]) {
+		gemm.Gemm(part.View(), x.T(), z, gemm.Options[float32]{Pool: pool})
+		for i, v := range part.Data {
+			g.Data[i] += float64(v)
+		}
+	})
+	return g, loss
+}
+
+// loss is that behind the rectifier or Softmax with the weights w.
+func (h *sheet) loss(w linalg.Matrix[float64], pool *par.Pool) float64 {
+	return h.pass(w, pool, func(gemm.View[float32], gemm.View[float32]) {})
+}
+
+// pass calls with for blocks of rows and of their targets, and sums the loss.
+func (h *sheet) pass(w linalg.Matrix[float64], pool *par.Pool, with func(x, z gemm.View[float32])) (loss float64) {
+	w32 := linalg.Convert[float32](w)
 	z, losses := make([]float32, blockRows*h.m), make([]float64, blockRows)
 	rows := len(h.x) / h.n
 	for at := 0; at < rows; at += blockRows {
@@ -161,12 +184,9 @@ func (h *sheet) aim(w linalg.Matrix[float64], pool *par.Pool) (g linalg.Matrix[f
 		for _, l := range losses[:k] {
 			loss += l
 		}
-		gemm.Gemm(part.View(), x.T(), gemm.RowMajor(z, k, h.m), gemm.Options[float32]{Pool: pool})
-		for i, v := range part.Data {
-			g.Data[i] += float64(v)
-		}
+		with(x, gemm.RowMajor(z, k, h.m))
 	}
-	return g, loss
+	return loss
 }
 
 // aimRectified replaces a row of products by targets of them.

@@ -38,6 +38,8 @@ type Chain struct {
 	Solve func(eq []*linalg.LeastSquares, prior []linalg.Matrix[float64], lambda float64) (now []linalg.Matrix[float64], change func() error, err error)
 	// Lambdas are the ridges to try; the weakest first.
 	Lambdas []float64
+	// Now tells what the chain is now, as one layer; it keeps that if no fit is better.
+	Now func() ([]linalg.Matrix[float64], error)
 }
 
 // input is the value that the layer reads.
@@ -58,8 +60,10 @@ type RefitOptions struct {
 	Lambdas []float64
 	// Record, where it is not nil, has the values of the original on the samples to fit on, which are those used then.
 	Record *Record
-	// Held is the share of the samples kept back; 0: a fifth.
-	Held float64
+	// Judges is the number of those that the outputs of the whole model are judged on, once or twice for each layer; 0: all.
+	Judges int
+	// Unguarded leaves out to judge the outputs of the whole model.
+	Unguarded bool
 	// Memory bounds the activations that are held, in bytes; fewer samples are used where they would take more. 0: 768 MB.
 	Memory int64
 	Seed   uint64
@@ -79,6 +83,8 @@ type RefitResult struct {
 	Before, After float64
 	// Same reports that the layer was not looked at, because neither it nor what it reads was changed.
 	Same bool
+	// Halved reports that the layer got half of the change: the outputs of the model on data kept back are better so.
+	Halved bool
 	// Compensated reports that the error of the other branch of a residual Add went into the target.
 	Compensated bool
 }
@@ -89,11 +95,12 @@ type RefitResult struct {
 //
 // It is the layer-wise reconstruction of He, Zhang, Sun, "Channel Pruning for Accelerating Very Deep Neural Networks" (ICCV 2017),
 // and of the asymmetric reconstruction of Zhang et al., "Accelerating Very Deep Convolutional Networks" (2015), with a ridge that
-// draws to the weights there were. The ridge is chosen by the error on samples that were kept back, and a layer that gains nothing on
-// those keeps its weights. Behind a rectifier or a Softmax, rounds of new targets make what comes behind it right (rectify.go).
+// draws to the weights there were. Samples are kept back that no layer is fitted on. The ridge is chosen by the error on those; a layer that
+// gains nothing on them keeps its weights, and so does one, or gets half of the change, where the outputs of the whole model on those
+// samples are better so (guard.go). Behind a rectifier or a Softmax, rounds of new targets make what comes behind it right (rectify.go).
 //
-// Activations are held for the values between two layers only, and both models run once over the data altogether. Layers before the first
-// change are left alone.
+// Activations are held for the values between two layers only, and both models run once over the data altogether, and over what is kept back
+// once or twice for each layer. Layers before the first change are left alone.
 func Refit(ctx context.Context, original, compressed *ir.Model, layers []RefitLayer, c *Calibration, o RefitOptions) ([]RefitResult, error) {
 	if len(layers) == 0 {
 		return nil, nil
@@ -101,9 +108,6 @@ func Refit(ctx context.Context, original, compressed *ir.Model, layers []RefitLa
 	r := &refit{o: o, c: c, pool: par.New(c.Threads())}
 	if r.o.Memory == 0 {
 		r.o.Memory = 768 << 20
-	}
-	if r.o.Held == 0 {
-		r.o.Held = 0.2
 	}
 	layers = inOrder(compressed, layers)
 	for _, l := range layers {
@@ -115,6 +119,16 @@ func Refit(ctx context.Context, original, compressed *ir.Model, layers []RefitLa
 		if err := r.read(ctx); err != nil {
 			return nil, err
 		}
+	} else {
+		r.held = make([]bool, len(o.Record.values))
+		_, held := New(nil, nil, 1, Total(len(r.held))).HoldBack()
+		for _, i := range held {
+			r.held[i] = true
+		}
+	}
+	var err error
+	if r.guard, err = r.watch(ctx, original, compressed); err != nil {
+		return nil, err
 	}
 	var targets, inputs []*ir.Value
 	for _, j := range r.jobs {
@@ -140,7 +154,36 @@ func Refit(ctx context.Context, original, compressed *ir.Model, layers []RefitLa
 		}
 		results = append(results, res)
 	}
-	return results, nil
+	return results, r.settle(ctx, results)
+}
+
+// settle takes changes back that the outputs of the whole model are better without.
+func (r *refit) settle(ctx context.Context, results []RefitResult) error {
+	if r.guard == nil {
+		return nil
+	}
+	if err := r.guard.settle(ctx); err != nil {
+		return err
+	}
+	for _, d := range r.guard.done {
+		if d.share == 1 {
+			continue
+		}
+		res := &results[d.result]
+		r.apply(d.job, res, func() error {
+			d.at(d.share).set(d.after.nodes)
+			res.judged(d.share)
+			return nil
+		})
+	}
+	return nil
+}
+
+// judged notes what share of the change stays.
+func (res *RefitResult) judged(share float64) {
+	if res.Halved = share == 0.5; share == 0 {
+		res.Refused = worse
+	}
 }
 
 // inOrder sorts layers by the order of their nodes in the graph.
@@ -162,6 +205,9 @@ type refit struct {
 	a, b    *walker
 	jobs    []*refitJob
 	room    room
+	held    []bool // by sample: it is kept back
+	places  []int  // of the samples in the set; nil: in order
+	guard   *guard // nil: none
 }
 
 // refitJob is a layer on its way.
@@ -260,7 +306,7 @@ func addedTo(v *ir.Value) *ir.Value {
 	return w
 }
 
-// read loads the samples, as many as fit into half of the memory.
+// read loads the samples, as many as fit into half of the memory, those held back last.
 func (r *refit) read(ctx context.Context) error {
 	c := r.c
 	size := int64(0)
@@ -275,17 +321,30 @@ func (r *refit) read(ctx context.Context) error {
 		}
 		break
 	}
+	fit, held := c.HoldBack()
 	if n := int64(c.Len()); size > 0 && size*n > r.o.Memory/2 {
-		c = c.Limit(int(max(r.o.Memory/2/size, 2)))
+		most := int(max(r.o.Memory/2/size, 2))
+		back := min(len(held), max(most/5, 1))
+		fit, held = Spread(fit, most-back), Spread(held, back)
 	}
-	for in, err := range c.Each(ctx) {
-		if err != nil {
-			return err
+	for _, at := range [][]int{fit, held} {
+		if len(at) == 0 {
+			continue
 		}
-		r.samples = append(r.samples, in)
+		for in, err := range c.Pick(at).Each(ctx) {
+			if err != nil {
+				return err
+			}
+			r.samples = append(r.samples, in)
+		}
 	}
 	if len(r.samples) == 0 {
 		return fmt.Errorf("%s: %w", c.name, errEmpty)
+	}
+	r.places = append(fit, held...)
+	r.held = make([]bool, len(r.samples))
+	for i := len(fit); i < len(r.held); i++ {
+		r.held[i] = true
 	}
 	return nil
 }
@@ -301,14 +360,47 @@ func (r *refit) shrink() {
 	if keep >= n {
 		return
 	}
-	pick := func(v []map[*ir.Value]ir.Datum) []map[*ir.Value]ir.Datum {
-		var k []map[*ir.Value]ir.Datum
-		for i := range keep {
-			k = append(k, v[i*n/keep])
+	r.keep(keep)
+}
+
+// keep keeps so many samples, of both kinds.
+func (r *refit) keep(n int) {
+	var at, back []int
+	for i, is := range r.held {
+		if is {
+			back = append(back, i)
+		} else {
+			at = append(at, i)
+		}
+	}
+	if len(back) > 0 {
+		k := max(n*len(back)/len(r.held), 1)
+		back = Spread(back, k)
+		n -= k
+	}
+	at = Spread(at, max(n, 1))
+	at = append(at, back...)
+	slices.Sort(at)
+	pick := func(v []map[*ir.Value]ir.Datum) (k []map[*ir.Value]ir.Datum) {
+		for _, i := range at {
+			k = append(k, v[i])
 		}
 		return k
 	}
 	r.a.values, r.b.values = pick(r.a.values), pick(r.b.values)
+	marks, places := make([]bool, len(at)), make([]int, len(at))
+	for k, i := range at {
+		marks[k], places[k] = r.held[i], r.place(i)
+	}
+	r.held, r.places = marks, places
+}
+
+// place is where sample i stands in the set.
+func (r *refit) place(i int) int {
+	if i < len(r.places) {
+		return r.places[i]
+	}
+	return i
 }
 
 // errSkip wraps why a layer is refused while the walk goes on.
@@ -341,7 +433,7 @@ func (r *refit) layer(ctx context.Context, i int) (RefitResult, error) {
 	}
 	r.shrink()
 	res.Rows = int(eq.fit[0].Rows + eq.held[0].Rows)
-	return r.solve(j, eq, res)
+	return r.solve(j, i, eq, res)
 }
 
 // selected reports whether layer and target fit together as far as that can be seen without running.

@@ -209,7 +209,7 @@ func TestRefitKeepsZeros(t *testing.T) {
 	layers := layersOf(a, b)[:1]
 	layers[0].Choose = func(eq []*linalg.LeastSquares, w []linalg.Matrix[float64]) ([][]bool, []linalg.Matrix[float64]) {
 		require.Len(t, eq, 1)
-		require.Equal(t, int64(60*8), eq[0].Rows)
+		require.Equal(t, int64(48*8), eq[0].Rows) // a fifth of the samples is kept back
 		mask := make([]bool, len(w[0].Data))
 		for i := range mask {
 			mask[i] = i%3 != 0 || i >= 5*4 // the bias stays
@@ -220,7 +220,7 @@ func TestRefitKeepsZeros(t *testing.T) {
 		return [][]bool{mask}, nil
 	}
 	c := randomSamples(60, 8, 5)
-	res, err := measured.Refit(context.Background(), a, b, layers, c, measured.RefitOptions{})
+	res, err := measured.Refit(context.Background(), a, b, layers, c, measured.RefitOptions{Unguarded: true}) // the other layer is another one altogether
 	require.NoError(t, err)
 	require.Empty(t, res[0].Refused)
 	require.Less(t, res[0].After, res[0].Before)
@@ -344,5 +344,54 @@ func TestRefitSameForAnyThreads(t *testing.T) {
 			first = all
 		}
 		require.Equal(t, first, all)
+	}
+}
+
+// TestRefitIsJudgedByTheOutputs: a fit that lowers its layer's error and moves the outputs away is taken back, to the last bit.
+func TestRefitIsJudgedByTheOutputs(t *testing.T) {
+	ctx := context.Background()
+	const src = `<ir_version: 8, opset_import: ["" : 17]>
+g (float[8,3] x) => (float[8,1] y) <float[3,2] w, float[2] b, float[2,1] v>
+{
+   p = Gemm (x, w, b)
+   y = MatMul (p, v)
+}`
+	for _, unguarded := range []bool{false, true} {
+		a := weighted(t, src, 1)
+		nodes := a.Main.NodeList()
+		nodes[1].SetOperand(1, a.Main.Const(ir.TensorOf([]float32{1, 1e-3}, 2, 1))) // the first column is what matters
+		b := a.Clone()
+		node := b.Main.NodeList()[0]
+		l, err := measured.LinearOf(node)
+		require.NoError(t, err)
+		whole, err := l.Weights()
+		require.NoError(t, err)
+		without := func(column int, scale float64) []linalg.Matrix[float64] {
+			w := []linalg.Matrix[float64]{whole[0].Clone()}
+			for i := range w[0].Rows {
+				w[0].Row(i)[column] *= scale
+			}
+			return w
+		}
+		require.NoError(t, l.SetWeights(without(1, 3))) // now the second is far off
+		before := node.Operand(1).Const()
+		fit := without(0, 0.5) // this fit errs less, but in the first
+		layer := measured.RefitLayer{Node: node, Target: nodes[0].Result(0), Chain: &measured.Chain{
+			Input: node.Operand(0), Form: nodes[0], Lambdas: []float64{1}, Now: l.Weights,
+			Solve: func([]*linalg.LeastSquares, []linalg.Matrix[float64], float64) ([]linalg.Matrix[float64], func() error, error) {
+				return fit, func() error { return l.SetWeights(fit) }, nil
+			},
+		}}
+		res, err := measured.Refit(ctx, a, b, []measured.RefitLayer{layer}, randomSamples(60, 8, 3), measured.RefitOptions{Unguarded: unguarded})
+		require.NoError(t, err)
+		require.Less(t, res[0].After, res[0].Before)
+		if unguarded {
+			require.Empty(t, res[0].Refused)
+			require.NotSame(t, before, node.Operand(1).Const())
+			continue
+		}
+		require.Equal(t, "the model's outputs on the data kept back are nearer to the original's without it", res[0].Refused)
+		require.Same(t, before, node.Operand(1).Const())
+		require.NoError(t, ir.Verify(b))
 	}
 }

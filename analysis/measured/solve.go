@@ -2,18 +2,20 @@ package measured
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/onnxopt/onnxopt/internal/linalg"
+	"github.com/onnxopt/onnxopt/internal/par"
 )
 
 // lambdas are the ridges tried, the weakest first.
-func (j *refitJob) lambdas(o RefitOptions) []float64 {
+func (j *refitJob) lambdas(o RefitOptions, classes bool) []float64 {
 	switch {
 	case j.layer.Chain != nil:
 		return j.layer.Chain.Lambdas
 	case o.Lambdas != nil:
 		return o.Lambdas
+	case classes:
+		return []float64{1e-3, 1e-2, 1e-1}
 	case j.linear.In > 1500: // each takes a factorization of this size
 		return []float64{1e-3, 1e-1}
 	case j.layer.Choose != nil:
@@ -22,8 +24,8 @@ func (j *refitJob) lambdas(o RefitOptions) []float64 {
 	return []float64{1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1}
 }
 
-// solve chooses the ridge, solves and makes the change.
-func (r *refit) solve(j *refitJob, eq *equations, res RefitResult) (RefitResult, error) {
+// solve chooses the ridge, solves and makes the change of the layer whose result has the place at.
+func (r *refit) solve(j *refitJob, at int, eq *equations, res RefitResult) (RefitResult, error) {
 	l := j.linear
 	if fit := eq.fit[0].Rows; fit < int64(l.In+1)+int64(l.In+1)/4 {
 		res.Refused = fmt.Sprintf("%d rows of data are too few for %d unknowns", fit, l.In+1)
@@ -34,45 +36,81 @@ func (r *refit) solve(j *refitJob, eq *equations, res RefitResult) (RefitResult,
 		res.Refused = err.Error()
 		return res, nil
 	}
-	all := make([]*linalg.LeastSquares, l.Groups)
-	for g := range all {
-		all[g] = eq.fit[g].Plus(eq.held[g])
-	}
 	s := &solver{j: j, prior: prior}
+	var begin func() error
 	if j.layer.Choose != nil {
-		s.masks, s.start = j.layer.Choose(all, prior)
+		s.masks, s.start = j.layer.Choose(eq.fit, prior)
+		begin = func() error { return l.SetWeights(prior) }
 	}
-	scale := 1 / max(eq.variance(), 1e-300)
-	res.Before = eq.errorOf(prior) * scale
-	best := res.Before
-	for _, lambda := range j.lambdas(r.o) {
-		w, _, err := s.solve(eq.fit, lambda)
-		if err != nil {
-			res.Refused = err.Error()
-			return res, nil
-		}
-		if now := eq.errorOf(w) * scale; now < best*0.999 || res.Lambda == 0 && j.layer.Chain != nil {
-			best, res.Lambda = now, lambda
-		}
-	}
-	if res.After = best; res.Lambda == 0 {
-		res.Refused = "it gains nothing on the data kept back"
-		if j.layer.Choose == nil {
-			return res, nil
-		}
-		r.apply(j, &res, func() error { return l.SetWeights(prior) })
-		return res, nil
-	}
-	w, change, err := s.solve(all, res.Lambda)
-	if err == nil {
-		change, err = r.rectify(s, eq.sheets, all, w, change, res.Lambda)
-	}
+	best, err := r.fit(s, eq, &res)
 	if err != nil {
 		res.Refused = err.Error()
 		return res, nil
 	}
-	r.apply(j, &res, change)
+	if best.change == nil {
+		res.Refused = "it gains nothing on the data kept back"
+		if begin != nil {
+			r.apply(j, &res, begin)
+		}
+		return res, nil
+	}
+	r.apply(j, &res, func() error {
+		if begin != nil {
+			if err := begin(); err != nil {
+				return err
+			}
+		}
+		before := remember(j.nodes())
+		if err := best.change(); err != nil {
+			return err
+		}
+		if r.guard != nil {
+			r.guard.done = append(r.guard.done, changed{j, at, before, remember(j.nodes()), 1})
+		}
+		return nil
+	})
 	return res, nil
+}
+
+// solution is the weights of a layer, and what sets them. change is nil for the weights there are.
+type solution struct {
+	w      []linalg.Matrix[float64]
+	change func() error
+	lambda float64
+	loss   float64 // on the rows kept back
+}
+
+// fit solves a layer with each ridge, and takes the solution that loses least on the rows kept back: behind a rectifier or Softmax, if there is one.
+func (r *refit) fit(s *solver, eq *equations, res *RefitResult) (best solution, err error) {
+	if s.now = s.prior; s.j.layer.Chain != nil {
+		if s.now, err = s.j.layer.Chain.Now(); err != nil {
+			return best, err
+		}
+	}
+	scale := 1 / max(eq.variance(), 1e-300)
+	res.Before = eq.errorOf(s.now) * scale
+	res.After = res.Before
+	best.loss = eq.judged(s.now, r.pool)
+	classes := eq.sheets != nil && eq.sheets[0].classes
+	for _, lambda := range s.j.lambdas(r.o, classes) {
+		var x solution
+		if classes { // the least squares of scores say little of classes
+			x, err = r.rectify(s, eq, solution{w: s.now, lambda: lambda, loss: eq.judged(s.now, r.pool)})
+		} else if x.w, x.change, err = s.solve(eq.fit, lambda); err == nil {
+			x.lambda, x.loss = lambda, eq.judged(x.w, r.pool)
+		}
+		if err != nil {
+			return best, err
+		}
+		if x.change != nil && x.loss < best.loss*0.999 {
+			best = x
+			res.After, res.Lambda = eq.errorOf(x.w)*scale, lambda
+		}
+	}
+	if best.change == nil || eq.sheets == nil || classes {
+		return best, nil
+	}
+	return r.rectify(s, eq, best)
 }
 
 // apply makes a change.
@@ -88,48 +126,54 @@ func (r *refit) apply(j *refitJob, res *RefitResult, change func() error) {
 	})
 }
 
-// rectify improves w for what comes behind a rectifier or a Softmax, on the rows that it was fitted on.
-func (r *refit) rectify(s *solver, sheets []*sheet, all []*linalg.LeastSquares, w []linalg.Matrix[float64], change func() error, lambda float64) (func() error, error) {
-	if sheets == nil {
-		return change, nil
-	}
+// rectify improves a solution for what comes behind a rectifier or a Softmax, in rounds, as long as rows kept back gain by it.
+func (r *refit) rectify(s *solver, eq *equations, best solution) (solution, error) {
 	rounds := reluRounds
 	if r.o.Rounds > 0 {
 		rounds = r.o.Rounds
 	}
 	switch {
-	case sheets[0].classes:
+	case eq.sheets[0].classes:
 		rounds = classRounds
 	case s.j.layer.Chain != nil:
 		rounds = min(rounds, chainRounds)
 	}
-	kept, least := change, math.Inf(1)
-	for round := 0; ; round++ {
-		loss := 0.0
-		aimed := make([]*linalg.LeastSquares, len(all))
-		for g, h := range sheets {
-			e, l := *all[g], 0.0
-			e.G, l = h.aim(w[g], r.pool)
-			aimed[g], loss = &e, loss+l
+	now := best
+	for idle := 0; rounds > 0 && idle < patience; rounds-- {
+		aimed := make([]*linalg.LeastSquares, len(eq.fit))
+		for g, h := range eq.sheets {
+			e := *eq.fit[g]
+			e.G, _ = h.aim(now.w[g], r.pool)
+			aimed[g] = &e
 		}
-		if loss < least {
-			least, kept = loss, change
-		}
-		if round == rounds {
-			return kept, nil
-		}
-		s.start = w
+		s.start = now.w
 		var err error
-		if w, change, err = s.solve(aimed, lambda); err != nil {
-			return nil, err
+		if now.w, now.change, err = s.solve(aimed, best.lambda); err != nil {
+			return best, err
+		}
+		idle++
+		now.loss = eq.judged(now.w, r.pool)
+		if now.loss < best.loss {
+			if now.loss < best.loss*worthwhile {
+				idle = 0
+			}
+			best = now
 		}
 	}
+	return best, nil
 }
+
+// Rounds end when so many in a row gain too little.
+const (
+	patience   = 3
+	worthwhile = 0.999
+)
 
 // solver solves a layer for one right-hand side after another.
 type solver struct {
 	j      *refitJob
-	prior  []linalg.Matrix[float64]
+	prior  []linalg.Matrix[float64] // what the ridge draws to
+	now    []linalg.Matrix[float64] // what the layer is
 	masks  [][]bool
 	start  []linalg.Matrix[float64] // what iterations begin with
 	factor []*linalg.Factored       // of the normal matrices of factored, with the ridge lambda
@@ -190,6 +234,21 @@ func (e *equations) judge(g int) *linalg.LeastSquares {
 		return e.fit[g]
 	}
 	return e.held[g]
+}
+
+// judged is the loss behind a rectifier or Softmax on the rows that errors are measured with; where there is none the sum of squared errors.
+func (e *equations) judged(w []linalg.Matrix[float64], pool *par.Pool) (sum float64) {
+	if e.sheets == nil {
+		return e.errorOf(w)
+	}
+	judges := e.judges
+	if e.held[0].Rows == 0 {
+		judges = e.sheets
+	}
+	for g, h := range judges {
+		sum += h.loss(w[g], pool)
+	}
+	return sum
 }
 
 func (e *equations) errorOf(w []linalg.Matrix[float64]) float64 {

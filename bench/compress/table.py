@@ -92,13 +92,15 @@ def main():
         bad += bool(missed)
         print(f"{name:26} {pipeline:40} {show['MACs']:>7} {show['file size']:>7} {base[name]:7.2f} {after:7.2f} {base[name] - after:6.2f} {lat:8.2f} {took:8.1f} {cpu:6.1f}"
               + ("  MISSED " + ", ".join(missed) if missed else ""), flush=True)
-        why = re.findall(r"(?:decompose|prune) not applied at (\S+ \S+), because (.*)", text)
+        why = re.findall(r"^remark: (?:decompose|prune): (decompose|refit|channel|weight|repair) not applied at (.*?), because (.*)", text, re.M)
         if why:
             notes.append((name, pipeline, why))
     for name, pipeline, why in notes:
         print(f"\n{name}, {pipeline}: left as they were")
-        for at, reason in why[:40]:
-            print(f"  {at[:70]:70}  {reason}")
+        for rule, at, reason in why[:40]:
+            print(f"  {rule:9} {at[:60]:60}  {reason}")
+        if len(why) > 40:
+            print(f"  and {len(why) - 40} more")
     sys.exit(1 if bad else 0)
 
 

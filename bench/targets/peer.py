@@ -107,6 +107,8 @@ def main():
                     r = subprocess.run(command, capture_output=True, text=True, timeout=600, env=PATHED, cwd=folder)
                     took = time.perf_counter() - begun
                     if r.returncode or not os.path.exists(result):
+                        said = [l for l in (r.stdout + r.stderr).strip().split('\n') if l.strip()]
+                        print(f'{name}: {os.path.basename(command[0])}: {next((l for l in said if "ERROR" in l), said[-1] if said else "no file")[:200]}', file=sys.stderr)
                         cells.append(f'{"refused":>10} {took:>7.2f} {"":>11}')
                         continue
                     ops, got = outputs(result, feeds, folder)

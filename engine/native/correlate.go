@@ -6,8 +6,8 @@ import (
 )
 
 // A convolution whose kernel is about as large as the picture has few positions, and sums of many terms: the derivative of a
-// convolution by its kernel is one, over the picture with channels in place of the batch. Its result is the product of the kernels
-// [M, C·kh·kw] with the pictures as the kernels see them [C·kh·kw, N·oh·ow], all pictures of the batch beside each other, so that a
+// convolution by its kernel is one, over the picture with channels in place of the batch. Its result is the product of the
+// pictures as the kernels see them [N·oh·ow, C·kh·kw], all pictures of the batch below each other, with the kernels [C·kh·kw, M], so that a
 // kernel is read once for them all; what they see is copied by stretches of about correlateDepth terms, which stay in the cache.
 
 const correlateDepth = 256
@@ -45,7 +45,7 @@ func (t *task) correlate(p gemm.ConvParams, f fitted, x, w []float32) (*ir.Tenso
 	blocks := (batch + size - 1) / size
 	lines := max(1, correlateDepth/p.Kernel[1])
 	m, cols, depth := p.Out/p.Groups, size*c.oh*c.ow, min(lines, p.Kernel[0])*p.Kernel[1]
-	product := gemm.Scratch[float32](m, cols, depth, 1)
+	product := gemm.Scratch[float32](cols, m, depth, 1)
 	each := cols*depth + m*cols + product
 	workers := min(t.pool.Workers(), blocks*p.Groups)
 	dst, ok := t.alloc(f.shape)
@@ -69,7 +69,8 @@ func (t *task) correlate(p gemm.ConvParams, f fitted, x, w []float32) (*ir.Tenso
 	return result(dst, f.shape)
 }
 
-// run is a group of the pictures from..to. Seen holds a row of terms for each position, sum a row of positions for each kernel.
+// run is a group of the pictures from..to. Seen holds a row of terms for each position, sum a row of kernels for each: positions are more, and
+// fill the tiles of the product.
 func (c *correlation) run(group, from, to, lines int, seen, sum, scratch []float32) {
 	p := &c.p
 	in, m, kh, kw := p.In/p.Groups, p.Out/p.Groups, p.Kernel[0], p.Kernel[1]
@@ -84,15 +85,13 @@ func (c *correlation) run(group, from, to, lines int, seen, sum, scratch []float
 				}
 			}
 			k := gemm.View[float32]{Data: c.w[group*m*in*kh*kw+(channel*kh+line)*kw:], Rows: m, Cols: n, RowStride: in * kh * kw, ColStride: 1}
-			gemm.Gemm(gemm.RowMajor(sum, m, cols), k, gemm.RowMajor(seen, cols, n).T(),
+			gemm.Gemm(gemm.RowMajor(sum, cols, m), gemm.RowMajor(seen, cols, n), k.T(),
 				gemm.Options[float32]{Accumulate: channel > 0 || line > 0, Scratch: scratch})
 		}
 	}
 	plane := c.oh * c.ow
-	for k := range m {
-		for b := from; b < to; b++ {
-			copy(c.y[(b*p.Out+group*m+k)*plane:][:plane], sum[k*cols+(b-from)*plane:])
-		}
+	for b := from; b < to; b++ {
+		gemm.Transpose(c.y[(b*p.Out+group*m)*plane:], sum[(b-from)*plane*m:], plane, m, plane, m)
 	}
 }
 

@@ -27,7 +27,7 @@ outputs of a teacher, or by both. The loss is
   ` + distill.Formula + `
 
 the mean over a batch. The first output counts: scores of classes, before or after a Softmax.
-CE needs labels, --ce-weight 0 does without. Without --teacher the student learns from labels
+CE needs labels; --ce-weight 0 does without, and so do data that have none. Without --teacher the student learns from labels
 alone, with --init from random weights. Tensors f are those that layers with weights read and
 that have the same name in both models, as passes leave it; of a student with fewer channels
 each is matched with the teacher's that it is most alike.
@@ -38,14 +38,16 @@ included, and stays quantized. Weights that pruning has set to zero stay zero.
 
 --norm says what BatchNormalization does: frozen, as in the model; batch, by the statistics
 of each batch; insert, as batch, and also behind convolutions that have lost theirs to a
-fusion: it is folded into them again at the end, and often lets them learn far better.
+fusion: it is folded into them again at the end, and lets them learn far better. auto is
+insert, but batch with --init and frozen where the student is quantized, has no convolutions
+or --batch is below 8.
 
 A loss that is no longer a number ends the training, and so does an interrupt; the weights of
 the last good epoch are written. --checkpoint keeps the state after each epoch, and --resume
 goes on from there as if there had been no break.`
 
 const distillExample = `onnxopt distill --teacher big.onnx --student half.onnx --data images.npz --epochs 5 -o out.onnx
-onnxopt distill --teacher big.onnx --student half.onnx --data photos/ --ce-weight 0 --norm insert --rate 2e-3 --flip --crop 4 -o out.onnx
+onnxopt distill --teacher big.onnx --student half.onnx --data photos/ --ce-weight 0 --flip --crop 4 -o out.onnx
 onnxopt distill --teacher big.onnx --student int8.onnx --data photos/ --ce-weight 0 --epochs 3 -o better.onnx
 onnxopt distill --student net.onnx --init --data digits/ --limit 1600 --epochs 10 -o trained.onnx`
 
@@ -53,6 +55,7 @@ onnxopt distill --student net.onnx --init --data digits/ --limit 1600 --epochs 1
 type distillFlags struct {
 	teacher, student, output, checkpoint, plot string
 	resume                                     bool
+	optional                                   bool // labels are used if there are some
 	optimizer, schedule, norm                  enum
 	o                                          distill.Options
 	engine                                     engineFlags
@@ -66,10 +69,9 @@ func (e *env) distillVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "distill", Short: "train a student from a teacher or from labels", Long: distillLong, Example: distillExample,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if !cmd.Flags().Changed("rate") {
-				if f.o.Rate = 1e-4; f.o.Init || f.norm.value == distill.NormInsert {
-					f.o.Rate = 1e-3
-				}
+			f.optional = !cmd.Flags().Changed("ce-weight")
+			if !cmd.Flags().Changed("relative") {
+				f.o.Relative = !f.o.Init
 			}
 			return f.check(args)
 		},
@@ -87,7 +89,7 @@ func (e *env) distillVerb() *cobra.Command {
 	g.Float64Var(&o.KD, "kd-weight", 1, "`WEIGHT` of the teacher")
 	g.Float64Var(&o.Temperature, "temperature", 4, "`T` by which scores are divided for the teacher's term")
 	g.Float64Var(&o.Feature, "feature-weight", 0, "`WEIGHT` of the teacher's tensors")
-	f.norm = enum{distill.NormFrozen, []string{distill.NormFrozen, distill.NormBatch, distill.NormInsert}}
+	f.norm = enum{distill.NormAuto, []string{distill.NormAuto, distill.NormFrozen, distill.NormBatch, distill.NormInsert}}
 	g.Var(&f.norm, "norm", "what BatchNormalization does")
 	g.BoolVar(&o.Init, "init", false, "begin with random weights")
 	g.BoolVar(&o.Zeros, "keep-zeros", true, "weights that are zero beside others that are not stay zero")
@@ -96,8 +98,8 @@ func (e *env) distillVerb() *cobra.Command {
 	steps := newGroup("Optimizer")
 	f.optimizer = enum{"adamw", []string{"adamw", "sgd"}}
 	steps.Var(&f.optimizer, "optimizer", "how weights are updated")
-	steps.Float64Var(&o.Rate, "rate", 0, "largest learning `RATE` (default 0.0001, with --init or --norm insert 0.001)")
-	steps.BoolVar(&o.Relative, "relative", false, "the rate is relative to the root mean square of each tensor")
+	steps.Float64Var(&o.Rate, "rate", 0, "largest learning `RATE`, 0 for one that suits the student: 0.01 where batches are normalized, 0.001 elsewhere and with --init, 0.0005 where it is quantized, 0.01 in 4 bits or fewer")
+	steps.BoolVar(&o.Relative, "relative", false, "the rate is relative to the root mean square of each tensor (default, but with --init)")
 	f.schedule = enum{"cosine", []string{"cosine", "constant"}}
 	steps.Var(&f.schedule, "schedule", "how the rate goes on behind the warm-up")
 	steps.Var(count{&o.Warmup}, "warmup", "steps over which the rate rises")
@@ -212,12 +214,26 @@ func (e *env) distill(ctx context.Context, f *distillFlags) error {
 		return inFile(f.student, err)
 	}
 	defer o.Set.Close()
+	if f.optional && o.Teacher != nil {
+		if err := e.labelled(ctx, f, &o); err != nil {
+			return err
+		}
+	}
 	for _, name := range []string{f.output, f.checkpoint, f.plot} { // not found out after hours
 		if err := writable(name); err != nil {
 			return &fileError{name, err}
 		}
 	}
+	var show *progress
+	if e.terminal {
+		show = startProgress(e.stderr, f.student)
+		defer show.stop()
+	}
+	o.Step = func(epoch, step, steps int, loss float64) {
+		show.doing(fmt.Sprintf("epoch %d of %d, step %d of %d, loss %.4f", epoch, o.Epochs, step, steps, loss))
+	}
 	o.Progress = func(p distill.Epoch) {
+		show.clear()
 		if p.N == 1 && p.RecomputedOperations > 0 {
 			fmt.Fprintf(e.stdout, "%d operations of a step are computed twice, to stay within the memory\n", p.RecomputedOperations)
 		}
@@ -230,11 +246,20 @@ func (e *env) distill(ctx context.Context, f *distillFlags) error {
 		}
 		e.stdout.Flush()
 	}
-	epochs, failure := distill.Train(ctx, o)
+	var epochs []distill.Epoch
+	failure := onnxio.Guard(func() (err error) {
+		epochs, err = distill.Train(ctx, o)
+		return err
+	})
+	show.clear()
+	e.skipped(o.Set)
 	if len(epochs) == 0 {
 		return inFile(f.student, failure)
 	}
 	if _, err := e.writeModel(f.output, "", in.model, onnxio.WriteOptions{}); err != nil {
+		if f.checkpoint != "" {
+			return fmt.Errorf("%w; %s has the state of the last epoch that could be kept, and --resume goes on from it", err, f.checkpoint)
+		}
 		return err
 	}
 	if f.plot != "" {
@@ -242,8 +267,26 @@ func (e *env) distill(ctx context.Context, f *distillFlags) error {
 			return err
 		}
 	}
+	if failure != nil && ctx.Err() != nil {
+		return &stoppedError{fmt.Sprintf("interrupted; %s has the weights of epoch %d", f.output, len(epochs))}
+	}
 	if failure != nil {
 		return inFile(f.student, fmt.Errorf("%w; %s has the weights of epoch %d", failure, f.output, len(epochs)))
+	}
+	return nil
+}
+
+// labelled leaves the labels out of the loss where the first sample has none.
+func (e *env) labelled(ctx context.Context, f *distillFlags, o *distill.Options) error {
+	for s, err := range o.Set.Samples(ctx) {
+		if err != nil {
+			return inFile(f.data.data, err)
+		}
+		if !s.Labelled() {
+			fmt.Fprintln(e.stderr, "the data have no labels; the teacher alone counts")
+			o.CE = 0
+		}
+		break
 	}
 	return nil
 }

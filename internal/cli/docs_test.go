@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -45,7 +47,8 @@ var (
 
 // TestDocs runs every command of the pages in docs/, in the order of each page, in a folder that has the files the page shows, the digits
 // model as model.onnx, its data, and what testdata/docs/PAGE.txtar adds. The comment of that archive lists commands that something else tests,
-// each with a reason: "skip: COMMAND: REASON".
+// each with a reason, "skip: COMMAND: REASON", and models that a page wants, "model: NAME: FILE of ../shared/models"; the digits model stands
+// in where these are not here.
 func TestDocs(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("left out: the commands are for a POSIX shell, which Windows does not have by itself")
@@ -55,11 +58,16 @@ func TestDocs(t *testing.T) {
 	dir := t.TempDir()
 	python := pythonWithONNX()
 	var scripts []string
+	models := map[string]string{"model.onnx": ""}
 	for _, page := range pages {
 		b, err := os.ReadFile(page)
 		require.NoError(t, err)
 		name := strings.TrimSuffix(filepath.Base(page), ".md")
-		script, n := docScript(t, name, string(b), python)
+		if name == "road" && testing.Short() {
+			t.Log("left out with -short: road: it trains models")
+			continue
+		}
+		script, n := docScript(t, name, string(b), python, models)
 		if n == 0 {
 			continue
 		}
@@ -84,12 +92,21 @@ func TestDocs(t *testing.T) {
 		if err := os.CopyFS(filepath.Join(e.WorkDir, "testdata", "digits"), os.DirFS("../../testdata/digits")); err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(e.WorkDir, "model.onnx"), digits, 0o666)
+		for name, file := range models {
+			b, err := os.ReadFile(filepath.Join("../../../shared/models", file))
+			if err != nil {
+				b = digits
+			}
+			if err := os.WriteFile(filepath.Join(e.WorkDir, name), b, 0o666); err != nil {
+				return err
+			}
+		}
+		return nil
 	}, RequireExplicitExec: true})
 }
 
-// docScript makes a script of a page and says how many commands it runs.
-func docScript(t *testing.T, name, page, python string) ([]byte, int) {
+// docScript makes a script of a page and says how many commands it runs. Models that it wants are added to models.
+func docScript(t *testing.T, name, page, python string, models map[string]string) ([]byte, int) {
 	a := &txtar.Archive{}
 	extra, err := txtar.ParseFile("testdata/docs/" + name + ".txtar")
 	if err == nil {
@@ -101,6 +118,10 @@ func docScript(t *testing.T, name, page, python string) ([]byte, int) {
 	for line := range strings.Lines(string(extra.Comment)) {
 		if s, ok := strings.CutPrefix(strings.TrimSpace(line), "skip: "); ok {
 			skips = append(skips, s)
+		}
+		if m, ok := strings.CutPrefix(strings.TrimSpace(line), "model: "); ok {
+			as, file, _ := strings.Cut(m, ": ")
+			models[as] = file
 		}
 	}
 	var script strings.Builder
@@ -169,4 +190,36 @@ func TestReadme(t *testing.T) {
 		}
 		return nil
 	}})
+}
+
+// TestExamples runs the examples of each verb's help where none of the files is there, to see that none is wrong usage, and that each verb has some.
+func TestExamples(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("left out: the commands are for a POSIX shell, which Windows does not have by itself")
+	}
+	if testing.Short() {
+		t.Skip("left out with -short: a process for each example")
+	}
+	e := &env{stdin: strings.NewReader(""), stdout: bufio.NewWriter(io.Discard), stderr: io.Discard}
+	var script strings.Builder
+	for _, c := range append(e.root().Commands(), e.root()) {
+		if c.Hidden {
+			continue
+		}
+		require.NotEmpty(t, c.Example, "%s -h has no example", c.Name())
+		for line := range strings.Lines(c.Example) {
+			line = regexp.MustCompile(`\s{2,}\S.*$`).ReplaceAllString(strings.TrimSpace(line), "") // the words behind it
+			if strings.Contains(line, "|") {
+				line, _, _ = strings.Cut(line, "|") // what takes the output need not be there
+			}
+			if !strings.HasPrefix(line, "onnxopt ") {
+				continue
+			}
+			fmt.Fprintf(&script, "exec sh -c '%s </dev/null; test $? -ne 2 -a $? -ne 3'\n", strings.ReplaceAll(line, "'", "''"))
+		}
+	}
+	require.Greater(t, strings.Count(script.String(), "\n"), 60)
+	file := filepath.Join(t.TempDir(), "examples.txtar")
+	require.NoError(t, os.WriteFile(file, []byte(script.String()), 0o666))
+	testscript.Run(t, testscript.Params{Files: []string{file}, RequireExplicitExec: true})
 }

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -57,6 +56,9 @@ func plain(err error, file string) string {
 	}
 	s := strings.TrimPrefix(err.Error(), file+": ")
 	s = strings.ReplaceAll(s, "name one with DataDir", "name one with --data-dir")
+	if errors.Is(err, fs.ErrNotExist) && strings.Contains(s, `data file "`) {
+		s += "; it belongs beside the model, or --data-dir DIR says where it is"
+	}
 	if strings.Contains(s, "path escapes from parent") {
 		s += "; --data-root DIR allows links to lead there"
 	}
@@ -78,19 +80,19 @@ func absent(file string) string {
 	}
 	defer d.Close()
 	names, _ := d.Readdirnames(1000) // what could be read does for a hint
-	ext := filepath.Ext(base) // which makes any two names alike
-	stems := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return filepath.Ext(n) != ext })
-	for i, n := range stems {
-		stems[i] = strings.TrimSuffix(n, ext)
+	ext := filepath.Ext(base)
+	var stems []string // of files with the same extension: "nope.onnx" is not nearly "page.onnx" because of five equal letters
+	for _, n := range names {
+		switch {
+		case strings.TrimSuffix(n, filepath.Ext(n)) == strings.TrimSuffix(base, ext) && strings.HasPrefix(filepath.Ext(n), ".onnx"):
+			return fmt.Sprintf("there is no such file, did you mean %q?", filepath.Join(filepath.Clean(dir), n))
+		case filepath.Ext(n) == ext:
+			stems = append(stems, strings.TrimSuffix(n, ext))
+		}
 	}
-	hint, near := "", spell.Nearest(strings.TrimSuffix(base, ext), stems)
-	if near != "" {
-		near += ext
-	} else if near = spell.Nearest(base, names); strings.TrimSuffix(near, filepath.Ext(near)) != strings.TrimSuffix(base, ext) {
-		near = ""
-	}
-	if near != "" {
-		hint = fmt.Sprintf(", did you mean %q?", filepath.Join(filepath.Clean(dir), near))
+	hint := ""
+	if near := spell.Nearest(strings.TrimSuffix(base, ext), stems); near != "" {
+		hint = fmt.Sprintf(", did you mean %q?", filepath.Join(filepath.Clean(dir), near+ext))
 	}
 	return "there is no such file" + hint
 }

@@ -24,6 +24,9 @@ import (
 // TestMalformed gives the command the malformed files of ../shared: what is to be rejected is, in one line, what is to be accepted is accepted, each
 // within two seconds, and nothing is written of what is rejected. ../shared/accept/check.py does it with processes, and looks at their memory.
 func TestMalformed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out with -short: hundreds of files, three times")
+	}
 	folder := filepath.Join("..", "..", "..", "shared", "conformance")
 	table, err := os.ReadFile(filepath.Join(folder, "MALFORMED.tsv"))
 	if err != nil {

@@ -107,7 +107,7 @@ func (e *env) schedule(ctx context.Context, f *scheduleFlags, name string, given
 	if err != nil {
 		var missing *schedule.MissingError
 		if errors.As(err, &missing) {
-			return usagef("--cc: %v", err)
+			return fmt.Errorf("%w; --cc names one with its options", err)
 		}
 		return err
 	}
@@ -275,7 +275,7 @@ func scheduleOutcome(input, output string, cc *schedule.Compiler, r *schedule.Re
 	return o
 }
 
-// drawSchedule writes the plots: what is expected of the layers after each round's layer, and default and found by layer.
+// drawSchedule writes the plots: what is expected to be gained after each batch, and default and found by layer or fusion.
 func drawSchedule(r *schedule.Result, dir string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return &fileError{dir, err}
@@ -289,19 +289,15 @@ func drawSchedule(r *schedule.Result, dir string) error {
 	}
 	var before, after []float64
 	for _, x := range r.Rows {
-		if !x.Fusion && x.Default > 0 {
+		if x.Default > 0 {
 			before, after = append(before, float64(x.Count)*x.Default), append(after, float64(x.Count)*x.Found)
 		}
-	}
-	curve := r.Curve
-	if n := slices.IndexFunc(r.Rows, func(x schedule.Row) bool { return x.Fusion }); n != 0 && len(curve) >= len(before) && len(before) > 0 {
-		curve = curve[len(before)-1:] // until each layer was measured once, the sum lacks some
 	}
 	for _, p := range []struct {
 		name string
 		plot page.Plot
 	}{
-		{"schedule-search", page.Plot{X: "batch of candidates", Y: "all layers, µs", Lines: []page.Line{{Name: "best so far", Values: scaled(curve)}}}},
+		{"schedule-search", page.Plot{X: "batch of candidates", Y: "expected gain, µs a run", Lines: []page.Line{{Name: "best so far", Values: scaled(r.Curve)}}}},
 		{"schedule-layers", page.Plot{X: "layer", Y: "µs", Bars: true, Lines: []page.Line{{Name: "default", Values: scaled(before)}, {Name: "found", Values: scaled(after)}}}},
 	} {
 		if len(p.plot.Lines[0].Values) == 0 {

@@ -20,7 +20,7 @@ func schemas() map[string]any {
 	return map[string]any{
 		"optimize": outcome{}, "failure": failure{}, "inspect": inspected{}, "diff": differed{}, "audit": audited{}, "check": checked{},
 		"verify": verified{}, "replay": replayed{}, "version": versionInfo{}, "targets": []targetJSON{},
-		"eval": evaluated{}, "run": ran{}, "bench": benched{}, "tune": tuned{},
+		"eval": evaluated{}, "run": ran{}, "bench": benched{}, "schedule": scheduleJSON{}, "tune": tuned{},
 	}
 }
 

@@ -9,12 +9,15 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/onnxopt/onnxopt/internal/spell"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/targets/all"
 )
@@ -202,16 +205,69 @@ func Parse(b []byte) (*Config, error) {
 	return c, nil
 }
 
-// readable words yaml's errors in one line.
+// The errors of the YAML decoder that speak of Go's types.
+var (
+	wrongKind  = regexp.MustCompile("^line (\\d+): cannot unmarshal !!(\\w+)(?: `(.*)`)? into (.*)$")
+	unknownKey = regexp.MustCompile(`^line (\d+): field (.*) not found in type gate\.(\w+)$`)
+)
+
+// readable words yaml's errors in one line, without Go's types.
 func readable(err error) error {
 	var t *yaml.TypeError
-	if errors.As(err, &t) && len(t.Errors) > 0 {
-		s := t.Errors[0]
-		s = strings.NewReplacer("not found in type gate.Config", "is not known", "not found in type gate.Entry", "is not known",
-			"not found in type gate.Budget", "is not known", "not found in type gate.Drift", "is not known").Replace(s)
-		return errors.New(s)
+	if !errors.As(err, &t) || len(t.Errors) == 0 {
+		return errors.New(strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", " "))
 	}
-	return errors.New(strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", " "))
+	text := t.Errors[0]
+	if m := wrongKind.FindStringSubmatch(text); m != nil {
+		found := kind(m[2])
+		if m[3] != "" {
+			found = strconv.Quote(m[3])
+		}
+		wanted := kind(m[4]) + " has"
+		if strings.HasPrefix(wanted, "keys") {
+			wanted = "keys and values have"
+		}
+		return fmt.Errorf("line %s: %s where %s to be", m[1], found, wanted)
+	}
+	if m := unknownKey.FindStringSubmatch(text); m != nil {
+		of := map[string]reflect.Type{"Config": reflect.TypeFor[Config](), "Entry": reflect.TypeFor[Entry](), "Budget": reflect.TypeFor[Budget](), "Drift": reflect.TypeFor[Drift]()}
+		return fmt.Errorf("line %s: there is no key %q%s", m[1], m[2], spell.Hint(m[2], keysOf(of[m[3]])))
+	}
+	return errors.New(text)
+}
+
+// kind words a kind of YAML, or a Go type that stands for one.
+func kind(name string) string {
+	switch {
+	case name == "seq" || strings.HasPrefix(name, "[]"):
+		return "a list"
+	case name == "str" || name == "string":
+		return "a text"
+	case name == "bool":
+		return "true or false"
+	case name == "null":
+		return "nothing"
+	case name == "map" || strings.HasPrefix(name, "map[") || strings.HasPrefix(name, "gate."):
+		return "keys and values"
+	}
+	return "a number"
+}
+
+// keysOf are the keys that a type is read from.
+func keysOf(t reflect.Type) (keys []string) {
+	if t == nil {
+		return nil
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		switch tag, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); {
+		case f.Anonymous:
+			keys = append(keys, keysOf(f.Type)...)
+		case tag != "":
+			keys = append(keys, tag)
+		}
+	}
+	return keys
 }
 
 // inherit takes from d what b does not say.

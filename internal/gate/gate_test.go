@@ -39,7 +39,7 @@ models:
 func TestMistakes(t *testing.T) {
 	for src, want := range map[string]string{
 		"models: []":                                                   "it lists no models",
-		"models: [{path: m.onnx, max-node: 3}]":                        "field max-node is not known",
+		"models: [{path: m.onnx, max-node: 3}]":                        `there is no key "max-node", did you mean "max-nodes"`,
 		"models: [{max-nodes: 3}]":                                     "models[0] has no path",
 		"models: [{path: ../m.onnx}]":                                  "no pattern below this folder",
 		"models: [{path: m.onnx, max-bytes: many}]":                    "line 1",
@@ -50,7 +50,7 @@ func TestMistakes(t *testing.T) {
 		"models: [{path: m.onnx, targets: [tfite]}]":                   `did you mean "tflite"`,
 		"models: [{path: m.onnx, max-drift: {bound: 1}}]":              "needs against",
 		"models: [{path: m.onnx, max-drift: {against: a, bound: -1}}]": "is no bound",
-		"models: [{path: m.onnx, max-nodes: x}]":                       "cannot unmarshal",
+		"models: [{path: m.onnx, max-nodes: x}]":                       `"x" where a number has to be`,
 		"a: [":                                                         "did not find expected",
 		"models: [{path: m.onnx}]\n---\nx: 1":                          "more than one document",
 		"models: [null]":                                               "models[0] has no path",
@@ -156,4 +156,19 @@ func TestBaseline(t *testing.T) {
 	require.False(t, b.knows(Outcome{Model: "m.onnx", Rule: "allowed-ops", Node: "other", Text: "no"}))
 	require.False(t, (*Baseline)(nil).knows(nodes(12)))
 	require.Equal(t, "9 223 372 036 854 775 807", grouped(math.MaxInt64))
+}
+
+// TestWords: errors of the decoder do not speak of Go's types.
+func TestWords(t *testing.T) {
+	for text, want := range map[string]string{
+		"hello":                                  `line 1: "hello" where keys and values have to be`,
+		"models: 3":                              `line 1: "3" where a list has to be`,
+		"models: [{path: a, max-nodes: {a: 1}}]": "line 1: keys and values where a number has to be",
+		"models: [{path: a, audit: maybe}]":      `line 1: "maybe" where true or false has to be`,
+		"models:\n- {path: a, max-node: 1}":      `line 2: there is no key "max-node", did you mean "max-nodes"?`,
+		"model: []":                              `line 1: there is no key "model", did you mean "models"?`,
+	} {
+		_, err := Parse([]byte(text))
+		require.EqualError(t, err, want, text)
+	}
 }

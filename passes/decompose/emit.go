@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/onnxopt/onnxopt/analysis/measured"
+	"github.com/onnxopt/onnxopt/internal/linalg"
 	"github.com/onnxopt/onnxopt/internal/weights"
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -251,4 +252,32 @@ func (l *layer) change(fs []*factors, bias []matrix) error {
 		copy(w[q].Row(w[q].Rows-1), m.Row(m.Rows-1))
 	}
 	return lin.SetWeights(w)
+}
+
+// whole is what the nodes made compute as one layer, with the bias that the last of them has.
+func (l *layer) whole() ([]matrix, error) {
+	lin, err := measured.LinearOf(l.made[len(l.made)-1])
+	if err != nil {
+		return nil, err
+	}
+	last, err := lin.Weights()
+	if err != nil {
+		return nil, err
+	}
+	r := make([]matrix, len(l.now))
+	for g, f := range l.now {
+		w := f.expand()
+		r[g] = linalg.New[float64](w.Rows+1, w.Cols)
+		copy(r[g].Data, w.Data)
+	}
+	// The last node may have groups of other sizes than the layer: biases go by channel.
+	at := 0
+	for _, m := range last {
+		for _, b := range m.Row(m.Rows - 1) {
+			g := r[at/r[0].Cols]
+			g.Row(g.Rows - 1)[at%g.Cols] = b
+			at++
+		}
+	}
+	return r, nil
 }

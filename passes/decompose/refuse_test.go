@@ -71,9 +71,10 @@ func TestNearMisses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := c.m.String()
-			remarks, _, err := apply(t, c.m, c.pipeline, nil)
+			remarks, notes, err := apply(t, c.m, c.pipeline, nil)
 			require.NoError(t, err)
 			require.Contains(t, strings.Join(remarks, "\n"), "decompose: "+c.why)
+			require.Contains(t, strings.Join(notes, "\n"), "no layer can be decomposed: of 1 layers, 1 because "+c.why)
 			require.Equal(t, before, c.m.String())
 		})
 	}

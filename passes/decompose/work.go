@@ -25,7 +25,10 @@ type work struct {
 	macs     int64                 // of the original
 	bytes    int64
 	worst    float64
-	ref      *measured.Reference // the original on the samples that layers are probed with; nil without data
+	why      []string // for what reasons layers cannot be decomposed
+	// fit and held are the places of samples that layers are fitted on, and of those held back.
+	fit, held []int
+	ref       *measured.Reference // the original on the samples that layers are probed with; nil without data
 	// dequantized counts the operands that were made floats.
 	dequantized int
 }
@@ -34,6 +37,7 @@ func (w *work) run() error {
 	w.pool = par.New(1)
 	if w.data != nil {
 		w.pool = par.New(w.data.Threads())
+		w.fit, w.held = w.data.HoldBack()
 	}
 	w.worst = w.o.MaxDrift
 	if w.worst == 0 || w.data == nil {
@@ -43,13 +47,16 @@ func (w *work) run() error {
 		return err
 	}
 	if len(w.layers) == 0 {
-		w.c.Note("no layer can be decomposed")
+		w.none()
 		return nil
 	}
 	if err := w.moments(); err != nil {
 		return err
 	}
-	w.offer()
+	if w.offer(); len(w.layers) == 0 {
+		w.none()
+		return nil
+	}
 	if err := w.probe(); err != nil {
 		return err
 	}
@@ -68,17 +75,48 @@ func (w *work) run() error {
 	return w.drift()
 }
 
-// drift says how far the outputs are from the original's, on some of the samples.
+// refuse remarks that a layer cannot be decomposed.
+func (w *work) refuse(n *ir.Node, why error) {
+	w.c.Remark(n, "decompose", why.Error())
+	w.why = append(w.why, why.Error())
+}
+
+// none says that no layer can be decomposed, and what stood in the way of most.
+func (w *work) none() {
+	count, most := map[string]int{}, ""
+	for _, s := range w.why {
+		if count[s]++; count[s] > count[most] {
+			most = s
+		}
+	}
+	text := "no layer can be decomposed"
+	if most != "" {
+		text += fmt.Sprintf(": of %d layers, %d because %s (--remarks lists all)", len(w.why), count[most], most)
+	}
+	w.c.Note(text)
+	if w.dequantized > 0 {
+		w.c.Note(fmt.Sprintf("%d quantized weights and biases are floats now", w.dequantized))
+	}
+}
+
+// drift says how far the outputs are from the original's, on samples that nothing was fitted on if there are enough.
 func (w *work) drift() error {
 	if w.data == nil {
 		return nil
 	}
-	d, err := w.data.Limit(w.probes(2)).Divergence(w.c.Context(), w.original, w.m)
+	on, what := w.data.Pick(measured.Spread(w.held, w.probes(2))), " that nothing was fitted on"
+	if len(w.held) < few {
+		on, what = w.data.Limit(w.probes(2)), ""
+	}
+	d, err := on.Divergence(w.c.Context(), w.original, w.m)
 	if err == nil {
-		w.c.Note("outputs beside the original's: " + d.String())
+		w.c.Note("outputs beside the original's: " + d.String() + what)
 	}
 	return err
 }
+
+// few is the number of samples held back below which all are looked at.
+const few = 4
 
 // probes is the number of samples for a measurement that runs so many models.
 func (w *work) probes(models int) int {
@@ -111,7 +149,7 @@ func (w *work) find() error {
 		}
 		l, err := newLayer(n, form, types, w.pool)
 		if err != nil {
-			w.c.Remark(n, "decompose", err.Error())
+			w.refuse(n, err)
 			continue
 		}
 		w.layers = append(w.layers, l)
@@ -144,7 +182,7 @@ func (w *work) moments() error {
 				ls, at = append(ls, l.linear), append(at, i)
 			}
 		}
-		ms, err := w.data.Limit(momentSamples).MomentsOf(w.c.Context(), w.original, ls, momentRows)
+		ms, err := w.data.Pick(measured.Spread(w.fit, momentSamples)).MomentsOf(w.c.Context(), w.original, ls, momentRows)
 		if err != nil {
 			return err
 		}
@@ -191,7 +229,7 @@ func (w *work) offer() {
 	})
 	for i, l := range w.layers {
 		if why[i] != nil {
-			w.c.Remark(l.node, "decompose", why[i].Error())
+			w.refuse(l.node, why[i])
 			continue
 		}
 		keep = append(keep, l)
@@ -255,7 +293,7 @@ func (w *work) apart(layers []*layer) (float64, error) {
 		}
 	}
 	d, err := w.ref.Divergence(w.c.Context(), m)
-	return drift(d), err
+	return d.Loss(), err
 }
 
 // middle is the level nearest to half of the layer's cost.
@@ -279,17 +317,6 @@ func (l *layer) biases(fs []*factors, p []*problem) []matrix {
 		r[g] = p[g].withBias(f.expand())
 	}
 	return r
-}
-
-// drift is one number for how far outputs part.
-func drift(d measured.Divergence) float64 {
-	if d.Lost > 0 {
-		return math.Inf(1)
-	}
-	if d.KL > 0 {
-		return d.KL
-	}
-	return math.Pow(10, -d.SQNR/10)
 }
 
 // choose settles the level of each layer, and reports whether the budget is met.
@@ -369,7 +396,7 @@ func (w *work) refit() ([]measured.RefitResult, error) {
 			list = append(list, r)
 		}
 	}
-	return measured.Refit(w.c.Context(), w.original, w.m, list, w.data, measured.RefitOptions{Apply: func(l measured.RefitLayer, edit func()) {
+	return measured.Refit(w.c.Context(), w.original, w.m, list, w.data, measured.RefitOptions{Judges: w.probes(len(list)), Apply: func(l measured.RefitLayer, edit func()) {
 		w.c.Rewrite("refit", l.Node, nil, edit)
 	}})
 }
@@ -381,7 +408,8 @@ func (w *work) chain(l *layer) *measured.Chain {
 		sweeps = 1
 	}
 	return &measured.Chain{
-		Input: l.made[0].Operand(0), Form: l.form, Lambdas: []float64{1e-4, 1e-2},
+		Input: l.made[0].Operand(0), Form: l.form, Lambdas: []float64{1e-4, 1e-2, 1e-1},
+		Now: l.whole,
 		Solve: func(eq []*linalg.LeastSquares, prior []matrix, lambda float64) ([]matrix, func() error, error) {
 			ps := make([]*problem, len(eq))
 			for g, s := range eq {

@@ -4,8 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math"
 
+	"github.com/onnxopt/onnxopt/analysis"
+	"github.com/onnxopt/onnxopt/analysis/cost"
 	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/internal/par"
 	"github.com/onnxopt/onnxopt/ir"
@@ -21,6 +22,7 @@ type data struct {
 	all   *measured.Calibration  // as many samples as memory has room for
 	types map[*ir.Value]*ir.Type // of the values of the first sample
 	bytes int64                  // of all values of a sample
+	macs  float64                // of the nodes of the main graph on it
 	few   *measured.Calibration  // for trials, on one thread each
 	was   *measured.Record       // values of the original on those; nil: too many to hold
 	ref   *measured.Reference    // the original's outputs on other samples, which trials are judged by
@@ -56,6 +58,17 @@ func newData(c *passes.Context, m *ir.Model, cal *measured.Calibration) (*data, 
 	if err != nil {
 		return nil, err
 	}
+	sizes := analysis.Options{Types: func(v *ir.Value) *ir.Type {
+		if t := d.types[v]; t != nil {
+			return t
+		}
+		return v.Type()
+	}}
+	for n := range m.Main.Nodes() {
+		if macs, ok, err := cost.Node(n, sizes); ok && err == nil {
+			d.macs += float64(macs)
+		}
+	}
 	// Of all values that a sample takes, about a third are held at once, of the original and of the smaller model.
 	n := min(maxSamples, max(8, int(maxHeld/max(1, d.bytes*2/3))))
 	if all := cal.Len(); all > 0 {
@@ -90,7 +103,7 @@ func (d *data) beginTrials(m *ir.Model) (err error) {
 				judge = append(judge, s)
 			}
 		}
-		few, judge = spread(few, fits), spread(judge, judges)
+		few, judge = measured.Spread(few, fits), measured.Spread(judge, judges)
 	}
 	d.few = d.part(few, 1)
 	if d.bytes*int64(len(few)) <= maxHeld/3 {
@@ -102,31 +115,24 @@ func (d *data) beginTrials(m *ir.Model) (err error) {
 	return err
 }
 
-// spread takes n of s, evenly.
-func spread[T any](s []T, n int) []T {
-	if len(s) <= n {
-		return s
-	}
-	r := make([]T, n)
-	for i := range r {
-		r[i] = s[i*len(s)/n]
-	}
-	return r
-}
-
-// loss is how far a model's outputs lie from the original's: the divergence of class probabilities, or else the share of the outputs' energy
-// that the difference has.
+// loss is how far a model's outputs lie from the original's.
 func (d *data) loss(ctx context.Context, m *ir.Model) (float64, error) {
 	v, err := d.ref.Divergence(ctx, m)
-	if err != nil {
-		return 0, err
+	return v.Loss(), err
+}
+
+// judged is the number of samples that the outputs of so many models are compared on.
+func (d *data) judged(models int) int {
+	return int(min(64, max(16, maxTrial/(max(d.macs, 1e5)*float64(models)))))
+}
+
+// drift says how far the outputs of m are from the original's, on samples that nothing was fitted on if there are enough.
+func (d *data) drift(original, m *ir.Model) (string, error) {
+	_, held := d.all.HoldBack()
+	on, what := d.all.Pick(measured.Spread(held, d.judged(2))), " that nothing was fitted on"
+	if len(held) < 4 {
+		on, what = d.all, ""
 	}
-	x := v.KL
-	if x == 0 || math.IsNaN(x) {
-		x = math.Pow(10, -v.SQNR/10)
-	}
-	if math.IsNaN(x) || v.Lost > 0 {
-		x = math.Inf(1)
-	}
-	return x, nil
+	v, err := on.Divergence(d.c.Context(), original, m)
+	return "outputs beside the original's: " + v.String() + what, err
 }

@@ -250,6 +250,8 @@ func (j *job) refine() error {
 			}
 			if j.greedy(open, weight) {
 				s.take()
+				s.relax()
+				s.take()
 			}
 		}
 	}
@@ -274,6 +276,27 @@ func (j *job) refine() error {
 func (s *search) set(a *allotment) {
 	for k, f := range s.fs {
 		f.gone = a.gone[k]
+	}
+}
+
+// relax gives back what was taken beyond the budget: each time the units, of whatever family, that cost most and that the budget can do without.
+func (s *search) relax() {
+	for {
+		var best *family
+		step, most := 0, 0.0
+		for _, f := range s.fs {
+			for n := f.step; n <= min(f.gone, 4*f.step); n += f.step {
+				gain := f.cost[f.gone] - f.cost[f.gone-n]
+				if f.gone -= n; gain > most && s.fits(removed(s.fs)) {
+					best, step, most = f, n, gain
+				}
+				f.gone += n
+			}
+		}
+		if best == nil {
+			return
+		}
+		best.gone -= step
 	}
 }
 

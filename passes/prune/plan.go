@@ -236,7 +236,7 @@ func refused(c *passes.Context, g *coupling.Graph, fs []*family) {
 		w := &g.Contractions[i]
 		for d, role := range w.Roles {
 			a := g.OperandAxis(w, d)
-			if role != coupling.Out || a == nil || w.Node.Operand(w.Operand).Const() == nil {
+			if role != coupling.Out || a == nil || !computed(w.Node.Operand(w.Operand)) {
 				continue
 			}
 			if slices.ContainsFunc(fs, func(f *family) bool { return f.slab[a] > 0 }) {

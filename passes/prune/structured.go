@@ -280,6 +280,13 @@ func (j *job) apply() error {
 			return err
 		}
 	}
+	if j.data != nil {
+		text, err := j.data.drift(original, j.m)
+		if err != nil {
+			return err
+		}
+		j.note("%s", text)
+	}
 	j.c.Note(strings.Join(append(table, j.notes...), "\n"))
 	return nil
 }

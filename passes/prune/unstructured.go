@@ -65,12 +65,13 @@ func unstructured(c *passes.Context, m *ir.Model, o Options) error {
 		}
 	}
 	s.allot()
+	original, of := m.CloneMap()
 	if s.data != nil {
-		if err := s.fit(); err != nil {
+		if err := s.fit(original, of); err != nil {
 			return err
 		}
 	}
-	return s.rest()
+	return s.rest(original)
 }
 
 // collect finds the layers whose weights may become zero. Depthwise convolutions keep theirs: they are few, and each matters.
@@ -187,8 +188,7 @@ func (s *sparse) threshold(cut int, lamp bool) {
 }
 
 // fit chooses and repairs layer by layer.
-func (s *sparse) fit() error {
-	original, of := s.m.CloneMap()
+func (s *sparse) fit(original *ir.Model, of map[*ir.Value]*ir.Value) error {
 	ls := layers(s.m, of, nil, func(n *ir.Node) bool { return s.of[n] != nil })
 	for i := range ls {
 		p := s.of[ls[i].Node]
@@ -196,7 +196,7 @@ func (s *sparse) fit() error {
 			return p.choose(s.o, p.layer, eq, w, s.data.pool)
 		}
 	}
-	out, err := measured.Refit(s.c.Context(), original, s.m, ls, s.data.all, measured.RefitOptions{Apply: func(l measured.RefitLayer, edit func()) {
+	out, err := measured.Refit(s.c.Context(), original, s.m, ls, s.data.all, measured.RefitOptions{Judges: s.data.judged(len(ls)), Apply: func(l measured.RefitLayer, edit func()) {
 		s.c.Rewrite("weight", l.Node, nil, edit)
 		s.of[l.Node].done = true
 	}})
@@ -217,7 +217,7 @@ func (s *sparse) fit() error {
 }
 
 // rest makes the weights zero of layers that data did not reach, and reports.
-func (s *sparse) rest() error {
+func (s *sparse) rest(original *ir.Model) error {
 	table := []string{fmt.Sprintf("%9s %9s  %s", "weights", "zeros", "layer")}
 	zeros, total := 0, 0
 	for _, p := range s.plans {
@@ -258,6 +258,13 @@ func (s *sparse) rest() error {
 		table = append(table, fmt.Sprintf("%9d %7.1f %%  %s", len(w), 100*float64(z)/float64(len(w)), coupling.NodeLabel(p.layer.Node)))
 	}
 	table = append(table, fmt.Sprintf("%.1f %% of %d weights are zero; runtimes for dense models are no faster for it", 100*float64(zeros)/float64(max(1, total)), total))
+	if s.data != nil {
+		text, err := s.data.drift(original, s.m)
+		if err != nil {
+			return err
+		}
+		s.notes = append(s.notes, text)
+	}
 	s.c.Note(strings.Join(append(table, s.notes...), "\n"))
 	return nil
 }

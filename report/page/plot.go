@@ -104,7 +104,7 @@ func points(d *plot.Plot, i int, l Line) error {
 	if err != nil {
 		return err
 	}
-	shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.TriangleGlyph{}, draw.BoxGlyph{}, draw.CrossGlyph{}}
+	shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.PyramidGlyph{}, draw.BoxGlyph{}, draw.CrossGlyph{}}
 	s.GlyphStyle = draw.GlyphStyle{Color: colours()[i%4], Radius: vg.Points(4), Shape: shapes[i%4]}
 	d.Add(s)
 	d.Legend.Add(l.Name, s)

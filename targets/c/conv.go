@@ -48,13 +48,19 @@ func lowerConv(b *builder, n *ir.Node) error {
 	v := n.Operand(0)
 	planar := c.group == 1 && c.inputs < block && !c.isDepthwise() && b.hasPlain(v)
 	first := c.stage(planar)
-	if second := b.intoRows(c.f.last, c.win.out, c.batch, first.key); second != nil {
+	if second := b.intoRows(c.f.last, c.win.out, c.batch, first.key, c.work()); second != nil {
 		return b.fuseRows(c.source(planar), first, second)
 	}
 	y := b.alloc(c.f.last.Name(), float, imageShape(b.shape(c.f.last)), true)
 	b.define(c.f.last, y)
 	b.addStage(c.source(planar), y, first)
 	return nil
+}
+
+// work is how often the convolution multiplies.
+func (c *conv) work() float64 {
+	w := c.win
+	return float64(c.batch) * float64(w.out[0]*w.out[1]) * float64(c.outputs*c.inputs*w.kernel[0]*w.kernel[1])
 }
 
 func (c *conv) isDepthwise() bool { return c.group > 1 && c.inputs == 1 && c.outputs == c.group }
@@ -316,11 +322,17 @@ func (d *denseBody) write(f *text) {
 	} else {
 		batch, plane, row, pixel = xs[0], xs[1], xs[2], xs[3]
 	}
+	images := d.x.shape[0]
+	if images > 1 && oh*ow == 1 && d.win.kernel == [2]int{1, 1} && d.win.pads == [4]int{} && len(d.adds) == 0 && d.group == 1 {
+		ow, pixel, images = images, batch, 1 // images of one pixel are the pixels of one
+		ys = slices.Clone(ys)
+		ys[3] = ys[0]
+	}
 	h := d.win.pads
 	start := d.x.start() - h[0]*row - h[1]*pixel
 	sh, sw := d.win.strides[0], d.win.strides[1]
 	// pointwise over tensors without gaps: one long row
-	if d.flat(row, pixel) {
+	if images == d.x.shape[0] && d.flat(row, pixel) {
 		ow, oh = oh*ow, 1
 	}
 	per := d.outputs / d.group
@@ -356,8 +368,8 @@ func (d *denseBody) write(f *text) {
 	if blocks%step > 0 {
 		parts = append(parts, part{blocks / step * step, 1, blocks % step})
 	}
-	if d.x.shape[0] > 1 {
-		f.loop("n", d.x.shape[0])
+	if images > 1 {
+		f.loop("n", images)
 	}
 	if d.group > 1 {
 		f.loop("g", d.group)
@@ -396,7 +408,7 @@ func (d *denseBody) write(f *text) {
 				f.loop("j", c.n)
 				place := func(start, batch, group, blockStride, row, pixel int, sh, sw int) string {
 					s := fmt.Sprintf("%d + i * %d + j * %d", start+r.from*sh*row+c.from*sw*pixel, r.step*sh*row, c.step*sw*pixel)
-					if d.x.shape[0] > 1 {
+					if images > 1 {
 						s += fmt.Sprintf(" + n * %d", batch)
 					}
 					if d.group > 1 {
@@ -429,6 +441,9 @@ func (d *denseBody) write(f *text) {
 				}
 				outAt := func(a *tensor) string {
 					as := a.strides()
+					if a == d.y {
+						as = ys
+					}
 					return place(a.start()+p.from*as[1], as[0], blocks*as[1], as[1], as[2], as[3], 1, 1)
 				}
 				for k, a := range d.adds {
@@ -449,7 +464,7 @@ func (d *denseBody) write(f *text) {
 	if d.group > 1 {
 		f.end()
 	}
-	if d.x.shape[0] > 1 {
+	if images > 1 {
 		f.end()
 	}
 }

@@ -18,6 +18,7 @@ type Layer struct {
 	Fusion  bool     // the choice is what is joined, not how a layer is written; it counts for bodies of all widths
 	Nodes   []string // where it stands in the model, in order
 	Choices []Choice // the default first; each has a value for every knob
+	Work    float64  // of a fusion: multiplications that it is about, roughly
 
 	cost func(Choice) Features
 }
@@ -68,7 +69,7 @@ func (x *Exploration) Layers() []*Layer {
 	for _, s := range x.b.sites {
 		l := at[s.key]
 		if l == nil {
-			l = &Layer{Key: s.key, Fusion: s.fusion, Choices: s.choices, cost: s.cost}
+			l = &Layer{Key: s.key, Fusion: s.fusion, Choices: s.choices, Work: s.work, cost: s.cost}
 			at[s.key] = l
 			r = append(r, l)
 		}

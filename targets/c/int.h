@@ -2,6 +2,7 @@
    of bytes with sign. It is exact: where there is no instruction for it, bytes are widened to 16 bits first. */
 #if PFX_LANES >= 16
 typedef __m512i i16;
+typedef i16 i16x;
 #define I16_LOAD(p) _mm512_loadu_si512((const void *)(p))
 #define I16_QUAD(p) _mm512_set1_epi32(PFX_quad(p))
 #define I16_FLOAT(a) _mm512_cvtepi32_ps(a)
@@ -28,6 +29,7 @@ PFX_UNUSED static inline int32_t PFX_quad(const uint8_t *p) {
     return r;
 }
 typedef __m256i i8;
+typedef i8 i8x;
 #define I8_LOAD(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
 #define I8_QUAD(p) _mm256_set1_epi32(PFX_quad(p))
 #define I8_FLOAT(a) _mm256_cvtepi32_ps(a)
@@ -44,6 +46,41 @@ PFX_UNUSED static inline void PFX_store8(uint8_t *p, __m256 v) {
     _mm256_madd_epi16(_mm256_and_si256(x, _mm256_set1_epi16(255)), _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8)), \
     _mm256_madd_epi16(_mm256_srli_epi16(x, 8), _mm256_srai_epi16(w, 8))))
 #endif
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+typedef int32x4_t i4;
+typedef int8x16_t i4w;
+PFX_UNUSED static inline uint8x16_t i4_quad(const uint8_t *p) {
+    uint32_t r;
+    memcpy(&r, p, 4);
+    return vreinterpretq_u8_u32(vdupq_n_u32(r));
+}
+PFX_UNUSED static inline int8x16_t i4_weights(const int8_t *p) { return vld1q_s8(p); }
+PFX_UNUSED static inline i4 i4_dot(uint8x16_t x, int8x16_t w, i4 c) {
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+    return vusdotq_s32(c, x, w);
+#elif defined(__ARM_FEATURE_DOTPROD)
+    /* x - 128 has a sign; what that leaves out is 128 times the sum of the weights */
+    const int8x16_t half = vdupq_n_s8(64);
+    return vdotq_s32(vdotq_s32(vdotq_s32(c, w, vreinterpretq_s8_u8(veorq_u8(x, vdupq_n_u8(128)))), w, half), w, half);
+#else
+    const int16x4_t q = vget_low_s16(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(x))));
+    const int16x8_t l = vmovl_s8(vget_low_s8(w)), h = vmovl_s8(vget_high_s8(w));
+    const int32x4_t a = vpaddq_s32(vmull_s16(vget_low_s16(l), q), vmull_s16(vget_high_s16(l), q));
+    const int32x4_t b = vpaddq_s32(vmull_s16(vget_low_s16(h), q), vmull_s16(vget_high_s16(h), q));
+    return vaddq_s32(c, vpaddq_s32(a, b));
+#endif
+}
+PFX_UNUSED static inline void i4_store(uint8_t *p, v4 v) {
+    const int16x4_t h = vmovn_s32(vcvtnq_s32_f32(v));
+    const uint32_t r = vget_lane_u32(vreinterpret_u32_u8(vqmovun_s16(vcombine_s16(h, h))), 0);
+    memcpy(p, &r, 4);
+}
+typedef uint8x16_t i4x;
+#define I4_LOAD(p) vld1q_s32(p)
+#define I4_QUAD(p) i4_quad(p)
+#define I4_FLOAT(a) vcvtq_f32_s32(a)
+#define I4_STORE(p, v) i4_store(p, v)
+#define I4_DOT(x, w, c) i4_dot(x, w, c)
 #else
 typedef struct { int32_t v[4]; } i4;
 typedef struct { int8_t v[16]; } i4w;
@@ -64,6 +101,7 @@ PFX_UNUSED static inline void i4_store(uint8_t *p, v4 v) {
     V4_STORE(t, v);
     for (int i = 0; i < 4; i++) p[i] = (uint8_t)rintf(t[i]);
 }
+typedef i4 i4x;
 #define I4_LOAD(p) i4_load(p)
 #define I4_QUAD(p) i4_quad(p)
 #define I4_FLOAT(a) i4_float(a)

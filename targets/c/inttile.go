@@ -59,7 +59,7 @@ func (t *tile) intSection(b *text, s section) {
 			b.line("{")
 			for _, l := range []int{4, 8, 16} {
 				if t.has(l) {
-					b.line("const i%d b%d = I%d_QUAD(q + %d);", l, l, l, spot.x+x)
+					b.line("const i%dx b%d = I%d_QUAD(q + %d);", l, l, l, spot.x+x)
 				}
 			}
 			for i, v := range t.vecs {

@@ -24,6 +24,10 @@ type matrix struct {
 }
 
 func lowerMatMul(b *builder, n *ir.Node) error {
+	if m := b.mergedProduct(n); m != nil {
+		m.product(b, n)
+		return nil
+	}
 	if b.typ(n.Result(0)) != float {
 		return errors.New("numbers that are no floats")
 	}
@@ -63,6 +67,10 @@ func lowerMatMul(b *builder, n *ir.Node) error {
 }
 
 func lowerGemm(b *builder, n *ir.Node) error {
+	if m := b.mergedProduct(n); m != nil {
+		m.product(b, n)
+		return nil
+	}
 	if b.typ(n.Result(0)) != float {
 		return errors.New("numbers that are no floats")
 	}

@@ -159,8 +159,10 @@ func lowerQuantize(b *builder, n *ir.Node) error {
 	return nil
 }
 
-// merged is a convolution between integers: DequantizeLinear of input and weights, Conv, at most one Relu or Clip, QuantizeLinear.
+// merged is a convolution or product between integers: DequantizeLinear of input and weights, Conv, Gemm or MatMul, at most one Relu or Clip,
+// QuantizeLinear.
 type merged struct {
+	outputs   int
 	from      *ir.Value // the integers
 	x, w, y   quantization
 	weights   []int
@@ -170,8 +172,45 @@ type merged struct {
 	nodes     []*ir.Node
 }
 
-// mergedConv recognises one; nil: it is none.
-func (b *builder) mergedConv(n *ir.Node) *merged {
+// mergedConv recognises a convolution; nil: it is none.
+func (b *builder) mergedConv(n *ir.Node) *merged { return b.merge(n, 0) }
+
+// mergedProduct recognises Gemm or MatMul with one matrix of weights, which it turns around to [output][input].
+func (b *builder) mergedProduct(n *ir.Node) *merged {
+	axis := 1
+	if n.Is("Gemm") {
+		if n.Int("transA", 0) != 0 || n.Float("alpha", 1) != 1 || n.Operand(2) != nil && n.Float("beta", 1) != 1 {
+			return nil
+		}
+		if n.Int("transB", 0) != 0 {
+			axis = 0
+		}
+	}
+	if len(b.shape(n.Operand(1))) != 2 || len(b.shape(n.Operand(0))) < 2 {
+		return nil
+	}
+	m := b.merge(n, axis)
+	if m == nil {
+		return nil
+	}
+	if m.bias != nil && len(m.bias) != m.outputs {
+		return nil
+	}
+	if axis == 1 {
+		inputs := len(m.weights) / m.outputs
+		w := make([]int, len(m.weights))
+		for i := range inputs {
+			for o := range m.outputs {
+				w[o*inputs+i] = m.weights[i*m.outputs+o]
+			}
+		}
+		m.weights = w
+	}
+	return m
+}
+
+// merge recognises what is between quantizers. The outputs are an axis of the weights.
+func (b *builder) merge(n *ir.Node, axis int) *merged {
 	m := &merged{}
 	dq := func(i int) *ir.Node {
 		if v := n.Operand(i); v != nil && v.Node() != nil && v.Node().Is("DequantizeLinear") && v.Node().Op().Domain == "" {
@@ -191,12 +230,13 @@ func (b *builder) mergedConv(n *ir.Node) *merged {
 	if b.constant(m.from) != nil {
 		return nil
 	}
-	outputs := b.shape(n.Operand(1))[0]
+	outputs := b.shape(n.Operand(1))[axis]
+	m.outputs = outputs
 	t := b.constant(w.Operand(0))
 	if t == nil || t.DType() != ir.Int8 {
 		return nil
 	}
-	if m.w, err = b.quantizationOf(w); err != nil || len(m.w.scales) != 1 && (len(m.w.scales) != outputs || normal(int64(m.w.axis), t.Rank()) != 0) {
+	if m.w, err = b.quantizationOf(w); err != nil || len(m.w.scales) != 1 && (len(m.w.scales) != outputs || normal(int64(m.w.axis), t.Rank()) != axis) {
 		return nil
 	}
 	for _, z := range m.w.zeros {
@@ -293,17 +333,47 @@ func (m *merged) lower(b *builder, n *ir.Node) error {
 	}
 	y := b.alloc(m.result.Name(), uint8s, imageShape(b.shape(m.result)), true)
 	b.define(m.result, y)
+	m.step(b, n, win, x, y, inputs, group)
+	return nil
+}
+
+// product appends the steps of a merged Gemm or MatMul: a convolution of single pixels, for which the rows are images.
+func (m *merged) product(b *builder, n *ir.Node) {
+	s := b.shape(m.from)
+	inputs := s[len(s)-1]
+	rows := product(s) / inputs
+	from := b.flat(m.from)
+	x := &tensor{buf: from.buf, shape: []int{rows, inputs, 1, 1}, stiff: true}
+	if from.buf.typ == int8s || inputs%block != 0 {
+		u := b.alloc(m.from.Name(), uint8s, x.shape, true)
+		b.block(x, u)
+		x = u
+	} else {
+		x.blocked = true
+	}
+	typ := b.typ(m.result)
+	y := b.alloc(m.result.Name(), uint8s, []int{rows, m.outputs, 1, 1}, true)
+	y.stiff = true
+	win := window{kernel: [2]int{1, 1}, strides: [2]int{1, 1}, dilations: [2]int{1, 1}, in: [2]int{1, 1}, out: [2]int{1, 1}}
+	m.step(b, n, win, x, y, inputs, 1)
+	plain := &tensor{buf: y.buf, shape: b.shape(m.result), stiff: true}
+	if typ == int8s || m.outputs%block != 0 {
+		plain = b.alloc(m.result.Name(), typ, y.shape, false)
+		b.unblock(y, plain)
+		plain = &tensor{buf: plain.buf, shape: b.shape(m.result), stiff: true}
+	}
+	b.define(m.result, plain)
+}
+
+// step appends the step of a merged convolution.
+func (m *merged) step(b *builder, n *ir.Node, win window, x, y *tensor, inputs, group int) {
+	outputs, fill := m.outputs, raised(m.x)
 	for _, d := range m.nodes {
 		b.done[d] = true
 	}
 	blocks := blocksOf(outputs) * block
 	sums, scales, offsets := make([]int32, blocks), make([]float32, blocks), make([]float32, blocks)
-	kh, kw := shape[2:][0], 1
-	if len(shape) == 4 {
-		kw = shape[3]
-	} else {
-		kh, kw = 1, shape[2]
-	}
+	kh, kw := win.kernel[0], win.kernel[1]
 	each := inputs * kh * kw
 	for i := range outputs {
 		for _, v := range m.weights[i*each : (i+1)*each] {
@@ -317,7 +387,7 @@ func (m *merged) lower(b *builder, n *ir.Node) error {
 	ints := func(name string, v []int32) *tensor { return b.literal(name, int32s, []int{len(v)}, ir.AsBytes(v)) }
 	r := &requant{low: m.low, high: m.high, zero: raised(m.y)}
 	tail := []*tensor{ints("sums", sums), b.floatLiteral("scales", scales), b.floatLiteral("offsets", offsets)}
-	if depthwise {
+	if group > 1 && inputs == 1 && outputs == group {
 		data := make([]int8, blocks*kh*kw)
 		for o := range outputs {
 			for k := range kh * kw {
@@ -326,7 +396,7 @@ func (m *merged) lower(b *builder, n *ir.Node) error {
 		}
 		w := b.literal(n.Operand(1).Name(), int8s, []int{len(data)}, ir.AsBytes(data))
 		b.add(append([]*tensor{x, w}, tail...), []*tensor{y}, func(f *text, _ int) { r.depthwise(f, win, x, y, outputs) })
-		return nil
+		return
 	}
 	quads := func(n int) int { return (n + 3) / 4 }
 	// the order of the sum: blocks, taps, quads of channels
@@ -365,7 +435,6 @@ func (m *merged) lower(b *builder, n *ir.Node) error {
 	b.add(append([]*tensor{x, w}, tail...), []*tensor{y}, func(f *text, lanes int) {
 		(&denseBody{conv: c, x: x, y: y, terms: len(terms), lanes: lanes, requant: r}).write(f)
 	})
-	return nil
 }
 
 // requant takes sums to bytes.

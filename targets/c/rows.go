@@ -27,7 +27,7 @@ func (b *builder) addStage(x, y *tensor, s *stage) {
 }
 
 // intoRows is the stage that reads v, the result of a layer with windows out, and that the schedule joins with it by rows; nil: there is none.
-func (b *builder) intoRows(v *ir.Value, out [2]int, batch int, key string) *stage {
+func (b *builder) intoRows(v *ir.Value, out [2]int, batch int, key string, work float64) *stage {
 	if batch != 1 || out[0] < 2 || v.IsOutput() {
 		return nil
 	}
@@ -53,14 +53,14 @@ func (b *builder) intoRows(v *ir.Value, out [2]int, batch int, key string) *stag
 		for _, op := range f.ops {
 			values = append(values, op.result)
 		}
-		if b.rowSite(key, what, out[0], values) == 0 {
+		if b.rowSite(key, what, out[0], values, work+c.work()) == 0 {
 			return nil
 		}
 		c.f = b.follow(n.Result(0), c.geometry())
 		second = c.dense(false)
 	case "MaxPool", "AveragePool":
 		w, ok := b.tiledPool(n)
-		if !ok || b.rowSite(key, fmt.Sprintf("%s %s", strings.ToLower(n.Op().Type), dims(w.kernel[:])), w.out[0], []*ir.Value{v, n.Result(0)}) == 0 {
+		if !ok || b.rowSite(key, fmt.Sprintf("%s %s", strings.ToLower(n.Op().Type), dims(w.kernel[:])), w.out[0], []*ir.Value{v, n.Result(0)}, work) == 0 {
 			return nil
 		}
 		b.node = n
@@ -77,12 +77,13 @@ func (b *builder) intoRows(v *ir.Value, out [2]int, batch int, key string) *stag
 }
 
 // rowSite registers the choice of how many rows two layers are computed by; 0: one after the other.
-func (b *builder) rowSite(first, second string, rows int, values []*ir.Value) int {
+func (b *builder) rowSite(first, second string, rows int, values []*ir.Value, work float64) int {
 	choices := []Choice{{"rows": 0}}
 	for n := 1; n < rows && n <= 16; n *= 2 {
 		choices = append(choices, Choice{"rows": n})
 	}
 	s := b.site("rows "+first+" | "+second, true, values, choices, nil)
+	s.work = work / 4 // less is to be gained than by transforms
 	b.strip = s.pick(0, "rows", 0)
 	return b.strip
 }

@@ -96,6 +96,7 @@ type site struct {
 	choice  Choice
 	choices []Choice // all that there are, the default, which is full, first
 	cost    func(Choice) Features
+	work    float64 // multiplications that a fusion is about
 }
 
 // pick is the value of a knob in bodies of so many lanes.

@@ -54,6 +54,7 @@ func (c *conv) fast() (w *winograd, strip int) {
 		}
 	}
 	s := c.b.site("algorithm "+c.geometry()+" "+c.f.describe(), true, []*ir.Value{c.f.last}, choices, nil)
+	s.work = c.work()
 	if m := s.pick(0, "winograd", 0); m != 0 {
 		return winogradOf(m), s.pick(0, "strip", 1)
 	}

@@ -64,12 +64,12 @@ func OpenProgram(folder string) (*Program, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("it is not built: there is no program %s; make -f %s.mk makes it there", name, name)
+		return nil, fmt.Errorf("it is not built: there is no program %s; make -f %s.mk in it makes it", name, name)
 	}
 	for _, suffix := range []string{".c", ".h", ".bin", "_main.c"} {
 		source, err := os.Stat(filepath.Join(folder, name+suffix))
 		if err == nil && source.ModTime().After(built.ModTime()) {
-			return nil, fmt.Errorf("the program %s is older than %s; make -f %s.mk builds it again", name, name+suffix, name)
+			return nil, fmt.Errorf("the program %s is older than %s; make -f %s.mk in it builds it again", name, name+suffix, name)
 		}
 	}
 	return found, nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/targets"
 )
 
 // unread lists the operators that the frontend of OpenVINO 2026.4.1 converts in none of ONNX's node tests.
@@ -74,7 +75,16 @@ func forms() map[string]func(n *ir.Node) error {
 		}
 		return nil
 	}
+	reducing := func(n *ir.Node) error {
+		if n.Attr("axes") != nil {
+			return &targets.Mendable{Why: "axes as an attribute, which are not heeded", Mend: "opset{to=18}"}
+		}
+		return nil
+	}
 	return map[string]func(n *ir.Node) error{
+		"Softmax": softmax, "LogSoftmax": softmax,
+		"ReduceL1": reducing, "ReduceLogSum": reducing, "ReduceLogSumExp": reducing,
+		"Pad": refuse("mode wrap", func(n *ir.Node) bool { return n.Str("mode", "constant") == "wrap" }),
 		"Add": bytes, "Sub": bytes, "Mul": bytes, "Equal": strings,
 		"LSTM": recurrent, "GRU": recurrent, "RNN": recurrent,
 		"Attention":  refuse("a window", func(n *ir.Node) bool { return n.Attr("left_window_size") != nil || n.Attr("right_window_size") != nil }),
@@ -88,17 +98,41 @@ func forms() map[string]func(n *ir.Node) error {
 		"DFT":          refuse("a real transform, or the form of opset 20", func(n *ir.Node) bool { return n.Graph().Opset("") >= 20 || n.Int("onesided", 0) != 0 }),
 		"SpaceToDepth": refuse("mode CRD, which is not heeded", func(n *ir.Node) bool { return n.Str("mode", "DCR") != "DCR" }),
 		"STFT":         refuse("a frame step that is no constant", func(n *ir.Node) bool { return n.Operand(1).Const() == nil }),
-		"QuantizeLinear": refuse("blocks, or numbers of a type that it does not quantize to", func(n *ir.Node) bool {
+		"QuantizeLinear": refuse("blocks, numbers of 16 bits, or floats of 8", func(n *ir.Node) bool {
 			d := n.Result(0).Type().DType()
-			return n.Int("block_size", 0) != 0 || d.IsFloat()
+			return n.Int("block_size", 0) != 0 || d.IsFloat() || d.Bits() > 8
 		}),
 	}
+}
+
+// softmax refuses what is over all axes from one on, as it was below version 13: the frontend takes that one only.
+func softmax(n *ir.Node) error {
+	if n.Graph().Opset("") >= 13 {
+		return nil
+	}
+	shape := n.Operand(0).Type().TensorShape()
+	axis := int(n.Int("axis", 1))
+	if shape == nil && axis == -1 {
+		return nil
+	}
+	if axis < 0 {
+		axis += len(shape)
+	}
+	for _, d := range shape[min(max(axis+1, 0), len(shape)):] {
+		if !d.IsStatic() || d.Size != 1 {
+			return &targets.Mendable{Why: fmt.Sprintf("the axes from %d on together, as below version 13: the frontend takes axis %d alone", axis, axis), Mend: "opset{to=13}"}
+		}
+	}
+	return nil
 }
 
 // pooling refuses windows that would begin behind the picture, which ONNX leaves out, and indices that count columns first.
 func pooling(n *ir.Node) error {
 	if n.Int("storage_order", 0) != 0 && n.NumResults() > 1 && n.Result(1) != nil {
 		return errors.New("indices with storage_order 1, which is not heeded")
+	}
+	if n.Int("ceil_mode", 0) != 0 && (n.Is("LpPool") || n.Int("count_include_pad", 0) != 0 && slices.ContainsFunc(n.Ints("pads"), func(p int64) bool { return p != 0 })) {
+		return errors.New("ceil_mode with a mean over what is padding, or a norm: windows at the border give something else")
 	}
 	in, ok := n.Operand(0).Type().TensorShape().Ints()
 	kernel := n.Ints("kernel_shape")
@@ -124,8 +158,11 @@ func pooling(n *ir.Node) error {
 
 // resizing refuses what reaches beyond height, width and depth, and settings that the frontend lacks or does not heed.
 func resizing(n *ir.Node) error {
-	if n.Str("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize" {
-		return errors.New("coordinates tf_crop_and_resize")
+	switch c := n.Str("coordinate_transformation_mode", "half_pixel"); {
+	case c == "tf_crop_and_resize" || c == "half_pixel_symmetric":
+		return fmt.Errorf("coordinates %s", c)
+	case n.Int("antialias", 0) != 0:
+		return errors.New("antialias, which gives something else there")
 	}
 	if p := n.Str("keep_aspect_ratio_policy", "stretch"); p != "stretch" {
 		return fmt.Errorf("keep_aspect_ratio_policy %s, which is not heeded", p)

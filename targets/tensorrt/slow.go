@@ -36,5 +36,15 @@ Softmax LayerNormalization`),
 			Why: "only one branch of a sum is quantized, so that it is not fused in int8", Mend: "dequantize,quantize{profile=tensorrt}",
 		})
 	}
+	_, scattered, _, err := sparse(m)
+	if err != nil {
+		return err
+	}
+	if len(scattered) > 0 {
+		report(targets.Finding{
+			Kind: targets.Slow, Rule: "sparsity", Node: targets.NodeName(scattered[0]), Op: scattered[0].Op().String(), Count: len(scattered),
+			Why: "half of the weights and more are zero, but not two in every four along the inputs, which is what sparse tensor cores take", Mend: "prune{pattern=2:4}",
+		})
+	}
 	return nil
 }

@@ -31,7 +31,8 @@ func New() *targets.Target {
 	return targets.Define(targets.Target{
 		Name: name, Doc: "an ONNX model as TensorRT's parser wants it, with a trtexec command and a script that builds the engine", Extension: ".onnx",
 		Long: `Quantization is symmetric: quantize{profile=tensorrt} makes such models, and uint8 activations whose zero point is 128 become int8. The parser
-would take another uint8 zero point for one of int8, with no more than a warning, so that is refused. Biases stay float.`,
+would take another uint8 zero point for one of int8, with no more than a warning, so that is refused. Biases stay float. Where layers have two
+zeros in every four weights along their inputs, as prune{pattern=2:4} leaves them, the engine is built for sparse tensor cores.`,
 		Pipeline: "freeze-defaults{all=true},requantize{form=qdq activations=s8},O2,dequantize{biases=true}",
 		Illegal:  illegal,
 		Slow:     slowly,
@@ -56,6 +57,9 @@ func illegal(n *ir.Node) error {
 	if op.Domain != "" {
 		return nil // a plugin's operator, which is kept
 	}
+	if n.Is("DynamicQuantizeLinear", "ConvInteger", "MatMulInteger") {
+		return &targets.Mendable{Why: "the parser has no such operator", Mend: "dequantize"}
+	}
 	if !slices.Contains(parsed, op.Type) {
 		return errors.New("the parser has no such operator")
 	}
@@ -66,6 +70,27 @@ func illegal(n *ir.Node) error {
 		if v != nil && v.Type().DType() == ir.Float64 {
 			return errors.New("elements of type double")
 		}
+	}
+	for _, v := range n.Operands() {
+		if v == nil || n.Is("Cast", "Identity") || movesBytes(n) {
+			continue
+		}
+		if d := v.Type().DType(); d == ir.Uint8 || d == ir.Int8 && v.Const() != nil {
+			return fmt.Errorf("numbers of type %s that nothing dequantizes", d)
+		}
+	}
+	return formed(n)
+}
+
+// formed refuses forms of operators that the parser of TensorRT for RTX 1.7.1 does not take (bench/targets/sweep).
+func formed(n *ir.Node) error {
+	switch {
+	case n.Is("MaxPool") && slices.ContainsFunc(n.Ints("dilations"), func(d int64) bool { return d != 1 }):
+		return errors.New("dilations of a pool")
+	case n.Is("LpPool") && len(n.Ints("kernel_shape")) == 1:
+		return errors.New("a norm over windows of one axis")
+	case n.Is("Resize") && n.Str("coordinate_transformation_mode", "half_pixel") == "half_pixel_symmetric":
+		return errors.New("coordinates half_pixel_symmetric")
 	}
 	return nil
 }
@@ -131,25 +156,35 @@ func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 			shapes = append(shapes, s.Name()+":"+strings.Join(dims, "x"))
 		}
 	}
-	if err := a.Model(m); err != nil {
+	if err := a.Model(castFirst(m)); err != nil {
 		return err
+	}
+	legal, _, of, err := sparse(m)
+	if err != nil {
+		return err
+	}
+	if len(legal) > 0 {
+		a.Note(fmt.Sprintf("%d of %d layers have two zeros in every four weights: the engine is built for sparse tensor cores", len(legal), of))
 	}
 	w, err := a.File(".trtexec.sh")
 	if err != nil {
 		return err
 	}
-	if err := command(w, a, shapes); err != nil {
+	if err := command(w, a, shapes, len(legal) > 0); err != nil {
 		return err
 	}
 	if w, err = a.File(".build.py"); err != nil {
 		return err
 	}
-	return buildScript(w, a, shapes)
+	return buildScript(w, a, shapes, len(legal) > 0)
 }
 
 // command writes a shell script with the call of trtexec. Names are quoted, so that none is a command.
-func command(w io.Writer, a targets.Artifact, shapes []string) error {
+func command(w io.Writer, a targets.Artifact, shapes []string, sparse bool) error {
 	args := []string{"trtexec", "--onnx=" + a.Name(""), "--stronglyTyped", "--saveEngine=" + a.Name(".engine")}
+	if sparse {
+		args = append(args, "--sparsity=enable")
+	}
 	if len(shapes) > 0 {
 		for _, kind := range []string{"min", "opt", "max"} {
 			args = append(args, "--"+kind+"Shapes="+strings.Join(shapes, ","))
@@ -162,8 +197,12 @@ func command(w io.Writer, a targets.Artifact, shapes []string) error {
 	return err
 }
 
-func buildScript(w io.Writer, a targets.Artifact, shapes []string) error {
-	_, err := fmt.Fprintf(w, builder, script.Python(a.Name("")), script.Python(a.Name(".engine")), script.PythonList(shapes))
+func buildScript(w io.Writer, a targets.Artifact, shapes []string, sparse bool) error {
+	flag := "False"
+	if sparse {
+		flag = "True"
+	}
+	_, err := fmt.Fprintf(w, builder, script.Python(a.Name("")), script.Python(a.Name(".engine")), script.PythonList(shapes), flag)
 	return err
 }
 
@@ -179,7 +218,7 @@ except ImportError:
     import tensorrt_rtx_libs  # the package of the bindings looks for the libraries
     import tensorrt_rtx_bindings as trt
 
-MODEL, ENGINE, SHAPES = %s, %s, %s
+MODEL, ENGINE, SHAPES, SPARSE = %s, %s, %s, %s
 
 
 class Log(trt.ILogger):
@@ -204,6 +243,8 @@ def main():
     if not parser.parse_from_file(os.path.join(folder, MODEL)):
         sys.exit('\n'.join(str(parser.get_error(i)) for i in range(parser.num_errors)))
     config = build.create_builder_config()
+    if SPARSE and hasattr(trt.BuilderFlag, 'SPARSE_WEIGHTS'):  # two zeros in every four weights of some layers
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     if SHAPES:
         profile = build.create_optimization_profile()
         for entry in SHAPES:

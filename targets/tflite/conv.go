@@ -185,17 +185,19 @@ func lowerConvTranspose(e *emitter, n *ir.Node) error {
 	switch {
 	case err != nil:
 		return err
-	case n.Int("group", 1) != 1 || w.dilations != [2]int{1, 1}:
-		return errors.New("groups or dilations; the target has none")
 	case n.Str("auto_pad", "NOTSET") != "NOTSET" || n.Attr("output_shape") != nil:
 		return errors.New("padding that follows from the size of the result")
 	}
-	x := e.picture(n)
-	bias, err := e.biasFor(n, ws[1], x, wq)
+	data, err := weights.Bytes()
 	if err != nil {
 		return err
 	}
-	data, err := weights.Bytes()
+	if data, ws, wq, err = whole(data, ws, wq, int(n.Int("group", 1)), w.dilations); err != nil {
+		return err
+	}
+	w.kernel, w.dilations = [2]int{ws[2], ws[3]}, [2]int{1, 1}
+	x := e.picture(n)
+	bias, err := e.biasFor(n, ws[1], x, wq)
 	if err != nil {
 		return err
 	}
@@ -209,9 +211,6 @@ func lowerConvTranspose(e *emitter, n *ir.Node) error {
 	name := last.Result(0).Name()
 	y := e.op(opTransposeConv, name, x.typ, full, transposeConvOptions(paddingValid, w.strides, act), e.ints(full...), k, x, bias)
 	if !slices.Equal(full, want) {
-		if e.region != nil { // all of it has the result's scale
-			y.quant = e.region.quant
-		}
 		if full[1] < w.pads[0]+want[1] || full[2] < w.pads[1]+want[2] {
 			return errors.New("output padding beyond what the kernel reaches")
 		}
@@ -219,6 +218,41 @@ func lowerConvTranspose(e *emitter, n *ir.Node) error {
 	}
 	e.defineImage(last.Result(0), y)
 	return nil
+}
+
+// mostWhole bounds the elements of weights that are written with the zeros of groups and dilations.
+const mostWhole = 1 << 22
+
+// whole are weights of a transposed convolution, [inputs, outputs of a group, height, width], with zeros where groups and dilations have
+// none: the target knows neither.
+func whole(data []byte, s []int, q *quant, groups int, dilations [2]int) ([]byte, []int, *quant, error) {
+	if groups == 1 && dilations == [2]int{1, 1} {
+		return data, s, q, nil
+	}
+	r := []int{s[0], s[1] * groups, (s[2]-1)*dilations[0] + 1, (s[3]-1)*dilations[1] + 1}
+	n := r[0] * r[1] * r[2] * r[3]
+	if n > mostWhole {
+		return nil, nil, nil, errors.New("groups or dilations of weights that are too large to be written with zeros between them; the target has none")
+	}
+	size := len(data) / (s[0] * s[1] * s[2] * s[3])
+	to := make([]byte, n*size)
+	from := 0
+	for i := range s[0] {
+		first := i / (s[0] / groups) * s[1]
+		for o := range s[1] {
+			for y := range s[2] {
+				for x := range s[3] {
+					at := ((i*r[1]+first+o)*r[2]+y*dilations[0])*r[3] + x*dilations[1]
+					copy(to[at*size:][:size], data[from:])
+					from += size
+				}
+			}
+		}
+	}
+	if q != nil && len(q.scale) > 1 { // one scale for each output of a group
+		q = &quant{scale: slices.Repeat(q.scale, groups), zero: slices.Repeat(q.zero, groups), axis: q.axis}
+	}
+	return to, r, q, nil
 }
 
 // lowestFloat is what MaxPool pads with.

@@ -201,13 +201,6 @@ func lowerPRelu(e *emitter, n *ir.Node) error {
 	return nil
 }
 
-func lowerElu(e *emitter, n *ir.Node) error {
-	if a := n.Float("alpha", 1); a != 1 {
-		return fmt.Errorf("alpha %v; the target has 1", a)
-	}
-	return unary(opElu)(e, n)
-}
-
 // chain builds operators on one view.
 type chain struct {
 	e    *emitter

@@ -3,6 +3,7 @@ package tflite
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -77,7 +78,10 @@ func lowerMatMul(e *emitter, n *ir.Node) error {
 		e.fullyConnected(last, x, weights, bias, e.shape(last.Result(0)))
 		return nil
 	}
-	if len(as) < 2 || len(bs) < 2 || len(as) > 5 || len(bs) > 5 {
+	if len(as) == 1 || len(bs) == 1 {
+		return e.vectorProduct(n, as, bs)
+	}
+	if len(as) > 5 || len(bs) > 5 {
 		return fmt.Errorf("operands of %d and %d axes", len(as), len(bs))
 	}
 	rank := max(len(as), len(bs))
@@ -94,6 +98,33 @@ func lowerMatMul(e *emitter, n *ir.Node) error {
 	l, adjX := side(a, x, as)
 	r, adjY := side(b, y, bs)
 	e.result(n, opBatchMatMul, identity(rank), batchMatMulOptions(adjX, adjY), l, r)
+	return nil
+}
+
+// vectorProduct is a product with vectors, which become a row on the left and a column on the right.
+func (e *emitter) vectorProduct(n *ir.Node, as, bs []int) error {
+	l, r := e.as(n.Operand(0), identity(len(as))), e.as(n.Operand(1), identity(len(bs)))
+	if len(as) == 1 {
+		l = e.reshape(n.Operand(0).Name(), l, []int{1, as[0]})
+	}
+	if len(bs) == 1 {
+		r = e.reshape(n.Operand(1).Name(), r, []int{bs[0], 1})
+	}
+	rank := max(len(l.shape), len(r.shape))
+	if rank > 5 {
+		return fmt.Errorf("operands of %d and %d axes", len(as), len(bs))
+	}
+	row := func(t *tensor) *tensor {
+		if len(t.shape) == rank {
+			return t
+		}
+		return e.reshape(t.name, t, append(slices.Repeat([]int{1}, rank-len(t.shape)), t.shape...))
+	}
+	l, r = row(l), row(r)
+	batch := broadcastShapes(l.shape[:rank-2], r.shape[:rank-2])
+	name, shape := n.Result(0).Name(), e.shape(n.Result(0))
+	y := e.op(opBatchMatMul, name, typeFloat32, append(slices.Clone(batch), l.shape[rank-2], r.shape[rank-1]), batchMatMulOptions(false, false), l, r)
+	e.define(n.Result(0), e.reshape(name, y, shape), identity(len(shape)))
 	return nil
 }
 
@@ -142,11 +173,8 @@ func lowerGemm(e *emitter, n *ir.Node) error {
 		return e.intProduct(n, n.Operand(0), order, n.Operand(2))
 	}
 	w := e.constantMatrix(n.Operand(1))
-	if w == nil {
-		return errors.New("weights that are no float constants")
-	}
-	if n.Float("alpha", 1) != 1 || n.Operand(2) != nil && n.Float("beta", 1) != 1 {
-		return errors.New("factors alpha and beta; the simplifier takes them into constants")
+	if w == nil || n.Float("alpha", 1) != 1 || !e.rowBias(n, int(w.Len()/w.Shape()[n.Int("transB", 0)])) {
+		return e.generalGemm(n)
 	}
 	data, err := w.Bytes()
 	if err != nil {
@@ -163,11 +191,7 @@ func lowerGemm(e *emitter, n *ir.Node) error {
 	weights := e.literal(n.Operand(1).Name(), typeFloat32, s, data)
 	bias := e.zeros(s[0])
 	if c := n.Operand(2); c != nil {
-		t := e.constant(c)
-		if t == nil || int(t.Len()) != s[0] && t.Len() != 1 {
-			return errors.New("a bias that is no constant row")
-		}
-		v, err := ir.Elements[float32](t)
+		v, err := ir.Elements[float32](e.constant(c))
 		if err != nil {
 			return err
 		}
@@ -178,5 +202,38 @@ func lowerGemm(e *emitter, n *ir.Node) error {
 		bias = e.literal(c.Name(), typeFloat32, []int{s[0]}, ir.AsBytes(row))
 	}
 	e.fullyConnected(n, e.as(n.Operand(0), order), weights, bias, e.shape(n.Result(0)))
+	return nil
+}
+
+// rowBias reports whether the bias of a Gemm is none, or a constant row for so many outputs.
+func (e *emitter) rowBias(n *ir.Node, outputs int) bool {
+	c := n.Operand(2)
+	if c == nil {
+		return true
+	}
+	t := e.constant(c)
+	return n.Float("beta", 1) == 1 && t != nil && t.DType() == ir.Float32 && (t.Len() == 1 || t.Len() == int64(outputs) && t.Shape()[t.Rank()-1] == t.Len())
+}
+
+// generalGemm is alpha * A' * B' + beta * C with operands of any kind.
+func (e *emitter) generalGemm(n *ir.Node) error {
+	if e.typ(n.Operand(0)) != typeFloat32 {
+		return fmt.Errorf("elements of type %s", e.facts.DType(n.Operand(0)))
+	}
+	a, b := e.as(n.Operand(0), identity(2)), e.as(n.Operand(1), identity(2))
+	name := n.Result(0).Name()
+	o := batchMatMulOptions(n.Int("transA", 0) != 0, n.Int("transB", 0) != 0)
+	c := chain{e, name, e.op(opBatchMatMul, name, typeFloat32, e.shape(n.Result(0)), o, a, b)}
+	if alpha := n.Float("alpha", 1); alpha != 1 {
+		c = c.with(opMul, alpha)
+	}
+	if v := n.Operand(2); v != nil && n.Float("beta", 1) != 0 {
+		bias := chain{e, name, e.as(v, identity(len(e.shape(v))))}
+		if beta := n.Float("beta", 1); beta != 1 {
+			bias = bias.with(opMul, beta)
+		}
+		c = c.and(opAdd, bias.t)
+	}
+	e.define(n.Result(0), c.t, identity(2))
 	return nil
 }

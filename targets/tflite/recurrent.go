@@ -20,12 +20,16 @@ type cell struct {
 	batch, hidden int
 	w, r          *tensor // [gates*hidden, inputs] and [gates*hidden, hidden]
 	wb, rb        *tensor // [gates*hidden]
+
+	// Of a GRU that resets the state before it multiplies it: recurrent weights and biases of the first two gates, and of the last.
+	rGates, rHidden, bGates, bHidden *tensor
 }
 
 func lowerLSTM(e *emitter, n *ir.Node) error { return lowerRecurrent(e, n, 4) }
 func lowerGRU(e *emitter, n *ir.Node) error  { return lowerRecurrent(e, n, 3) }
+func lowerRNN(e *emitter, n *ir.Node) error  { return lowerRecurrent(e, n, 1) }
 
-// lowerRecurrent unrolls an LSTM or GRU. Operands: X, W, R, B, sequence_lens, initial_h, and for the LSTM initial_c, P.
+// lowerRecurrent unrolls an LSTM, GRU or RNN. Operands: X, W, R, B, sequence_lens, initial_h, and for the LSTM initial_c, P.
 func lowerRecurrent(e *emitter, n *ir.Node, gates int) error {
 	xs := e.shape(n.Operand(0))
 	dirs, hidden := 1, int(n.Int("hidden_size", 0))
@@ -36,12 +40,19 @@ func lowerRecurrent(e *emitter, n *ir.Node, gates int) error {
 	switch {
 	case n.Operand(4) != nil || n.Int("layout", 0) != 0 || n.Operand(7) != nil || n.Attr("clip") != nil || n.Int("input_forget", 0) != 0:
 		return errors.New("lengths of sequences, layout, peepholes, clip or coupled gates")
+	case gates == 1:
 	case n.Attr("activations") != nil && !slices.Equal(n.Attr("activations").Strs(), defaultActivations(gates, dirs)):
 		return fmt.Errorf("activations %v", n.Attr("activations").Strs())
-	case xs[0] > mostSteps || xs[0] == 0:
+	}
+	if xs[0] > mostSteps || xs[0] == 0 {
 		return fmt.Errorf("a sequence of %d steps; up to %d are unrolled", xs[0], mostSteps)
-	case gates == 3 && n.Int("linear_before_reset", 0) == 0:
-		return errors.New("linear_before_reset of 0")
+	}
+	var acts []opcode // of an RNN, by direction
+	if gates == 1 {
+		var err error
+		if acts, err = activationsOf(n, dirs); err != nil {
+			return err
+		}
 	}
 	x := e.as(n.Operand(0), identity(3))
 	steps, batch, inputs := xs[0], xs[1], xs[2]
@@ -61,10 +72,15 @@ func lowerRecurrent(e *emitter, n *ir.Node, gates int) error {
 			}
 			row := e.op(opSlice, c.base, typeFloat32, []int{1, batch, inputs}, options{}, x, e.ints(at, 0, 0), e.ints(1, batch, inputs))
 			row = e.reshape(c.base, row, []int{batch, inputs})
-			if gates == 4 {
+			switch {
+			case gates == 4:
 				h, cell = c.lstm(row, h, cell)
-			} else {
+			case gates == 1:
+				h = c.product(row, c.w, c.wb).and(opAdd, c.product(h, c.r, c.rb).t).unary(acts[d]).t
+			case n.Int("linear_before_reset", 0) != 0:
 				h = c.gru(row, h)
+			default:
+				h = c.gruResetFirst(row, h)
 			}
 			outputs[d][at] = h
 		}
@@ -83,6 +99,23 @@ func lowerRecurrent(e *emitter, n *ir.Node, gates int) error {
 		e.stacked(n, 2, cs, []int{dirs, batch, hidden})
 	}
 	return nil
+}
+
+// activationsOf are those of an RNN, one for each direction.
+func activationsOf(n *ir.Node, dirs int) ([]opcode, error) {
+	r := slices.Repeat([]opcode{opTanh}, dirs)
+	if n.Attr("activations") == nil {
+		return r, nil
+	}
+	names := n.Attr("activations").Strs()
+	for i := range r {
+		known := map[string]opcode{"Tanh": opTanh, "Relu": opRelu, "Sigmoid": opLogistic}
+		if i >= len(names) || known[names[i]] == 0 {
+			return nil, fmt.Errorf("activations %v", names)
+		}
+		r[i] = known[names[i]]
+	}
+	return r, nil
 }
 
 func defaultActivations(gates, dirs int) []string {
@@ -155,9 +188,17 @@ func (e *emitter) cell(n *ir.Node, dir, gates, batch, hidden, inputs int) (*cell
 			rb[i] = 0
 		}
 	}
-	return &cell{e: e, base: base, batch: batch, hidden: hidden,
+	c := &cell{e: e, base: base, batch: batch, hidden: hidden,
 		w: e.literal(base+"_w", typeFloat32, []int{rows, inputs}, ir.AsBytes(w)), r: e.literal(base+"_r", typeFloat32, []int{rows, hidden}, ir.AsBytes(r)),
-		wb: e.literal(base+"_wb", typeFloat32, []int{rows}, ir.AsBytes(wb)), rb: e.literal(base+"_rb", typeFloat32, []int{rows}, ir.AsBytes(rb))}, nil
+		wb: e.literal(base+"_wb", typeFloat32, []int{rows}, ir.AsBytes(wb)), rb: e.literal(base+"_rb", typeFloat32, []int{rows}, ir.AsBytes(rb))}
+	if gates == 3 && n.Int("linear_before_reset", 0) == 0 {
+		part := func(name string, from, to int) (w, b *tensor) {
+			return e.literal(base+name, typeFloat32, []int{to - from, hidden}, ir.AsBytes(r[from*hidden:to*hidden])), e.literal(base+name+"b", typeFloat32, []int{to - from}, ir.AsBytes(rb[from:to]))
+		}
+		c.rGates, c.bGates = part("_rg", 0, 2*hidden)
+		c.rHidden, c.bHidden = part("_rh", 2*hidden, rows)
+	}
+	return c, nil
 }
 
 func (c *cell) product(x, w, b *tensor) chain {
@@ -185,4 +226,13 @@ func (c *cell) gru(x, h *tensor) *tensor {
 	reset := c.gate(a, 1).and(opAdd, c.gate(b, 1).t).unary(opLogistic)
 	hidden := c.gate(a, 2).and(opAdd, reset.and(opMul, c.gate(b, 2).t).t).unary(opTanh)
 	return update.and(opMul, chain{c.e, c.base, h}.and(opSub, hidden.t).t).and(opAdd, hidden.t).t // h~ + z*(h - h~)
+}
+
+// gruResetFirst is one step without linear_before_reset.
+func (c *cell) gruResetFirst(x, h *tensor) *tensor {
+	a, b := c.product(x, c.w, c.wb), c.product(h, c.rGates, c.bGates)
+	update := c.gate(a, 0).and(opAdd, c.gate(b, 0).t).unary(opLogistic)
+	reset := c.gate(a, 1).and(opAdd, c.gate(b, 1).t).unary(opLogistic)
+	hidden := c.gate(a, 2).and(opAdd, c.product(reset.and(opMul, h).t, c.rHidden, c.bHidden).t).unary(opTanh)
+	return update.and(opMul, chain{c.e, c.base, h}.and(opSub, hidden.t).t).and(opAdd, hidden.t).t
 }

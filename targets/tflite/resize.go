@@ -4,16 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/ir"
 )
 
-// lowerResize finds the setting of the target whose source coordinates are those of the model, by comparing them one by one.
+// lowerResize finds the setting of the target whose source coordinates are those of the model, by comparing them one by one. Where none has
+// them, the nearest elements are gathered axis by axis, in whatever mode.
 func lowerResize(e *emitter, n *ir.Node) error {
 	in, out := e.shape(n.Operand(0)), e.shape(n.Result(0))
-	if len(in) != 4 || in[0] != out[0] || in[1] != out[1] {
-		return errors.New("the target resizes the last two of four axes")
-	}
 	mode := n.Str("mode", "nearest")
 	if mode != "nearest" && mode != "linear" || n.Int("exclude_outside", 0) != 0 || n.Int("antialias", 0) != 0 {
 		return fmt.Errorf("mode %s, or antialias", mode)
@@ -22,11 +21,12 @@ func lowerResize(e *emitter, n *ir.Node) error {
 	if err != nil {
 		return err
 	}
+	picture := len(in) == 4 && in[0] == out[0] && in[1] == out[1]
 	for _, s := range [][2]bool{{false, false}, {false, true}, {true, false}} {
-		fits := true
-		for i := range 2 {
-			r := resizing{in: in[2+i], out: out[2+i], scale: scales[i], corners: s[0], half: s[1]}
-			fits = fits && r.fits(n, mode)
+		fits := picture
+		for i := 2; i < 4 && fits; i++ {
+			r := resizing{in: in[i], out: out[i], scale: scales[i], corners: s[0], half: s[1]}
+			fits = r.fits(n, mode)
 		}
 		if !fits {
 			continue
@@ -39,32 +39,79 @@ func lowerResize(e *emitter, n *ir.Node) error {
 		e.result(n, code, perm, o, e.as(n.Operand(0), perm), e.ints(out[2], out[3]))
 		return nil
 	}
+	switch {
+	case mode == "nearest":
+		return e.gatherNearest(n, in, out, scales)
+	case !picture:
+		return errors.New("the target resizes the last two of four axes")
+	}
 	return fmt.Errorf("coordinates %s and rounding %s from %v to %v", n.Str("coordinate_transformation_mode", "half_pixel"), n.Str("nearest_mode", "round_prefer_floor"), in[2:], out[2:])
 }
 
-// scales are those given for height and width, or what the sizes say.
-func (e *emitter) scales(n *ir.Node, in, out []int) (s [2]float64, err error) {
-	s = [2]float64{float64(out[2]) / float64(in[2]), float64(out[3]) / float64(in[3])}
+// gatherNearest takes the nearest elements along each axis that changes.
+func (e *emitter) gatherNearest(n *ir.Node, in, out []int, scales []float64) error {
+	w := e.view(n.Operand(0))
+	t := w.t
+	for i, a := range w.perm {
+		r := resizing{in: in[a], out: out[a], scale: scales[a]}
+		if r.in == r.out && r.scale == 1 {
+			continue
+		}
+		idx := make([]int, r.out)
+		for x := range idx {
+			c, ok := r.ours(n, x)
+			if !ok {
+				return fmt.Errorf("coordinates %s", n.Str("coordinate_transformation_mode", "half_pixel"))
+			}
+			idx[x] = int(min(max(nearest(n, c), 0), float64(r.in-1)))
+		}
+		shape := slices.Clone(t.shape)
+		shape[i] = r.out
+		t = e.op(opGather, n.Result(0).Name(), t.typ, shape, gatherOptions(i), t, e.ints(idx...))
+	}
+	e.define(n.Result(0), t, w.perm)
+	return nil
+}
+
+// scales are those given for each axis, or what the sizes say.
+func (e *emitter) scales(n *ir.Node, in, out []int) ([]float64, error) {
+	r := make([]float64, len(in))
+	for i := range r {
+		r[i] = float64(out[i]) / float64(in[i])
+	}
 	at := 2
 	if n.Graph().Opset("") < 11 {
 		at = 1
 	}
+	if p := n.Str("keep_aspect_ratio_policy", "stretch"); p != "stretch" {
+		return nil, fmt.Errorf("keep_aspect_ratio_policy %s", p)
+	}
 	v := n.Operand(at)
 	if v == nil {
-		return s, nil
+		return r, nil
 	}
 	t := e.constant(v)
 	if t == nil {
-		return s, errors.New("scales that are no constants")
+		return nil, errors.New("scales that are no constants")
 	}
-	if t.Len() == 4 {
-		f, err := ir.Elements[float32](t)
-		if err != nil {
-			return s, err
+	f, err := ir.Elements[float32](t)
+	if err != nil || len(f) == 0 {
+		return r, err
+	}
+	axes := identity(len(in))
+	if l := n.Ints("axes"); l != nil {
+		axes = axes[:0]
+		for _, a := range l {
+			axes = append(axes, int(a+int64(len(in)))%len(in))
 		}
-		s = [2]float64{float64(f[2]), float64(f[3])}
 	}
-	return s, nil
+	if len(f) != len(axes) {
+		return nil, fmt.Errorf("%d scales for %d axes", len(f), len(axes))
+	}
+	for i, a := range axes {
+		r[a] = float64(f[i])
+	}
+	return r, nil
 }
 
 // resizing is one axis.
@@ -101,6 +148,10 @@ func (r *resizing) ours(n *ir.Node, x int) (c float64, ok bool) {
 			return 0, true
 		}
 		return (f+0.5)/r.scale - 0.5, true
+	case "half_pixel_symmetric":
+		adjustment := float64(r.out) / (r.scale * float64(r.in))
+		center := float64(r.in) / 2
+		return center*(1-adjustment) + (f+0.5)/r.scale - 0.5, true
 	case "asymmetric":
 		return f / r.scale, true
 	case "align_corners":

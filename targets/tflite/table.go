@@ -20,17 +20,19 @@ func lowerings() map[string]lowering {
 		"Relu": unary(opRelu), "Sigmoid": unary(opLogistic), "Tanh": unary(opTanh), "Exp": unary(opExp), "Log": unary(opLog), "Sqrt": unary(opSqrt),
 		"Neg": unary(opNeg), "Abs": unary(opAbs), "Floor": unary(opFloor), "Ceil": unary(opCeil), "Round": unary(opRound), "Sin": unary(opSin),
 		"Cos": unary(opCos), "Not": unary(opLogicalNot), "HardSwish": unary(opHardSwish), "Sign": unary(opSign),
-		"Elu": lowerElu, "LeakyRelu": lowerLeakyRelu, "PRelu": lowerPRelu, "Clip": lowerClip, "HardSigmoid": lowerHardSigmoid, "Gelu": lowerGelu,
+		"Elu": exponential(alphaOf(1), always(1)), "Selu": exponential(alphaOf(1.67326319217681884765625), gammaOf),
+		"Softsign": lowerSoftsign, "ThresholdedRelu": lowerThresholdedRelu, "Shrink": lowerShrink, "Mod": lowerMod, "Xor": binary(opNotEqual), "TopK": lowerTopK, "LeakyRelu": lowerLeakyRelu, "PRelu": lowerPRelu, "Clip": lowerClip, "HardSigmoid": lowerHardSigmoid, "Gelu": lowerGelu,
 		"Swish": lowerSwish, "Mish": lowerMish, "Softplus": lowerSoftplus, "Reciprocal": lowerReciprocal, "Identity": lowerIdentity, "Dropout": lowerIdentity,
 		"Cast": lowerCast, "Where": lowerWhere, "Erf": lowerErf,
 		"BatchNormalization": lowerBatchNorm, "LayerNormalization": lowerLayerNorm, "InstanceNormalization": lowerInstanceNorm, "RMSNormalization": lowerRMSNorm,
 		"Softmax": lowerSoftmax, "LogSoftmax": lowerSoftmax,
 		"ReduceMean": reduce(opMean), "ReduceSum": reduce(opSum), "ReduceMax": reduce(opReduceMax), "ReduceMin": reduce(opReduceMin), "ReduceProd": reduce(opReduceProd),
-		"ReduceL2": lowerReduceL2, "ArgMax": lowerArg(opArgMax), "ArgMin": lowerArg(opArgMin),
+		"ReduceL2": lowerReduceL2, "ReduceL1": summed(sizes), "ReduceSumSquare": summed(squares), "ReduceLogSum": summed(plain, opLog), "ReduceLogSumExp": lowerReduceLogSumExp,
+		"ArgMax": lowerArg(opArgMax), "ArgMin": lowerArg(opArgMin),
 		"Reshape": lowerReshape, "Flatten": lowerReshape, "Squeeze": lowerReshape, "Unsqueeze": lowerReshape,
 		"Transpose": lowerTranspose, "Concat": lowerConcat, "Split": lowerSplit, "Slice": lowerSlice, "Pad": lowerPad, "Gather": lowerGather,
 		"Expand": lowerExpand, "Tile": lowerTile, "DepthToSpace": lowerDepthToSpace, "SpaceToDepth": lowerSpaceToDepth, "Resize": lowerResize,
-		"QuantizeLinear": lowerQuantize, "DequantizeLinear": lowerDequantize, "CumSum": lowerCumSum, "ConstantOfShape": lowerFill, "LSTM": lowerLSTM, "GRU": lowerGRU,
+		"QuantizeLinear": lowerQuantize, "DequantizeLinear": lowerDequantize, "CumSum": lowerCumSum, "ConstantOfShape": lowerFill, "LSTM": lowerLSTM, "GRU": lowerGRU, "RNN": lowerRNN,
 	}
 	return m
 }

@@ -7,6 +7,7 @@ package tflite
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -46,8 +47,10 @@ func illegal(n *ir.Node) error {
 	switch {
 	case op.Domain == "" && (lowerings()[op.Type] != nil || op.Type == "Constant" || op.Type == "Shape" || op.Type == "ConstantOfShape" || op.Type == "Range" || op.Type == "Size"):
 		return nil
+	case op.Domain == "" && n.Is("DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"):
+		return &targets.Mendable{Why: "there is no such operator", Mend: "dequantize"}
 	}
-	return fmt.Errorf("there is no such operator")
+	return errors.New("there is no such operator")
 }
 
 func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -53,6 +54,37 @@ func illegal(n *ir.Node) error {
 	op := n.Op()
 	if op.Domain != "" || !slices.Contains(imported, op.Type) || n.Graph().Model().Function(op) != nil {
 		return errors.New("the importer has no such operator")
+	}
+	if n.Is("Resize", "Upsample") {
+		return resizing(n)
+	}
+	return nil
+}
+
+// resizing refuses scales that the sizes do not have: the importer of TVM 0.27.0 takes the ratio of the sizes, and so other coordinates.
+func resizing(n *ir.Node) error {
+	at := 2
+	if n.Is("Upsample") || n.Graph().Opset("") < 11 {
+		at = 1
+	}
+	v := n.Operand(at)
+	in, ok := n.Operand(0).Type().TensorShape().Ints()
+	out, okOut := n.Result(0).Type().TensorShape().Ints()
+	if v == nil || v.Const() == nil || !ok || !okOut || len(in) != len(out) || n.Str("coordinate_transformation_mode", "half_pixel") == "align_corners" {
+		return nil
+	}
+	scales, err := ir.Elements[float32](v.Const())
+	if err != nil {
+		return err
+	}
+	for i, s := range scales {
+		a := i
+		if l := n.Ints("axes"); i < len(l) {
+			a = int(l[i]+int64(len(in))) % len(in)
+		}
+		if a < len(in) && math.Abs(float64(s)*float64(in[a])-float64(out[a])) > 1e-3 {
+			return fmt.Errorf("a scale of %g from %d to %d: the importer takes the ratio of the sizes, and so other coordinates", s, in[a], out[a])
+		}
 	}
 	return nil
 }

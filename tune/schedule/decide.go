@@ -64,7 +64,7 @@ type contestant struct {
 
 // decide compares the whole model with the default, with what was found, and with parts of that, and keeps the fastest. Nothing but the
 // default is kept unless it is faster by a percent, and nothing that rounds too differently.
-func (s *search) decide(tiles, all *c.Schedule) error {
+func (s *search) decide(all *c.Schedule) error {
 	list := []contestant{{"default", s.empty()}}
 	add := func(name string, x *c.Schedule) {
 		if len(x.Layers) > 0 && !slices.ContainsFunc(list, func(o contestant) bool { return len(o.schedule.Layers) == len(x.Layers) }) { // each is a part of the one before
@@ -72,7 +72,12 @@ func (s *search) decide(tiles, all *c.Schedule) error {
 		}
 	}
 	add("schedule", all)
-	direct, coarse := with(all), with(all)
+	direct, coarse, clear := with(all), with(all), s.empty()
+	for _, t := range s.states {
+		if c := all.Layers[t.layer.Key]; c != nil && t.time() < 0.93*t.second { // by itself, with all in the cache, a layer may gain what it does not among others
+			clear.Layers[t.layer.Key] = c
+		}
+	}
 	for k, c := range all.Layers {
 		if c["winograd"] != 0 {
 			delete(direct.Layers, k)
@@ -83,7 +88,7 @@ func (s *search) decide(tiles, all *c.Schedule) error {
 	}
 	add("schedule without 4x4 transforms", coarse)
 	add("schedule without transforms", direct)
-	add("schedule of tiles alone", tiles)
+	add("schedule of clear gains", clear)
 	s.r.Schedule, s.r.Kept = list[0].schedule, list[0].name
 	if len(list) == 1 {
 		return nil

@@ -46,7 +46,7 @@ type Row struct {
 type Result struct {
 	Schedule *c.Schedule // what to write: without layers, if the default is as fast
 	Rows     []Row
-	// Curve is the expected time of all layers that have choices, in seconds a run, after each trial.
+	// Curve is what is expected to be gained in all, in seconds a run, after each batch of candidates.
 	Curve            []float64
 	Measured, Reused int // trials made, and taken from the log
 	Failed           int // of them
@@ -74,7 +74,6 @@ type state struct {
 	second  float64         // of the default
 	best    int
 	stale   int // batches without progress
-	first   bool // by default it is there
 	planned []int
 }
 
@@ -107,29 +106,18 @@ func Search(ctx context.Context, m *ir.Model, o Options) (*Result, error) {
 	}
 	defer os.RemoveAll(dir)
 	end := time.Now().Add(o.Time)
-	s := &search{o: o, ctx: ctx, m: m, dir: dir, deadline: end.Add(-o.Time / 3), rand: rand.New(rand.NewPCG(o.Seed, 1)), r: &Result{Ended: "all candidates that were worth it are measured"}}
+	s := &search{o: o, ctx: ctx, m: m, dir: dir, deadline: end.Add(-o.Time / 2), rand: rand.New(rand.NewPCG(o.Seed, 1)), r: &Result{Ended: "all candidates that were worth it are measured"}}
 	s.remember()
 	x, err := s.explore(s.empty())
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range s.watch(x, false) {
-		t.first = true
-	}
-	if err := s.tiles(s.empty()); err != nil {
+	if err := s.fusions(s.watch(x, true)); err != nil {
 		return nil, err
 	}
-	s.deadline = end // what follows had a third kept for it
-	tiles := s.chosen(false)
-	if x, err = s.explore(tiles); err != nil {
-		return nil, err
-	}
-	joined := s.watch(x, true)
-	if err := s.fusions(tiles, joined); err != nil {
-		return nil, err
-	}
-	// what was joined or transformed has layers of its own
-	all := s.chosen(true)
+	// how the layers are written that there are now
+	s.deadline = end
+	all := s.chosen()
 	if x, err = s.explore(all); err != nil {
 		return nil, err
 	}
@@ -137,7 +125,7 @@ func Search(ctx context.Context, m *ir.Model, o Options) (*Result, error) {
 	if err := s.tiles(all); err != nil {
 		return nil, err
 	}
-	if err := s.decide(tiles, s.chosen(true)); err != nil {
+	if err := s.decide(s.chosen()); err != nil {
 		return nil, err
 	}
 	for _, t := range s.states {
@@ -309,7 +297,7 @@ func (s *search) measure(t *state, choices []int, candidates []*c.Candidate) err
 		}
 		run = append(run, i)
 	}
-	if len(run) == 0 || s.late() {
+	if len(run) == 0 || s.r.Measured > 0 && s.late() {
 		return s.ctx.Err()
 	}
 	program := []*c.Candidate{candidates[0]}
@@ -394,33 +382,32 @@ func (s *search) take(t *state, choice int, r trial.Record) {
 	}
 }
 
-// curve notes what is expected of the layers now: by default, less what was gained.
+// curve notes what is expected to be gained by now.
 func (s *search) curve() {
 	sum := 0.0
 	for _, t := range s.states {
-		n := float64(len(t.layer.Nodes))
-		if t.first {
-			sum += n * t.second
-		}
-		sum -= n * (t.second - t.time())
+		sum += float64(len(t.layer.Nodes)) * (t.second - t.time())
 	}
 	s.r.Curve = append(s.r.Curve, sum)
 }
 
 // chosen is the schedule of the best choices so far.
-func (s *search) chosen(fusion bool) *c.Schedule {
+func (s *search) chosen() *c.Schedule {
 	x := s.empty()
 	for _, t := range s.states {
-		if t.best > 0 && (fusion || !t.layer.Fusion) {
+		if t.best > 0 {
 			x.Layers[t.layer.Key] = t.layer.Choices[t.best]
 		}
 	}
 	return x
 }
 
-// fusions searches which neighbours to join and which convolutions to transform, with the layers as they were found.
-func (s *search) fusions(tiles *c.Schedule, list []*state) error {
-	base, err := s.explore(tiles)
+// fusions searches which neighbours to join and which convolutions to transform, those first where the most is computed.
+func (s *search) fusions(list []*state) error {
+	slices.SortStableFunc(list, func(a, b *state) int {
+		return cmp.Compare(float64(len(b.layer.Nodes))*b.layer.Work, float64(len(a.layer.Nodes))*a.layer.Work)
+	})
+	base, err := s.explore(s.empty())
 	if err != nil {
 		return err
 	}
@@ -430,7 +417,7 @@ func (s *search) fusions(tiles *c.Schedule, list []*state) error {
 	}
 	var others []*c.Exploration
 	for i := 1; i < most; i++ {
-		x := with(tiles)
+		x := s.empty()
 		for _, t := range list {
 			if i < len(t.layer.Choices) {
 				x.Layers[t.layer.Key] = t.layer.Choices[i]
@@ -452,6 +439,22 @@ func (s *search) fusions(tiles *c.Schedule, list []*state) error {
 			return err
 		}
 		s.curve()
+	}
+	// A sum left for itself changes what its convolution is, so that it would lose its transform: the one counts that gains more.
+	for _, t := range list {
+		what, ok := strings.CutPrefix(t.layer.Key, "residual ")
+		if !ok || t.best == 0 {
+			continue
+		}
+		for _, u := range list {
+			if u.layer.Key == "algorithm "+what && u.best > 0 {
+				if t.second-t.time() < u.second-u.time() {
+					t.best = 0
+				} else {
+					u.best = 0
+				}
+			}
+		}
 	}
 	return nil
 }

@@ -86,11 +86,12 @@ type search struct {
 	members map[int32][]int32     // elements by class
 	places  map[int32][]incidence // by class
 	covered map[int32]bool
+	lost    []int // elements of the unit at hand, by axis
 }
 
 // Families finds the units of the model. Each element that may go is in at least one.
 func (g *Graph) Families() []*Family {
-	s := &search{Graph: g, members: map[int32][]int32{}, places: map[int32][]incidence{}, covered: map[int32]bool{}}
+	s := &search{Graph: g, members: map[int32][]int32{}, places: map[int32][]incidence{}, covered: map[int32]bool{}, lost: make([]int, len(g.axes))}
 	for e := range g.parent {
 		if c := g.find(int32(e)); g.why[c] == 0 {
 			s.members[c] = append(s.members[c], int32(e))
@@ -156,13 +157,24 @@ func (s *search) unit(seed int32) *Unit {
 	in := map[int32]bool{}
 	var classes, queue []int32
 	var open []incidence
+	full := false // a dimension has lost all its elements: it stays so whatever else is added
+	clear(s.lost)
 	add := func(c int32) {
-		if !in[c] {
-			in[c] = true
-			classes, queue = append(classes, c), append(queue, c)
+		if in[c] {
+			return
+		}
+		in[c] = true
+		classes, queue = append(classes, c), append(queue, c)
+		for _, e := range s.members[c] {
+			id := s.elements[e]
+			s.lost[id]++
+			full = full || s.lost[id] == s.axes[id].Size
 		}
 	}
 	for add(seed); len(queue) > 0 || len(open) > 0; {
+		if full {
+			return nil
+		}
 		if len(queue) == 0 {
 			i := open[0]
 			if open = open[1:]; !s.choose(i, in, add) {
@@ -189,13 +201,11 @@ func (s *search) unit(seed int32) *Unit {
 			}
 		}
 	}
+	if full {
+		return nil
+	}
 	u := &Unit{classes: classes}
 	s.slices(u)
-	for _, x := range u.Slices {
-		if len(x.Elements) == x.Size {
-			return nil
-		}
-	}
 	for _, c := range classes {
 		s.covered[c] = true
 	}
