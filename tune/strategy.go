@@ -80,10 +80,16 @@ func (y *Sensitivity) Next(s *State) Batch {
 	return b
 }
 
-// joined is the best candidate so far with the best level of a gene, if that is better than nothing and the candidate has none of it.
+// joined is the best candidate so far that has none of a gene with the best level of it, if both are better than nothing.
 func joined(s *State, gene int) Genome {
-	best := s.Best()
-	if best == nil || best.Genome[gene] != 0 {
+	var best *Result
+	for _, r := range s.byMerit(s.Full()) {
+		if r.Genome[gene] == 0 {
+			best = r
+			break
+		}
+	}
+	if best == nil {
 		return nil
 	}
 	level, least := 0, 0.0
