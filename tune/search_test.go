@@ -290,4 +290,6 @@ func TestPipeline(t *testing.T) {
 	require.Equal(t, "", s.Pipeline(s.Whole()))
 	require.Equal(t, `prune{only=[a,"b c",d] ratio=0.5},quantize{except=[d] mode=static}`, s.Pipeline(tune.Genome{1, 1, 1, 1}))
 	require.Equal(t, `prune{only=[d] ratio=0.5}`, s.Pipeline(tune.Genome{0, 0, 1, 1}))
+	s.Genes[0].Level[1].Pass = "budget{drop=1}(quantize)"
+	require.Equal(t, `budget{except=[d] drop=1}(quantize)`, s.Pipeline(tune.Genome{1, 0, 0, 1}))
 }

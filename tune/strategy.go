@@ -38,9 +38,10 @@ func Strategies(name string) []Strategy {
 func StrategyNames() []string { return []string{"auto", "sensitivity", "greedy", "nsga2"} }
 
 // Sensitivity measures choices one by one: those for the whole model at every level, which race gene by gene, so that there is something to
-// show early; then those for a group of layers at the middle one.
+// show early, and then join what was best before; then those for a group of layers at the middle one.
 type Sensitivity struct {
 	gene   int // of the whole model, the next
+	raced  int // the one that raced last, from 1; 0: it was joined
 	groups bool
 }
 
@@ -49,6 +50,12 @@ func (y *Sensitivity) Name() string { return "sensitivity" }
 
 // Next implements Strategy.
 func (y *Sensitivity) Next(s *State) Batch {
+	if y.raced > 0 {
+		g := joined(s, y.raced-1)
+		if y.raced = 0; g != nil {
+			return Batch{Genomes: []Genome{g}, Keep: 1}
+		}
+	}
 	for ; y.gene < len(s.Space.Genes); y.gene++ {
 		if gene := s.Space.Genes[y.gene]; gene.Group < 0 {
 			b := Batch{Keep: 2}
@@ -56,6 +63,7 @@ func (y *Sensitivity) Next(s *State) Batch {
 				b.Genomes = append(b.Genomes, change(s.Space.Whole(), y.gene, l))
 			}
 			y.gene++
+			y.raced = y.gene
 			return b
 		}
 	}
@@ -70,6 +78,31 @@ func (y *Sensitivity) Next(s *State) Batch {
 		}
 	}
 	return b
+}
+
+// joined is the best candidate so far that has none of a gene with the best level of it, if both are better than nothing.
+func joined(s *State, gene int) Genome {
+	var best *Result
+	for _, r := range s.byMerit(s.Full()) {
+		if r.Genome[gene] == 0 {
+			best = r
+			break
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	level, least := 0, 0.0
+	for l := 1; l < len(s.Space.Genes[gene].Level); l++ {
+		r := s.Result(change(s.Space.Whole(), gene, l))
+		if r != nil && r.Err == "" && r.Rung == s.Top() && s.merit(r) < least {
+			level, least = l, s.merit(r)
+		}
+	}
+	if g := change(best.Genome, gene, level); level > 0 && !s.Seen(g) {
+		return g
+	}
+	return nil
 }
 
 // change is g with a gene at another level.

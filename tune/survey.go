@@ -291,7 +291,8 @@ func (s *survey) offer() {
 	if wants("quantize") && len(s.layers)+s.products > 0 {
 		var l []Level
 		if s.o.Calib {
-			l = append(l, level("static", "quantize{mode=static objective=size}"), level("all static", "quantize{mode=static objective=size protect=0}"))
+			l = append(l, level("static", "quantize{mode=static objective=size}"), level("all static", "quantize{mode=static objective=size protect=0}"),
+				level("static within 1 % of the answers", "budget{drop=1}(quantize{mode=static objective=size})"))
 		}
 		if s.products > 0 {
 			l = append(l, level("dynamic", "quantize{mode=dynamic objective=size}"))
