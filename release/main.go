@@ -1,9 +1,10 @@
-// Command release builds what is handed out: onnxopt and onnxopt-static for six platforms, and their checksums.
+// Command release builds what is handed out: onnxopt, onnxopt-static and onnxopt-nats for six platforms, and their checksums.
 //
 //	go run ./release --out dist
 //	go run ./release --out dist --only linux/amd64,linux/arm64
 //
-// onnxopt opens the ONNX Runtime that a machine has (--engine ort); onnxopt-static needs and opens no library. The same sources and the same
+// onnxopt opens the ONNX Runtime that a machine has (--engine ort); onnxopt-static needs and opens no library; onnxopt-nats shares the trials of
+// onnxopt tune among machines, and is called by onnxopt where it lies beside it under that name. The same sources and the same
 // Go give the same bytes, whatever the folder and the machine: no cgo, no paths, no times. In a clone, the commit is in the binary (onnxopt
 // version); changes that are not committed show there as well. SHA256SUMS is in the form that sha256sum -c takes.
 package main
@@ -50,7 +51,7 @@ func release(out string, only, rest []string) error {
 	}
 	var sums strings.Builder
 	for _, p := range only {
-		for _, name := range []string{"onnxopt", "onnxopt-static"} {
+		for _, name := range []string{"onnxopt", "onnxopt-static", "onnxopt-nats"} {
 			file, err := build(out, name, p)
 			if err != nil {
 				return fmt.Errorf("%s for %s: %w", name, p, err)
@@ -74,10 +75,14 @@ func build(out, name, platform string) (string, error) {
 		file += ".exe"
 	}
 	args := []string{"build", "-trimpath", "-ldflags", "-s -w -buildid=", "-o", filepath.Join(out, file)}
-	if name == "onnxopt-static" {
+	command := "onnxopt"
+	switch name {
+	case "onnxopt-static":
 		args = append(args, "-tags", "static")
+	case "onnxopt-nats":
+		command = name
 	}
-	cmd := exec.Command("go", append(args, "github.com/onnxopt/onnxopt/cmd/onnxopt")...)
+	cmd := exec.Command("go", append(args, "github.com/onnxopt/onnxopt/cmd/"+command)...)
 	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH="+arch, "CGO_ENABLED=0", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off")
 	cmd.Stderr = os.Stderr
 	return file, cmd.Run()
