@@ -14,9 +14,8 @@ type stage struct {
 	channels int // of the result
 	typ      ctype
 	last     *ir.Value
-	nodes    []*ir.Node // those that it takes
-	params   []*tensor  // operands after the input
-	rowed    []*tensor  // the last of them, which lie as the result does
+	params   []*tensor // operands after the input
+	rowed    []*tensor // the last of them, which lie as the result does
 	// body writes the loops for so many rows of the result, beginning with the first: a0 is the input, a1, a2... are params, y0 is the result.
 	body func(f *text, lanes, rows int, x, y *tensor)
 }

@@ -69,7 +69,8 @@ func child(args []string) {
 			}
 			all = append(all, b)
 		}
-		os.Exit(len(all) & 0) // beyond any limit of the test
+		runtime.KeepAlive(all) // beyond any limit of the test
+		os.Exit(0)
 	}
 	os.Exit(8)
 }
