@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/onnxopt/onnxopt/dataset"
 	"github.com/onnxopt/onnxopt/dataset/metric"
 	"github.com/onnxopt/onnxopt/tune"
 	"github.com/onnxopt/onnxopt/tune/trial"
@@ -179,8 +180,10 @@ func (f *tuneFlags) timed() bool {
 // tuneModel is the verb tune.
 func (e *env) tuneModel(ctx context.Context, f *tuneFlags, name string, engineGiven bool) error {
 	for _, path := range []string{f.data.data, f.calib} {
-		if _, err := os.Stat(path); path != "" && err != nil {
-			return &fileError{path, err}
+		if file, _, _ := dataset.Split(path); file != "" {
+			if _, err := os.Stat(file); err != nil {
+				return &fileError{file, err}
+			}
 		}
 	}
 	in, err := e.open(name, &f.files, false)

@@ -22,6 +22,7 @@ type dataFile struct{ path, name string }
 
 // dataFiles lists the files of a data set: those at path under "data", what belongs to it beside that, and a file of labels.
 func dataFiles(ctx context.Context, path, labels string) ([]dataFile, error) {
+	path, _, _ = dataset.Split(path)
 	path = filepath.Clean(path)
 	dir := filepath.Dir(path)
 	var r []dataFile
@@ -63,6 +64,9 @@ func hashData(ctx context.Context, path, labels string) (string, error) {
 		return "", err
 	}
 	h := sha256.New()
+	if _, from, to := dataset.Split(path); from != 0 || to >= 0 {
+		fmt.Fprintf(h, "[%d:%d]\x00", from, to)
+	}
 	for _, x := range files {
 		if err := ctx.Err(); err != nil {
 			return "", err
