@@ -88,7 +88,7 @@ def main():
             continue
         change = {w: re.search(rf"^{w} .* ([+-][\d.]+) %", text, re.M) for w in ("MACs", "file size")}
         show = {w: (c.group(1) + "%" if c else "-") for w, c in change.items()}
-        missed = [t for v, t, bound in ((base[name] - after, "loss", loss), (lat, "latency", ratio), (took, "seconds", seconds)) if bound is not None and v > bound]
+        missed = [t for v, t, bound in ((base[name] - after, "loss", loss), (lat, "latency", ratio), (took, "seconds", seconds)) if bound is not None and v > bound + 1e-9]
         bad += bool(missed)
         print(f"{name:26} {pipeline:40} {show['MACs']:>7} {show['file size']:>7} {base[name]:7.2f} {after:7.2f} {base[name] - after:6.2f} {lat:8.2f} {took:8.1f} {cpu:6.1f}"
               + ("  MISSED " + ", ".join(missed) if missed else ""), flush=True)
