@@ -38,6 +38,7 @@ var policy = []struct {
 	{"dataset/metric", "ir dataset"},
 	{"analysis", "ir"},
 	{"analysis/measured", "engine dataset compare analysis/... passes"},
+	{"analysis/measured/measuredtest", "analysis/measured compare engine/native ir passes"},
 	{"analysis/...", "analysis ir ops"},
 	{"passes", "ir"},
 	{"passes/facts", "passes ops ops/infer"},

@@ -211,7 +211,7 @@ func TestTolerancesKnowTheQuantizationStep(t *testing.T) {
 		g.AddOutput(name, v, nil)
 	}
 	again := s
-	for range 3 { // grids one behind the other: their differences add up as independent ones do
+	for range 4 { // grids of computed scales one behind the other: their differences add up as independent ones do
 		grid := g.New(nil, ir.Op("DynamicQuantizeLinear"), []*ir.Value{again}).Result(0)
 		again = g.New(nil, ir.Op("Sqrt"), []*ir.Value{g.New(nil, ir.Op("Cast"), []*ir.Value{grid}).Result(0)}).Result(0)
 	}

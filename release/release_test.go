@@ -22,7 +22,7 @@ func long(t *testing.T) {
 	}
 	for _, tool := range []string{"git", "tar", "sh"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("left out: there is no %s on the PATH", tool)
+			t.Skipf("left out: there is no %s on the PATH; the system's package manager has it", tool)
 		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 func TestReal(t *testing.T) {
 	files, _ := filepath.Glob("../../../shared/models/*.onnx")
 	if len(files) == 0 {
-		t.Skip("left out: the models in ../shared are not here")
+		t.Skip("left out: the models of ../shared are not here; they come with the shared material")
 	}
 	ran, stated := 0, 0
 	for _, path := range files {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/owulveryck/onnx-go"
+	"github.com/owulveryck/onnx-go/backend"
 	"github.com/owulveryck/onnx-go/backend/x/gorgonnx"
 	"gorgonia.org/tensor"
 
@@ -226,38 +227,25 @@ g (float[1,8,64,64] x, float[16,8,3,3] w, float[16,16,3,3] v) => (float[1,16,32,
    y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (s)
 }`)
 	in := []tensor.Tensor{floatsOf(1, 8, 64, 64), floatsOf(16, 8, 3, 3), floatsOf(16, 16, 3, 3)}
-	b.Run("onnxopt", func(b *testing.B) {
-		g := onnxgo.NewGraph()
-		m := onnx.NewModel(g)
-		if err := m.UnmarshalBinary(src); err != nil {
-			b.Fatal(err)
-		}
-		for i, x := range in {
-			if err := m.SetInput(i, x); err != nil {
+	for _, x := range []struct {
+		name string
+		g    backend.ComputationBackend
+	}{{"onnxopt", onnxgo.NewGraph()}, {"gorgonia", gorgonnx.NewGraph()}} {
+		b.Run(x.name, func(b *testing.B) {
+			m := onnx.NewModel(x.g)
+			if err := m.UnmarshalBinary(src); err != nil {
 				b.Fatal(err)
 			}
-		}
-		for b.Loop() {
-			if err := g.Run(); err != nil {
-				b.Fatal(err)
+			for i, v := range in {
+				if err := m.SetInput(i, v); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-	})
-	b.Run("gorgonia", func(b *testing.B) {
-		g := gorgonnx.NewGraph()
-		m := onnx.NewModel(g)
-		if err := m.UnmarshalBinary(src); err != nil {
-			b.Fatal(err)
-		}
-		for i, x := range in {
-			if err := m.SetInput(i, x); err != nil {
-				b.Fatal(err)
+			for b.Loop() {
+				if err := x.g.Run(); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-		for b.Loop() {
-			if err := g.Run(); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
+		})
+	}
 }

@@ -26,7 +26,7 @@ func TestLintMalformed(t *testing.T) {
 	folder := filepath.Join("..", "..", "..", "shared", "conformance")
 	f, err := os.Open(filepath.Join(folder, "MALFORMED.tsv"))
 	if err != nil {
-		t.Skip("left out: the malformed files of ../shared/conformance are not here")
+		t.Skip("left out: the malformed files of ../shared/conformance are not here; they come with the shared material")
 	}
 	defer f.Close()
 	r := csv.NewReader(f)

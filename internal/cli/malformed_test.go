@@ -30,7 +30,7 @@ func TestMalformed(t *testing.T) {
 	folder := filepath.Join("..", "..", "..", "shared", "conformance")
 	table, err := os.ReadFile(filepath.Join(folder, "MALFORMED.tsv"))
 	if err != nil {
-		t.Skip("left out: the malformed files of ../shared/conformance are not here")
+		t.Skip("left out: the malformed files of ../shared/conformance are not here; they come with the shared material")
 	}
 	dir := unpack(t, filepath.Join(folder, "malformed.tar.gz"))
 	n := 0

@@ -2,7 +2,6 @@ package prune_test
 
 import (
 	"context"
-	"iter"
 	"math"
 	"math/rand/v2"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/onnxopt/onnxopt/analysis/measured"
+	"github.com/onnxopt/onnxopt/analysis/measured/measuredtest"
 	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/engine/native"
 	"github.com/onnxopt/onnxopt/ir"
@@ -22,24 +22,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/prune"
 )
 
-// generated are eight samples of a model's inputs.
-func generated(m *ir.Model) map[passes.Data]any {
-	open := func(ctx context.Context) iter.Seq2[map[string]ir.Datum, error] {
-		return func(yield func(map[string]ir.Datum, error) bool) {
-			for seed := range uint64(8) {
-				for set, err := range compare.NewGenerator(m, compare.GenerateOptions{Seed: seed}).Sets(ctx) {
-					if !yield(set.Inputs, err) {
-						return
-					}
-					break
-				}
-			}
-		}
-	}
-	return map[passes.Data]any{"": measured.New(open, native.New(), 2)}
-}
-
-func TestPass(t *testing.T) { passtest.Run(t, prune.Pass, passtest.Data(generated)) }
+func TestPass(t *testing.T) { passtest.Run(t, prune.Pass, passtest.Data(measuredtest.Generated(8))) }
 
 // net is a small residual network over images whose channels are partly repeated, so that some can go without loss: conv, block of two
 // convolutions, and a classifier.

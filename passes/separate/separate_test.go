@@ -1,14 +1,12 @@
 package separate
 
 import (
-	"context"
-	"iter"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/onnxopt/onnxopt/analysis/measured"
+	"github.com/onnxopt/onnxopt/analysis/measured/measuredtest"
 	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/engine/native"
 	"github.com/onnxopt/onnxopt/ir"
@@ -16,24 +14,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/passtest"
 )
 
-// generated are ten samples of a model's inputs.
-func generated(m *ir.Model) map[passes.Data]any {
-	open := func(ctx context.Context) iter.Seq2[map[string]ir.Datum, error] {
-		return func(yield func(map[string]ir.Datum, error) bool) {
-			for seed := range uint64(10) {
-				for set, err := range compare.NewGenerator(m, compare.GenerateOptions{Seed: seed}).Sets(ctx) {
-					if !yield(set.Inputs, err) {
-						return
-					}
-					break
-				}
-			}
-		}
-	}
-	return map[passes.Data]any{"": measured.New(open, native.New(), 2)}
-}
-
-func TestPass(t *testing.T) { passtest.Run(t, Pass, passtest.Data(generated)) }
+func TestPass(t *testing.T) { passtest.Run(t, Pass, passtest.Data(measuredtest.Generated(10))) }
 
 // TestExact: weights that are a filter for each channel and 1x1 come back as these, with data and without.
 func TestExact(t *testing.T) {
@@ -69,7 +50,7 @@ func TestExact(t *testing.T) {
 	require.NoError(t, err)
 	p, err := r.Parse("separate{prepare=false refit=false}")
 	require.NoError(t, err)
-	for _, data := range []map[passes.Data]any{nil, generated(m)} {
+	for _, data := range []map[passes.Data]any{nil, measuredtest.Generated(10)(m)} {
 		small := m.Clone()
 		_, err := p.Run(t.Context(), small, passes.Config{Data: data})
 		require.NoError(t, err)
