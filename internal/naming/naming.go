@@ -170,6 +170,7 @@ func (s *scope) claim(direct map[*ir.Value]*ir.Slot) {
 				continue
 			}
 			s.bind(v, name)
+		case ok && w == v && s.returnsOuter(o):
 		case ok && w != nil:
 			s.fail("%q is both an input and another value's output", name)
 		default:
@@ -190,7 +191,7 @@ func (s *scope) outputs(direct map[*ir.Value]*ir.Slot) {
 		if v == nil {
 			continue
 		}
-		if d := direct[v]; d != nil && d.Name() == o.Name() || v.Graph() != s.g && returnsOuter(o) && s.names.Value(v) == o.Name() {
+		if d := direct[v]; d != nil && d.Name() == o.Name() || s.returnsOuter(o) && s.names.Value(v) == o.Name() {
 			s.slot(o, s.names.Value(v))
 			continue
 		}
@@ -209,10 +210,14 @@ func (s *scope) outputs(direct map[*ir.Value]*ir.Slot) {
 	}
 }
 
-// returnsOuter reports whether the file may name a value of an enclosing graph itself as output o.
-func returnsOuter(o *ir.Slot) bool {
+// returnsOuter reports whether the file may name a value of an enclosing graph itself as output o: where it did when it was read, and in
+// the graphs of training, whose outputs keep their names.
+func (s *scope) returnsOuter(o *ir.Slot) bool {
+	if o.Value().Graph() == s.g {
+		return false
+	}
 	k, ok := o.Extra.(keep.Outer)
-	return ok && k.Outer()
+	return owns(s.g) || ok && k.Outer()
 }
 
 // value names v, unless it has a name already, by its hint or, if that is empty or not free, by a new one.
