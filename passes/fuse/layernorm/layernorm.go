@@ -15,7 +15,7 @@ var Pass = rewrite.Define(passes.Info{
 	Name: "layer-norm",
 	Doc:  "finds LayerNormalization and RMSNormalization in the arithmetic that spells them out",
 	Long: `Only float is looked at. ONNX Runtime does the same to a model when it loads it; other runtimes do not.`,
-}, scale, batch, rms, bias)
+}, scale, plain, batch, rms, plainRMS, bias)
 
 // What spells layer normalization out is in package spelled:
 //
@@ -32,9 +32,21 @@ var scale = &rewrite.Rule{
 	Doc:     "turns the arithmetic of layer normalization up to its scale into LayerNormalization",
 	Promise: passes.Promise{RelTol: 1e-4},
 	Match:   rewrite.MustParseFor("ReduceMean, Sqrt", spelled.LayerNorm),
-	Where:   where("LayerNormalization", 17),
+	Where:   where("LayerNormalization", 17, spelled.ReadNorm),
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return []*ir.Value{norm(b, m, "LayerNormalization", m.Value("x"), m.Value("gamma"))}
+	},
+}
+
+// The same without Mul gets a scale of ones, which the operator has to have.
+var plain = &rewrite.Rule{
+	Name:    "layer-norm-plain",
+	Doc:     "turns the arithmetic of layer normalization without a scale into LayerNormalization with one of ones",
+	Promise: passes.Promise{RelTol: 1e-4},
+	Match:   rewrite.MustParseFor("ReduceMean, Sqrt", spelled.PlainLayerNorm),
+	Where:   where("LayerNormalization", 17, spelled.ReadPlainNorm),
+	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
+		return []*ir.Value{norm(b, m, "LayerNormalization", m.Value("x"), ones(b, m))}
 	},
 }
 
@@ -50,7 +62,7 @@ var batch = &rewrite.Rule{
 		if gamma, beta := m.Shape("gamma"), m.Shape("beta"); !gamma.Equal(beta) || m.DType("beta") != ir.Float32 {
 			return fmt.Errorf("what is added is a %s, not surely like the scale, a %s", m.Type("beta"), m.Type("gamma"))
 		}
-		return where("LayerNormalization", 17)(m)
+		return where("LayerNormalization", 17, spelled.ReadNorm)(m)
 	},
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return []*ir.Value{norm(b, m, "LayerNormalization", m.Value("x"), m.Value("gamma"), m.Value("beta"))}
@@ -66,22 +78,38 @@ var rms = &rewrite.Rule{
 	Doc:     "turns the division by the root of the mean square, and the scale, into RMSNormalization",
 	Promise: passes.Promise{RelTol: 1e-4},
 	Match:   rewrite.MustParseFor("ReduceMean, Sqrt", spelled.RMSNorm),
-	Where:   where("RMSNormalization", 23),
+	Where:   where("RMSNormalization", 23, spelled.ReadNorm),
 	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
 		return []*ir.Value{norm(b, m, "RMSNormalization", m.Value("x"), m.Value("gamma"))}
 	},
 }
 
+// The same without the last Mul.
+var plainRMS = &rewrite.Rule{
+	Name:    "rms-norm-plain",
+	Doc:     "turns the division by the root of the mean square, without a scale, into RMSNormalization with one of ones",
+	Promise: passes.Promise{RelTol: 1e-4},
+	Match:   rewrite.MustParseFor("ReduceMean, Sqrt", spelled.PlainRMSNorm),
+	Where:   where("RMSNormalization", 23, spelled.ReadPlainNorm),
+	Replace: func(b *rewrite.Builder, m *rewrite.Match) []*ir.Value {
+		return []*ir.Value{norm(b, m, "RMSNormalization", m.Value("x"), ones(b, m))}
+	},
+}
+
 // where reads the match as a normalization, if there is that operator, which came with that opset.
-func where(op string, since int) func(m *rewrite.Match) error {
+func where(op string, since int, read func(*rewrite.Match) (*spelled.Norm, error)) func(m *rewrite.Match) error {
 	return func(m *rewrite.Match) error {
 		if !m.Supports(op) {
 			return fmt.Errorf("there is no %s before opset %d", op, since)
 		}
-		f, err := spelled.ReadNorm(m)
+		f, err := read(m)
 		m.Keep = f
 		return err
 	}
+}
+
+func ones(b *rewrite.Builder, m *rewrite.Match) *ir.Value {
+	return b.Const("ones", m.Keep.(*spelled.Norm).Ones())
 }
 
 func norm(b *rewrite.Builder, m *rewrite.Match, op string, in ...*ir.Value) *ir.Value {

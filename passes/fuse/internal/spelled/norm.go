@@ -18,17 +18,29 @@ import (
 //
 // with Mul in place of Pow, or Reciprocal and Mul in place of Div. Axes are attributes before opset 18 and operands from then on. The operand
 // is x and the root z.
-func LayerNorm() []string {
+func LayerNorm() []string { return scaled(PlainLayerNorm()) }
+
+// PlainLayerNorm is LayerNorm without its scale, which models have that learn none: those of OLMo (Groeneveld et al. 2024) and DiT (Peebles and
+// Xie 2023). The root is n.
+func PlainLayerNorm() []string {
 	var r []string
 	for _, axes := range reductions {
 		for _, square := range []string{"p = Pow (d, 2)", "p = Mul (d, d)"} {
 			for _, divide := range []string{"n = Div (d, s)", "i = Reciprocal (s)\nn = Mul (d, i)"} {
 				r = append(r, axes[0]+"\nd = Sub (x, m)\n"+square+"\n"+axes[1]+
-					"\nw = Add (v, epsilon: scalar)\ns = Sqrt (w)\n"+divide+"\nz = Mul (n, gamma)")
+					"\nw = Add (v, epsilon: scalar)\ns = Sqrt (w)\n"+divide)
 			}
 		}
 	}
 	return r
+}
+
+// scaled are the patterns with the scale of n after each.
+func scaled(patterns []string) []string {
+	for i := range patterns {
+		patterns[i] += "\nz = Mul (n, gamma)"
+	}
+	return patterns
 }
 
 // LayerNormBatch is layer normalization with its bias as Keras computes it, by the formula of batch normalization:
@@ -55,12 +67,15 @@ func LayerNormBatch() []string {
 //	   └──────────────────────────────────────────────────────┘
 //
 // with Div in place of Reciprocal and Mul, or 1/ in place of Reciprocal.
-func RMSNorm() []string {
+func RMSNorm() []string { return scaled(PlainRMSNorm()) }
+
+// PlainRMSNorm is RMSNorm without its scale. The root is n.
+func PlainRMSNorm() []string {
 	var r []string
 	for _, axes := range reductions {
 		for _, square := range []string{"p = Pow (x, 2)", "p = Mul (x, x)"} {
 			for _, divide := range []string{"n = Div (x, s)", "i = Reciprocal (s)\nn = Mul (x, i)", "i = Div (1, s)\nn = Mul (x, i)"} {
-				r = append(r, square+"\n"+strings.Replace(axes[1], "axes2", "axes", 1)+"\nw = Add (v, epsilon: scalar)\ns = Sqrt (w)\n"+divide+"\nz = Mul (n, gamma)")
+				r = append(r, square+"\n"+strings.Replace(axes[1], "axes2", "axes", 1)+"\nw = Add (v, epsilon: scalar)\ns = Sqrt (w)\n"+divide)
 			}
 		}
 	}
@@ -77,12 +92,38 @@ var reductions = [][2]string{
 type Norm struct {
 	Axis    int64
 	Epsilon float32
+	Sizes   []int64 // of the axes normalized, which are those of the scale
 }
 
 // ReadNorm reads the axes and epsilon of a match of LayerNorm or RMSNorm, or says why it is no normalization of float x over its last
 // axes with a scale as large as them.
 func ReadNorm(m *rewrite.Match) (*Norm, error) {
-	x, gamma := m.Shape("x"), m.Shape("gamma")
+	f, err := readNorm(m)
+	if err != nil {
+		return nil, err
+	}
+	if !f.scales(m, m.Value("gamma")) {
+		return nil, fmt.Errorf("the scale is a %s, not surely as large as the normalized axes %v", m.Type("gamma"), f.Sizes)
+	}
+	return f, nil
+}
+
+// ReadPlainNorm is ReadNorm for a match of PlainLayerNorm or PlainRMSNorm. One with a scale after it is refused.
+func ReadPlainNorm(m *rewrite.Match) (*Norm, error) {
+	f, err := readNorm(m)
+	if err != nil {
+		return nil, err
+	}
+	if u, ok := m.Value("n").OnlyUse(); ok && u.Node != nil && u.Node.Is("Mul") {
+		if gamma := u.Node.Operand(1 - u.Index); f.scales(m, gamma) {
+			return nil, errors.New("there is a scale after it")
+		}
+	}
+	return f, nil
+}
+
+func readNorm(m *rewrite.Match) (*Norm, error) {
+	x := m.Shape("x")
 	if d := m.DType("x"); d != ir.Float32 || !x.Known() {
 		return nil, fmt.Errorf("x is a %s, not surely float of known rank", m.Type("x"))
 	}
@@ -91,14 +132,30 @@ func ReadNorm(m *rewrite.Match) (*Norm, error) {
 		return nil, err
 	}
 	last, static := x[len(x)-k:].Ints()
-	if g, ok := gamma.Ints(); !static || !ok || !slices.Equal(last, g) || m.DType("gamma") != ir.Float32 {
-		return nil, fmt.Errorf("the scale is a %s, not surely as large as the normalized axes %s", m.Type("gamma"), x[len(x)-k:])
+	if !static {
+		return nil, fmt.Errorf("the sizes of the normalized axes, %s, are not numbers", x[len(x)-k:])
 	}
 	epsilon, err := ReadEpsilon(m, len(x))
 	if err != nil {
 		return nil, err
 	}
-	return &Norm{int64(-k), epsilon}, nil
+	return &Norm{int64(-k), epsilon, last}, nil
+}
+
+// scales reports whether v surely has the shape of a scale.
+func (f *Norm) scales(m *rewrite.Match, v *ir.Value) bool {
+	t := m.TypeOf(v)
+	sizes, ok := t.TensorShape().Ints()
+	return ok && slices.Equal(sizes, f.Sizes) && t.DType() == ir.Float32
+}
+
+// Ones is the scale of a normalization that has none.
+func (f *Norm) Ones() *ir.Tensor {
+	v := make([]float32, ir.NumElements(f.Sizes))
+	for i := range v {
+		v[i] = 1
+	}
+	return ir.NewTensor(ir.Float32, f.Sizes, ir.AsBytes(v))
 }
 
 // ReadEpsilon reads the epsilon of a match, which must not add axes to a value of that rank.
