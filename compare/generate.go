@@ -108,7 +108,7 @@ type config struct {
 	style  style // which values are drawn where nothing else decides
 }
 
-// style is a way to draw values, for models that fail or give NaN on the usual ones.
+// style is a way to draw values, for models that fail, give NaN or are unsteady on the usual ones.
 type style uint8
 
 const (
@@ -202,15 +202,16 @@ func (s *search) base() (config, bool) {
 	return config{}, false
 }
 
-// tryNear is try; where the values alone make the model give NaN, it goes on to other styles at the same sizes, and where
+// tryNear is try; where the values alone make the model give NaN or unsteady, it goes on to other styles at the same sizes, and where
 // the outputs are empty, to larger batches. It leaves in c what was taken.
 func (s *search) tryNear(c *config) bool {
 	for range 3 {
 		if s.try(*c) {
 			return true
 		}
+		var unsteady *UnsteadyError
 		switch {
-		case errors.Is(s.g.refused, ErrOnlyNaN) && c.style+1 < numStyles:
+		case (errors.Is(s.g.refused, ErrOnlyNaN) || errors.As(s.g.refused, &unsteady)) && c.style+1 < numStyles:
 			c.style++
 		case errors.Is(s.g.refused, ErrEmpty):
 			for i, k := range s.g.classes {

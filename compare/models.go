@@ -65,6 +65,9 @@ type Verdict struct {
 	Output string
 	// Set is the set on which the models differ, or the last one.
 	Set Set
+	// Unsteady says that a difference may be rounding that the original amplifies, if it may. It is set with a Mismatch on inputs that
+	// were given, or on all that were generated: where others can be, they decide.
+	Unsteady *UnsteadyError
 }
 
 // String is the verdict in one line.
@@ -89,7 +92,8 @@ type comparison struct {
 	o          Options
 	v          *Verdict
 	tolerances map[string]Tolerance
-	refused    error // why the original gave nothing on the last set
+	refused    error    // why the original gave nothing on the last set
+	doubted    *Verdict // the first mismatch on a set on which the original is unsteady
 }
 
 // Models runs a, the original, and b on the same inputs and compares their outputs under o's tolerances. Both are loaded
@@ -194,7 +198,13 @@ func (c *comparison) conclude(ctx context.Context) *Verdict {
 		c.v.Partial = true
 		return c.end(Verified, errTime.Error()+" before further sets")
 	case c.v.Sets > 0:
+		if c.doubted != nil && c.v.Why == "" {
+			c.v.Why = fmt.Sprintf("%s was left out: %v", c.doubted.Set.Label, c.doubted.Unsteady)
+		}
 		return c.end(Verified, c.v.Why)
+	case c.doubted != nil:
+		c.v = c.doubted
+		return c.v
 	case ctx.Err() != nil:
 		return c.end(NotVerified, errTime.Error())
 	case c.refused != nil:
@@ -251,20 +261,47 @@ func (c *comparison) set(ctx context.Context, a, b engine.Session, src Source) (
 	if c.o.Observe != nil {
 		c.o.Observe(c.v.Set, want, got)
 	}
+	found := make(map[string]Diff, len(want))
 	for _, slot := range c.b.Main.Outputs() { // those of the original, without what it hands over
 		name := slot.Name()
 		d := Datum(want[name], got[name])
-		if worse(d, c.v.Outputs[name]) {
-			c.v.Outputs[name] = d
-		}
-		if err := c.o.Tolerance(name).Check(d); err != nil {
-			c.v.Output = name
+		found[name] = d
+		admitted := c.o.Tolerance(name)
+		if err := admitted.Check(d); err != nil {
+			doubt := c.unsteady(ctx, a, want, name, d, admitted)
+			if doubt != nil && c.doubt(src, doubt, fmt.Errorf("output %q: %v (%s)", name, err, c.v.Set.Label), d) {
+				return false
+			}
+			c.merge(found)
+			c.v.Output, c.v.Unsteady = name, doubt
 			c.end(Mismatch, fmt.Sprintf("output %q: %v (%s)", name, err, c.v.Set.Label))
 			return true
 		}
 	}
+	c.merge(found)
 	c.v.Sets++
 	return false
+}
+
+// merge takes in the differences of a set.
+func (c *comparison) merge(found map[string]Diff) {
+	for name, d := range found {
+		if worse(d, c.v.Outputs[name]) {
+			c.v.Outputs[name] = d
+		}
+	}
+}
+
+// doubt handles a mismatch on a set on which the original is unsteady, and reports whether the source has other sets, which then
+// decide.
+func (c *comparison) doubt(src Source, why *UnsteadyError, mismatch error, d Diff) bool {
+	if !src.Refused(why) {
+		return false
+	}
+	if c.doubted == nil {
+		c.doubted = &Verdict{State: Mismatch, Why: mismatch.Error(), Outputs: map[string]Diff{why.Output: d}, Output: why.Output, Set: c.v.Set, Unsteady: why}
+	}
+	return true
 }
 
 // refuse handles a set on which nothing can be said.

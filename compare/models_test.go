@@ -66,6 +66,46 @@ func TestDifferencesWithinAndBeyondTheTolerance(t *testing.T) {
 	assert.NotNil(t, v.Set.Inputs["x"])
 }
 
+// wild is y = x + sin(k·relu(-x)): where x is negative and k large, a rounding error of x is as good as any other change.
+func wild(k, c float32) *ir.Model {
+	m := ir.NewModel(8, 17)
+	g := m.Main
+	x := g.AddInput("x", typ(ir.Float32, 4))
+	v := x
+	for _, op := range []string{"Neg", "Relu"} {
+		v = g.New(nil, ir.Op(op), []*ir.Value{v}).Result(0)
+	}
+	v = g.New(nil, ir.Op("Mul"), []*ir.Value{v, g.Const(f32(k))}).Result(0)
+	v = g.New(nil, ir.Op("Sin"), []*ir.Value{v}).Result(0)
+	v = g.New(nil, ir.Op("Add"), []*ir.Value{v, x}).Result(0)
+	g.AddOutput("y", g.New(nil, ir.Op("Add"), []*ir.Value{v, g.Const(f32(c))}).Result(0), typ(ir.Float32, 4))
+	return m
+}
+
+func TestUnsteadySetsAreReplaced(t *testing.T) {
+	const k, next = 1e6, 1e6 + 0.0625
+	v := models(t, wild(k, 1), wild(next, 1), nil, Options{})
+	require.Equal(t, Verified, v.State, v.Why)
+	assert.Contains(t, v.Why, "generated, seed 1 was left out: the original is unsteady")
+	assert.True(t, v.Outputs["y"].Same())
+
+	v = models(t, wild(k, 1), wild(next, 1.01), nil, Options{})
+	assert.Equal(t, Mismatch, v.State, "the other sets decide")
+	assert.Nil(t, v.Unsteady)
+
+	v = models(t, wild(k, 1), wild(next, 3), nil, Options{})
+	assert.Equal(t, Mismatch, v.State, "larger than what rounding does")
+
+	v = models(t, wild(k, 1), wild(next, 1), nil, Options{Tolerance: func(string) Tolerance { return Tolerance{Exact: true} }})
+	assert.Equal(t, Mismatch, v.State, "bits are bits")
+
+	given := Fixed(Set{Inputs: map[string]ir.Datum{"x": ir.TensorOf([]float32{-1, -2, -0.3, 4})}, Label: "given"})
+	v = models(t, wild(k, 1), wild(next, 1), given, Options{})
+	require.Equal(t, Mismatch, v.State, "what is given is not replaced")
+	require.NotNil(t, v.Unsteady)
+	assert.Equal(t, "y", v.Unsteady.Output)
+}
+
 func TestInterfacesHaveToAgree(t *testing.T) {
 	rename := affine(2, 1)
 	rename.Main.Inputs()[0].SetName("z")

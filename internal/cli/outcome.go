@@ -203,9 +203,18 @@ func (o *outcome) summaryTable(w io.Writer, all bool) {
 	} else {
 		t.row("parameter size", bytesText(a.Bytes), bytesText(b.Bytes), change(a.Bytes, b.Bytes))
 	}
-	t.row("MACs", atLeast(a.Uncounted)+countText(a.MACs), atLeast(b.Uncounted)+countText(b.MACs), change(a.MACs, b.MACs))
-	t.row("peak activation", atLeast(int64(a.Unsized))+bytesText(a.PeakActivation), atLeast(int64(b.Unsized))+bytesText(b.PeakActivation), change(a.PeakActivation, b.PeakActivation))
+	bounded(&t, "MACs", countText, a.MACs, a.Uncounted, b.MACs, b.Uncounted)
+	bounded(&t, "peak activation", bytesText, a.PeakActivation, int64(a.Unsized), b.PeakActivation, int64(b.Unsized))
 	t.write(w, "")
+}
+
+// bounded adds a row of numbers that are lower bounds where something is unknown, which have no relative change.
+func bounded(t *table, name string, text func(int64) string, a, unknownA, b, unknownB int64) {
+	relative := change(a, b)
+	if unknownA > 0 || unknownB > 0 {
+		relative = ""
+	}
+	t.row(name, atLeast(unknownA)+text(a), atLeast(unknownB)+text(b), relative)
 }
 
 // atLeast marks a number that is a lower bound.

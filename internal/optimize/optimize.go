@@ -152,7 +152,7 @@ type FailedError struct {
 	Crash      bool  // a pass crashed or left an invalid model, which is an error of the program
 	Culprit    *hook.Offer
 	Reproducer *hook.Reproducer
-	Note       string // what went wrong with finding the culprit or the reproducer, if anything
+	Note       string // what went wrong with finding the culprit or the reproducer, or makes the comparison doubtful, if anything
 }
 
 func (e *FailedError) Error() string {

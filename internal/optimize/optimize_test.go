@@ -106,6 +106,40 @@ func TestNoRewriteIsBlamedForAnUnsteadyModel(t *testing.T) {
 	require.Contains(t, f.Note, "the original does not agree with itself")
 }
 
+// TestUnsteadyModelIsTold: the sine of a large number turns a rounding error into anything, and a rewrite that only rounds otherwise is not what
+// a user should look at.
+func TestUnsteadyModelIsTold(t *testing.T) {
+	double := passes.Define(passes.Info{Name: "double", Doc: "multiplies in another order", Promise: passes.Promise{RelTol: 1e-6}}, struct{}{},
+		func(c *passes.Context, m *ir.Model, _ struct{}) error {
+			for n := range m.Nodes() {
+				if n.Is("Mul") && n.Operand(1).Const() != nil {
+					c.Rewrite("double", n, nil, func() { n.SetOperand(1, m.Main.Const(ir.ScalarOf(float32(1000000.0625)))) })
+				}
+			}
+			return nil
+		})
+	r, err := all.Registry(double)
+	require.NoError(t, err)
+	p, err := r.Parse("double")
+	require.NoError(t, err)
+	for last, told := range map[string]bool{"Sin": true, "Abs": false} {
+		m := parse(t, `<ir_version: 8, opset_import: ["" : 18]>
+g (float[20] x) => (float[20] y) <float w = {1000000}> {
+   s = Mul (x, w)
+   y = `+last+` (s)
+}`)
+		_, err = optimize.Run(context.Background(), optimize.Request{Model: m, Pipeline: p, Verify: optimize.Auto})
+		if !told { // by a rounding error
+			require.NoError(t, err)
+			continue
+		}
+		var f *optimize.FailedError
+		require.ErrorAs(t, err, &f)
+		require.Equal(t, "double", f.Culprit.Rule)
+		require.Contains(t, f.Note, "the original is unsteady")
+	}
+}
+
 func TestInvalidInput(t *testing.T) {
 	for src, want := range map[string]string{
 		`<ir_version: 8, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) { y = Ad(x, x) }`:                "no such operator",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/ir"
@@ -117,6 +118,9 @@ func (r *run) mismatch(ctx context.Context, v *compare.Verdict) error {
 		f.Reproducer = r.whole(f.Error())
 	} else {
 		return err
+	}
+	if v.Unsteady != nil {
+		f.Note = strings.TrimPrefix(fmt.Sprintf("%s; on these inputs %v; --data compares on others, --on-mismatch=undo leaves the rewrite out", f.Note, v.Unsteady), "; ")
 	}
 	return f
 }
