@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
@@ -143,6 +145,48 @@ func NodeName(n *ir.Node) string {
 	return ""
 }
 
+// NotStatic says that the shape of input s, which may be known better than the model states, is open, and which options of set-shape close
+// it: 1 for a batch, SIZE for what only the user knows.
+func NotStatic(s *ir.Slot, shape ir.Shape) error {
+	if shape == nil {
+		return errors.New("its rank is not known; set-shape states its shape")
+	}
+	symbols, sizes := []string{}, make([]string, len(shape))
+	named := true
+	for i, d := range shape {
+		size := "SIZE"
+		if i == 0 {
+			size = "1"
+		}
+		switch {
+		case d.IsStatic():
+			sizes[i] = strconv.FormatInt(d.Size, 10)
+			continue
+		case !isSymbol(d.Param):
+			named = false
+		case !slices.ContainsFunc(symbols, func(o string) bool { return strings.HasPrefix(o, d.Param+"=") }):
+			symbols = append(symbols, d.Param+"="+size)
+		}
+		sizes[i] = size
+	}
+	options := strings.Join(symbols, ",")
+	if !named {
+		name := s.Name()
+		if !isSymbol(name) {
+			name = strconv.Quote(name)
+		}
+		options = fmt.Sprintf("%s=[%s]", name, strings.Join(sizes, ","))
+	}
+	return fmt.Errorf("its shape %v is not static; set-shape{%s} states it", shape, options)
+}
+
+// isSymbol reports whether a name can stand in a pipeline as it is.
+func isSymbol(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
+}
+
 // Open is an *IllegalError of the inputs that have open sizes: from their axis from on, those before may be open.
 func Open(target string, m *ir.Model, from int) error {
 	e := &IllegalError{Target: target}
@@ -156,7 +200,7 @@ func Open(target string, m *ir.Model, from int) error {
 			open = open || i >= from && !d.IsStatic()
 		}
 		if open {
-			e.Nodes = append(e.Nodes, IllegalNode{Name: s.Name(), Op: ir.Op("input"), Why: fmt.Sprintf("its shape %v is not static; set-shape states it", t.Shape), Mend: "set-shape"})
+			e.Nodes = append(e.Nodes, IllegalNode{Name: s.Name(), Op: ir.Op("input"), Why: NotStatic(s, t.Shape).Error(), Mend: "set-shape"})
 		}
 	}
 	if len(e.Nodes) == 0 {

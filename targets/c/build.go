@@ -385,7 +385,7 @@ func (b *builder) input(s *ir.Slot) {
 	typ, err := typeOf(b.facts.DType(v))
 	switch {
 	case !ok:
-		err = fmt.Errorf("its shape %v is not static; set-shape states it", b.facts.Shape(v))
+		err = targets.NotStatic(s, b.facts.Shape(v))
 	case slices.Contains(dims, 0):
 		err = errors.New("it is empty")
 	}

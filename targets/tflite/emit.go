@@ -404,6 +404,10 @@ func (e *emitter) input(slot *ir.Slot, layout string) {
 	v := slot.Value()
 	e.err = nil
 	shape, t := e.shape(v), e.typ(v)
+	s := e.facts.Shape(v)
+	if _, ok := s.Ints(); !ok {
+		e.err = targets.NotStatic(slot, s)
+	}
 	if e.err != nil {
 		e.illegal.Nodes = append(e.illegal.Nodes, targets.IllegalNode{Name: slot.Name(), Op: ir.Op("input"), Why: e.err.Error()})
 		e.failed[v] = true

@@ -115,7 +115,7 @@ func TestRefused(t *testing.T) {
 	for _, c := range []struct{ name, src, want string }{
 		{"operators that there are not, all of them", head + `g (float[2,2] x) => (float y, float[2,2] z) { [one] y = Det (x)  [two] z = Hardmax (x) }`,
 			`tflite cannot run 2 nodes: "one" (Det): there is no such operator; "two" (Hardmax): there is no such operator`},
-		{"sizes that are open", head + `g (float[1,n] x) => (float[1,n] y) { y = Relu (x) }`, `"x" (input): its shape [1,n] is not static; set-shape states that of the inputs`},
+		{"sizes that are open", head + `g (float[1,n] x) => (float[1,n] y) { y = Relu (x) }`, `"x" (input): its shape [1,n] is not static; set-shape{n=SIZE} states it`},
 		{"weights that are computed", head + `g (float[1,1,4,4] x, float[1,1,3,3] w) => (float[1,1,2,2] y) { [c] y = Conv (x, w) }`, `"c" (Conv): weights that are no float constants`},
 		{"small integers without a scale", head + `g (uint8[2] x) => (uint8[2] y) { [a] y = Add (x, x) }`, `"a" (Add): operand "x": numbers of type uint8`},
 		{"powers of integers", head + `g (int64[2] x) => (int64[2] y) { [p] y = Pow (x, x) }`, `"p" (Pow): int64 to the power of int64`},
