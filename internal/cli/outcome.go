@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/onnxopt/onnxopt/compare"
@@ -144,6 +145,9 @@ func (j *job) tell(w *watch, res *optimize.Result) error {
 	v := res.Verification
 	if f.dryRun && v.State == optimize.Skipped && j.f.verify.value != "off" {
 		v.Why = "a dry run compares only with --verify=strict"
+	}
+	if v.State == optimize.NotVerified && strings.HasPrefix(v.Why, "no kernel for") && j.f.calib.engine.names[0] == "native" {
+		v.Why += "; --engine ort compares in ONNX Runtime"
 	}
 	for _, n := range o.Notes {
 		fmt.Fprintf(j.stderr, "%s: %s\n", n.Path, n.Text)
