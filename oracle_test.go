@@ -1,13 +1,9 @@
 package onnxopt_test
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/onnxopt/onnxopt/internal/conformance"
 )
 
 // job is what testdata/oracle/compare.py reads.
@@ -41,7 +39,7 @@ func TestOracle(t *testing.T) {
 		t.Skip("left out: ONNXOPT_PYTHON names no Python that has onnx and onnxruntime (.ci/run makes one)")
 	}
 	bin := build(t)
-	models := append(unpacked(t, "onnx-model-tests.tar.gz"), unpacked(t, "onnx-node-tests.tar.gz")...)
+	models := append(unpacked(t, "onnx-model-tests"), unpacked(t, "onnx-node-tests")...)
 	shapes := sharedShapes(t)
 	shared, _ := filepath.Glob("../shared/models/*.onnx")
 	if len(shared) == 0 {
@@ -144,30 +142,8 @@ func same(t *testing.T, a, b string) bool {
 }
 
 // unpacked unpacks an archive of conformance tests and lists its models.
-func unpacked(t *testing.T, archive string) (models []string) {
-	dir := t.TempDir()
-	f, err := os.Open("testdata/conformance/" + archive)
+func unpacked(t *testing.T, archive string) []string {
+	models, err := filepath.Glob(filepath.Join(conformance.Unpack(t, conformance.Archive(t, archive)), "*", "*", "model.onnx"))
 	require.NoError(t, err)
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	require.NoError(t, err)
-	r := tar.NewReader(z)
-	for {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return models
-		}
-		require.NoError(t, err)
-		p := filepath.Join(dir, filepath.FromSlash(h.Name))
-		if h.Typeflag != tar.TypeReg {
-			continue
-		}
-		require.NoError(t, os.MkdirAll(filepath.Dir(p), 0o777))
-		b, err := io.ReadAll(r)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(p, b, 0o666))
-		if filepath.Base(p) == "model.onnx" {
-			models = append(models, p)
-		}
-	}
+	return models
 }

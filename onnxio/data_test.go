@@ -9,9 +9,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/onnxopt/onnxopt/ir"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/onnxopt/onnxopt/internal/conformance"
+	"github.com/onnxopt/onnxopt/ir"
 )
 
 // The recorded inputs and outputs of the node tests are read by their declared types, and written and read again.
@@ -22,13 +24,13 @@ func TestNodeTestData(t *testing.T) {
 		b    []byte
 	}
 	var data []datum
-	untar(t, conformance("onnx-node-tests.tar.gz"), func(name string, b []byte) {
+	for name, b := range conformance.Files(t, conformance.Archive(t, "onnx-node-tests")) {
 		if strings.HasSuffix(name, "model.onnx") {
 			models[path.Dir(name)] = mustRead(t, b, Options{}).Model
 		} else {
 			data = append(data, datum{name, b})
 		}
-	})
+	}
 	kinds := map[ir.TypeKind]int{}
 	for _, d := range data {
 		m := models[path.Dir(path.Dir(d.file))]

@@ -1,16 +1,13 @@
 package onnxio
 
 import (
-	"archive/tar"
 	"bytes"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 
-	"github.com/onnxopt/onnxopt/ir"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
@@ -18,6 +15,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/onnxopt/onnxopt/internal/conformance"
+	"github.com/onnxopt/onnxopt/ir"
 )
 
 // An untouched model leaves with the bytes it came with.
@@ -105,37 +105,21 @@ func needsOperators(name string) bool {
 	return false
 }
 
-// malformed unpacks the archive of malformed files, with its links and its FIFO.
+// malformed unpacks the archive of malformed files.
 func malformed(t *testing.T) string {
 	if runtime.GOOS == "windows" {
 		t.Skip("left out: the archive holds links and a FIFO")
 	}
-	dir := t.TempDir()
-	eachEntry(t, shared(t, "conformance/malformed.tar.gz"), func(h *tar.Header, r io.Reader) {
-		p := filepath.Join(dir, filepath.FromSlash(h.Name))
-		require.NoError(t, os.MkdirAll(filepath.Dir(p), 0o777))
-		switch h.Typeflag {
-		case tar.TypeReg:
-			b, err := io.ReadAll(r)
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(p, b, 0o666))
-		case tar.TypeSymlink:
-			require.NoError(t, os.Symlink(h.Linkname, p))
-		case tar.TypeLink:
-			require.NoError(t, os.Link(filepath.Join(dir, h.Linkname), p))
-		case tar.TypeFifo:
-			require.NoError(t, mkfifo(p))
-		}
-	})
-	return filepath.Join(dir, "malformed")
+	return conformance.Unpack(t, conformance.MalformedArchive(t))
 }
 
 // Malformed files give one line of error, those that are only unusual are read, and what is read is written as it was.
 func TestMalformed(t *testing.T) {
 	dir := malformed(t)
 	oracle := newOracle(t)
-	for name, expected := range verdicts(t) {
+	for name, verdict := range conformance.Verdicts(t) {
 		t.Run(name, func(t *testing.T) {
+			expected := verdict.Expected
 			path := filepath.Join(dir, filepath.FromSlash(name))
 			f, err := Open(path, Options{})
 			if err == nil {

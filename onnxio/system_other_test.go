@@ -2,8 +2,4 @@
 
 package onnxio
 
-import "errors"
-
-func mkfifo(string) error { return errors.ErrUnsupported }
-
 func freeSpace(string) int64 { return 0 }

@@ -4,8 +4,6 @@ package onnxio
 
 import "syscall"
 
-func mkfifo(path string) error { return syscall.Mkfifo(path, 0o600) }
-
 // freeSpace is how many bytes the disk of dir can take; 0 if that cannot be known.
 func freeSpace(dir string) int64 {
 	var s syscall.Statfs_t

@@ -1,15 +1,9 @@
 package ort_test
 
 import (
-	"archive/tar"
-	"compress/gzip"
-	"context"
 	"errors"
-	"fmt"
-	"io"
 	"maps"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -17,11 +11,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/engine/ort"
-	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/onnxio"
+	"github.com/onnxopt/onnxopt/internal/conformance"
+	"github.com/onnxopt/onnxopt/internal/conformance/execute"
 )
 
 // knownVersion is the version of the library that testdata/known.tsv speaks of.
@@ -35,11 +28,11 @@ func TestConformance(t *testing.T) {
 	known := readKnown(t)
 	failed := map[string]bool{}
 	for archive, atLeast := range map[string]int{"onnx-node-tests": 1744, "onnx-model-tests": 116} {
-		tests, passed, without := readArchive(t, "../../testdata/conformance/"+archive+".tar.gz"), 0, 0
+		tests, passed, without := maps.Collect(conformance.Tests(t, conformance.Archive(t, archive))), 0, 0
 		for _, test := range slices.Sorted(maps.Keys(tests)) {
-			err := tests[test].run(e)
+			err := execute.Test(e, tests[test], engine.Options{})
 			switch {
-			case errors.Is(err, errNoInput):
+			case errors.Is(err, execute.ErrNoInput):
 				assert.NotContains(t, archive, "node", "%s has no input files", test)
 			case err == nil:
 				passed++
@@ -78,96 +71,4 @@ func readKnown(t *testing.T) map[string]string {
 		r[test] = why
 	}
 	return r
-}
-
-// conformanceTest is a model and its data by path.
-type conformanceTest map[string][]byte
-
-func readArchive(t *testing.T, file string) map[string]conformanceTest {
-	f, err := os.Open(file)
-	require.NoError(t, err)
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	require.NoError(t, err)
-	r := map[string]conformanceTest{}
-	for a := tar.NewReader(z); ; {
-		h, err := a.Next()
-		if err == io.EOF {
-			return r
-		}
-		require.NoError(t, err)
-		parts := strings.SplitN(path.Clean(h.Name), "/", 3)
-		if h.Typeflag != tar.TypeReg || len(parts) < 3 {
-			continue
-		}
-		b, err := io.ReadAll(a)
-		require.NoError(t, err)
-		test := parts[0] + "/" + parts[1]
-		if r[test] == nil {
-			r[test] = conformanceTest{}
-		}
-		r[test][parts[2]] = b
-	}
-}
-
-var errNoInput = errors.New("the test has no input files")
-
-// run runs the model on every data set it comes with.
-func (c conformanceTest) run(e engine.Engine) error {
-	f, err := onnxio.Read(c["model.onnx"], onnxio.Options{})
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	s, err := e.Load(context.Background(), f.Model, engine.Options{})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	for set := 0; ; set++ {
-		dir := fmt.Sprintf("test_data_set_%d/", set)
-		if c[dir+"output_0.pb"] == nil {
-			return nil
-		}
-		if err := c.runSet(f.Model.Main, s, dir); err != nil {
-			return fmt.Errorf("%s: %w", dir, err)
-		}
-	}
-}
-
-func (c conformanceTest) runSet(g *ir.Graph, s engine.Session, dir string) error {
-	in := map[string]ir.Datum{}
-	for i, slot := range g.Inputs() {
-		b, ok := c[dir+fmt.Sprintf("input_%d.pb", i)]
-		if !ok {
-			if slot.Value().Default() == nil {
-				return errNoInput
-			}
-			continue
-		}
-		d, _, err := onnxio.ReadDatum(b, slot.Type())
-		if err != nil {
-			return err
-		}
-		in[slot.Name()] = d
-	}
-	got, err := s.Run(context.Background(), in)
-	if err != nil {
-		return err
-	}
-	for i, slot := range g.Outputs() {
-		want, _, err := onnxio.ReadDatum(c[dir+fmt.Sprintf("output_%d.pb", i)], slot.Type())
-		if err != nil {
-			return err
-		}
-		d := compare.Datum(want, got[slot.Name()])
-		tolerance := compare.Tolerance{Rel: 1e-3, Abs: 1e-7}
-		if d.DType.IsFloat() && d.DType.Bits() <= 16 && d.DType != ir.Float16 {
-			tolerance.Rel = 1.0 / 64
-		}
-		if err := tolerance.Check(d); err != nil {
-			return fmt.Errorf("output %q: %w", slot.Name(), err)
-		}
-	}
-	return nil
 }

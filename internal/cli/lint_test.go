@@ -1,19 +1,14 @@
 package cli
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"context"
-	"encoding/csv"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/onnxopt/onnxopt/internal/conformance"
 	"github.com/onnxopt/onnxopt/onnxio"
 	passlist "github.com/onnxopt/onnxopt/passes/all"
 	targetlist "github.com/onnxopt/onnxopt/targets/all"
@@ -23,40 +18,15 @@ import (
 // TestLintMalformed gives lint the malformed files of ../shared: what is to be rejected is, what is to be accepted is linted, for every
 // target, behind its pipeline and as it is, without a crash.
 func TestLintMalformed(t *testing.T) {
-	folder := filepath.Join("..", "..", "..", "shared", "conformance")
-	f, err := os.Open(filepath.Join(folder, "MALFORMED.tsv"))
-	if err != nil {
-		t.Skip("left out: the malformed files of ../shared/conformance are not here; they come with the shared material")
-	}
-	defer f.Close()
-	r := csv.NewReader(f)
-	r.Comma, r.LazyQuotes, r.FieldsPerRecord = '\t', true, -1
-	rows, err := r.ReadAll()
-	require.NoError(t, err)
-	expected := map[string]string{}
-	for _, row := range rows[1:] {
-		expected["malformed/"+row[0]] = row[2]
-	}
+	verdicts := conformance.Verdicts(t)
 	reg, err := passlist.Registry()
 	require.NoError(t, err)
-	archive, err := os.Open(filepath.Join(folder, "malformed.tar.gz"))
-	require.NoError(t, err)
-	defer archive.Close()
-	z, err := gzip.NewReader(archive)
-	require.NoError(t, err)
 	dir, n := t.TempDir(), 0
-	for a := tar.NewReader(z); ; {
-		h, err := a.Next()
-		if err == io.EOF {
-			break
-		}
-		require.NoError(t, err)
-		want := expected[h.Name]
-		if !strings.HasSuffix(h.Name, ".onnx") || strings.Contains(h.Name, "/external/") || want == "" {
+	for name, b := range conformance.Files(t, conformance.MalformedArchive(t)) {
+		want := verdicts[name].Expected
+		if !strings.HasSuffix(name, ".onnx") || strings.Contains(name, "/external/") || want == "" {
 			continue
 		}
-		b, err := io.ReadAll(a)
-		require.NoError(t, err)
 		n++
 		for _, target := range targetlist.Targets() {
 			for _, asIs := range []bool{false, true} {
@@ -75,9 +45,9 @@ func TestLintMalformed(t *testing.T) {
 					return l.look(context.Background(), m.Model, p, lint.Options{Target: target.Name, AsIs: asIs})
 				}()
 				if want == "reject" {
-					assert.Error(t, err, "%s for %s is accepted", h.Name, target.Name)
+					assert.Error(t, err, "%s for %s is accepted", name, target.Name)
 				} else if strings.HasPrefix(want, "accept") {
-					assert.NoError(t, err, "%s for %s", h.Name, target.Name)
+					assert.NoError(t, err, "%s for %s", name, target.Name)
 				}
 			}
 		}

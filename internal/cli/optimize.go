@@ -190,7 +190,7 @@ func (j *job) run(ctx context.Context) error {
 		Model: j.in.model, Pipeline: j.plan.parsed, Skip: j.plan.skip, Files: files, Data: data, Notes: j.note, Remarks: watch.remarks, Hooks: watch.hooks,
 		Verify: j.mode(), VerifyEach: j.f.verifyEach, Budget: j.budget(), Threads: j.f.resources.threads, Seed: j.f.seed,
 		Inputs: inputs, Engine: runner,
-		Undo:   j.f.onMismatch.value == "undo", Limit: j.limit(), Original: j.reopen, Progress: j.show.doing,
+		Undo: j.f.onMismatch.value == "undo", Limit: j.limit(), Original: j.reopen, Progress: j.show.doing,
 	})
 	j.show.clear()
 	if err != nil {

@@ -1,9 +1,7 @@
 package text_test
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -14,32 +12,22 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/onnxopt/onnxopt/internal/conformance"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/onnxio/text"
-	"github.com/stretchr/testify/require"
 )
 
 // readArchive reads text-syntax.tar.gz: models with the text that ONNX's own printer makes of them (NAME.onnx, NAME.onnxtxt), and
 // where its parser reads that text as another model, that model (NAME.reparsed.onnx).
 func readArchive(t testing.TB) map[string][]byte {
-	t.Helper()
-	f, err := os.Open("../../testdata/conformance/text-syntax.tar.gz")
-	require.NoError(t, err)
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	require.NoError(t, err)
 	files := map[string][]byte{}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return files
-		}
-		require.NoError(t, err)
-		b, err := io.ReadAll(r)
-		require.NoError(t, err)
-		files[strings.TrimPrefix(h.Name, "text/")] = b
+	for name, b := range conformance.Files(t, conformance.Archive(t, "text-syntax")) {
+		files[strings.TrimPrefix(name, "text/")] = b
 	}
+	return files
 }
 
 // verdicts is PROBE.tsv: what ONNX's own round trip makes of each probe.

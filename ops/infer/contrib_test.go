@@ -16,7 +16,7 @@ import (
 // TestContrib infers the results of operators of ONNX Runtime from the types of their operands, and holds them to what ONNX Runtime
 // computed: type and shape are all there, but for caches whose length is a value.
 func TestContrib(t *testing.T) {
-	n := eachTest(t, "../../ops/kernel/testdata/ort-contrib-cases.tar.gz", func(name string, files map[string][]byte) {
+	n := eachTest(t, "../kernel/testdata/ort-contrib-cases.tar.gz", func(name string, files map[string][]byte) {
 		m := read(t, name, files["model.onnx"])
 		for n := range m.Nodes() {
 			for _, v := range n.Results() {

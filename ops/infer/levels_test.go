@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/onnxopt/onnxopt/internal/conformance"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/ops/infer"
@@ -21,7 +22,7 @@ func TestOptimizedByONNXRuntime(t *testing.T) {
 	if python == "" || testing.Short() {
 		t.Skip("left out: ONNXOPT_PYTHON names no Python that has onnx and onnxruntime (.ci/run makes one)")
 	}
-	files, err := filepath.Glob(filepath.Join(shared(t, "models"), "*.onnx"))
+	files, err := filepath.Glob(filepath.Join(conformance.Shared(t, "models"), "*.onnx"))
 	require.NoError(t, err)
 	dir := t.TempDir()
 	args := []string{"testdata/ort_levels.py", dir}

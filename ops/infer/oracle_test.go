@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/onnxopt/onnxopt/internal/conformance"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops/infer"
-	"github.com/stretchr/testify/require"
 )
 
 // oracle is what onnx and ONNX Runtime infer of the values of a model, by name. Type notation: "float[1,?,\"N\"]".
@@ -276,7 +278,7 @@ func spelled(s *string) string {
 
 func TestAgainstPeersOnTests(t *testing.T) {
 	var all struct{ Models map[string]oracle }
-	readJSON(t, shared(t, "conformance/shapes-tests.json.gz"), &all)
+	readJSON(t, conformance.Shared(t, "conformance/shapes-tests.json.gz"), &all)
 	s := score{missed: map[string]int{}, occurred: map[int]bool{}}
 	compare := func(name string, files map[string][]byte) {
 		against(t, name, read(t, name, files["model.onnx"]), all.Models[name], &s)
@@ -303,7 +305,7 @@ func (s *score) report(t *testing.T, facts int, about func(model string) bool) {
 
 func TestAgainstPeersOnModels(t *testing.T) {
 	var all struct{ Models map[string]oracle }
-	readJSON(t, shared(t, "conformance/shapes-models.json.gz"), &all)
+	readJSON(t, conformance.Shared(t, "conformance/shapes-models.json.gz"), &all)
 	s := score{missed: map[string]int{}, occurred: map[int]bool{}}
 	sharedModels(t, func(name string, m *ir.Model) {
 		against(t, name, m, all.Models[name], &s)

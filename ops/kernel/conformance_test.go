@@ -1,9 +1,7 @@
 package kernel_test
 
 import (
-	"archive/tar"
 	"bufio"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -17,10 +15,12 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/onnxopt/onnxopt/internal/conformance"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/ops/kernel"
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 const (
@@ -103,40 +103,17 @@ func readSkips(t *testing.T) map[string]string {
 // nodeTest is a model with its inputs and outputs in files by name.
 type nodeTest map[string][]byte
 
-// readArchive reads the tests of an archive by folder and name; for node tests the name alone.
+// readArchive reads the tests of an archive by folder and name; for node tests the name alone. Their files are known by their last name.
 func readArchive(t *testing.T, archive string) map[string]nodeTest {
-	f, err := os.Open(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := map[string]nodeTest{}
-	for a := tar.NewReader(z); ; {
-		h, err := a.Next()
-		if err == io.EOF {
-			return r
+	for name, files := range conformance.Tests(t, archive) {
+		test := nodeTest{}
+		for file, b := range files {
+			test[path.Base(file)] = b
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		parts := strings.Split(path.Clean(h.Name), "/")
-		if h.Typeflag != tar.TypeReg || len(parts) < 3 {
-			continue
-		}
-		b, err := io.ReadAll(a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name := strings.TrimPrefix(parts[0]+"/"+parts[1], "node/")
-		if r[name] == nil {
-			r[name] = nodeTest{}
-		}
-		r[name][parts[len(parts)-1]] = b
+		r[strings.TrimPrefix(name, "node/")] = test
 	}
+	return r
 }
 
 // hashData adds the types and elements of values to a hash.

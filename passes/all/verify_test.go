@@ -1,14 +1,9 @@
 package all_test
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"context"
 	"errors"
 	"flag"
-	"io"
-	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +14,7 @@ import (
 	"github.com/onnxopt/onnxopt/analysis/cost"
 	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/engine/native"
+	"github.com/onnxopt/onnxopt/internal/conformance"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/ops/infer"
@@ -87,7 +83,7 @@ func TestVerifyEachOnNodeTests(t *testing.T) {
 	list := pipelines(t)
 	var c tally
 	models := 0
-	for name, b := range nodeTests(t) {
+	for name, b := range conformance.Models(t, conformance.Archive(t, "onnx-node-tests")) {
 		if testing.Short() && models > 200 {
 			break
 		}
@@ -106,32 +102,6 @@ func TestVerifyEachOnNodeTests(t *testing.T) {
 	t.Logf("%d models, %d pipelines: %d steps, %d changed something, of which %d could not be compared", models, len(list), c.steps, c.changed, c.unverified)
 	require.Greater(t, c.changed, models/2)
 	require.Less(t, c.unverified, c.changed/4)
-}
-
-// nodeTests yields the models of the archive.
-func nodeTests(t *testing.T) func(yield func(string, []byte) bool) {
-	return func(yield func(string, []byte) bool) {
-		f, err := os.Open("../../testdata/conformance/onnx-node-tests.tar.gz")
-		require.NoError(t, err)
-		defer f.Close()
-		z, err := gzip.NewReader(f)
-		require.NoError(t, err)
-		for a := tar.NewReader(z); ; {
-			h, err := a.Next()
-			if err == io.EOF {
-				return
-			}
-			require.NoError(t, err)
-			if path.Base(h.Name) != "model.onnx" {
-				continue
-			}
-			b, err := io.ReadAll(a)
-			require.NoError(t, err)
-			if !yield(path.Base(path.Dir(h.Name)), b) {
-				return
-			}
-		}
-	}
 }
 
 // TestVerifyEachOnRealModels: every pass keeps its promise on real models.

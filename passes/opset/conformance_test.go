@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/onnxopt/onnxopt/engine"
+	"github.com/onnxopt/onnxopt/internal/conformance"
+	"github.com/onnxopt/onnxopt/internal/conformance/execute"
 	"github.com/onnxopt/onnxopt/passes/opset"
 )
 
@@ -42,18 +44,18 @@ func TestConformance(t *testing.T) {
 	refused := map[string]string{}
 	converted, exactly, down, skipped := 0, 0, 0, 0
 	for _, name := range []string{"onnx-node-tests", "onnx-model-tests"} {
-		tests := readArchive(t, "../../testdata/conformance/"+name+".tar.gz")
+		tests := maps.Collect(conformance.Tests(t, conformance.Archive(t, name)))
 		for _, test := range slices.Sorted(maps.Keys(tests)) {
 			c := tests[test]
-			from := c.model(t).Opset("")
+			from := model(t, c).Opset("")
 			light := strings.HasPrefix(test, "light/")
 			if from == 0 || unusable(test) || light && testing.Short() {
 				continue
 			}
-			before, err := c.run(c.model(t))
+			before, err := run(c, model(t, c))
 			if err != nil {
 				var u *engine.UnsupportedError
-				if !errors.Is(err, errNoInput) && !errors.As(err, &u) {
+				if !errors.Is(err, execute.ErrNoInput) && !errors.As(err, &u) {
 					t.Errorf("%s as it is: %v", test, err)
 				}
 				skipped++
@@ -64,7 +66,7 @@ func TestConformance(t *testing.T) {
 					continue
 				}
 				key := fmt.Sprintf("%s\t%d", test, to)
-				m := c.model(t)
+				m := model(t, c)
 				exact, err := convert(m, to)
 				var e *opset.Error
 				if errors.As(err, &e) {
@@ -75,7 +77,7 @@ func TestConformance(t *testing.T) {
 					continue
 				}
 				if err == nil {
-					err = c.check(m, exact, before)
+					err = checkTest(c, m, exact, before)
 				}
 				if err != nil {
 					t.Errorf("%s from %d to %d: %v", test, from, to, err)

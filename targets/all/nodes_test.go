@@ -1,15 +1,11 @@
 package all_test
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +17,7 @@ import (
 	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/engine/native"
+	"github.com/onnxopt/onnxopt/internal/conformance"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/onnxio/npz"
@@ -29,28 +26,6 @@ import (
 	"github.com/onnxopt/onnxopt/targets/all"
 	"github.com/onnxopt/onnxopt/targets/targettest"
 )
-
-// nodeTests are the models of ONNX's node tests.
-func nodeTests(t *testing.T) map[string][]byte {
-	f, err := os.Open("../../testdata/conformance/onnx-node-tests.tar.gz")
-	require.NoError(t, err)
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	require.NoError(t, err)
-	r := map[string][]byte{}
-	for a := tar.NewReader(z); ; {
-		h, err := a.Next()
-		if err == io.EOF {
-			return r
-		}
-		require.NoError(t, err)
-		if path.Base(h.Name) == "model.onnx" {
-			b, err := io.ReadAll(a)
-			require.NoError(t, err)
-			r[path.Base(path.Dir(h.Name))] = b
-		}
-	}
-}
 
 // TestLiteRTNodes writes the models of ONNX's node tests for LiteRT, each as it is and with all inputs but the first as constants, and
 // compares what was written, in the resolver without delegates, with the embedded engine.
@@ -64,7 +39,7 @@ func TestLiteRTNodes(t *testing.T) {
 	target, _ := all.Lookup("tflite")
 	want := map[string]map[string]ir.Datum{}
 	operators := map[string]bool{}
-	tests := nodeTests(t)
+	tests := maps.Collect(conformance.Models(t, conformance.Archive(t, "onnx-node-tests")))
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		for _, frozen := range []bool{false, true} {
 			f, err := onnxio.Read(tests[name], onnxio.Options{})

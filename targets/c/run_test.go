@@ -1,15 +1,12 @@
 package c_test
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -24,6 +21,7 @@ import (
 	"github.com/onnxopt/onnxopt/compare"
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/engine/native"
+	"github.com/onnxopt/onnxopt/internal/conformance"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/onnxio/text"
@@ -325,34 +323,12 @@ func TestModels(t *testing.T) {
 	}
 }
 
-// nodeTests are the models of ONNX's node tests.
-func nodeTests(t *testing.T) map[string][]byte {
-	f, err := os.Open("../../testdata/conformance/onnx-node-tests.tar.gz")
-	require.NoError(t, err)
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	require.NoError(t, err)
-	r := map[string][]byte{}
-	for a := tar.NewReader(z); ; {
-		h, err := a.Next()
-		if err == io.EOF {
-			return r
-		}
-		require.NoError(t, err)
-		if path.Base(h.Name) == "model.onnx" {
-			b, err := io.ReadAll(a)
-			require.NoError(t, err)
-			r[path.Base(path.Dir(h.Name))] = b
-		}
-	}
-}
-
 // TestNodes writes the models of ONNX's node tests, each as it is and with all inputs but the first as constants, compiles them into one
 // program, and compares what it computes with the embedded engine.
 func TestNodes(t *testing.T) {
 	cc := compiler(t)
 	dir := t.TempDir()
-	tests := nodeTests(t)
+	tests := maps.Collect(conformance.Models(t, conformance.Archive(t, "onnx-node-tests")))
 	var done []*written
 	operators := map[string]bool{}
 	refused := map[string]int{}
