@@ -77,6 +77,14 @@ func TestDequantizedIsSaid(t *testing.T) {
 	assert.Contains(t, a.files[".requirements.txt"].String(), "apache-tvm==")
 }
 
+// TestFunctionOperators: ONNX Runtime replaces an operator that it has no kernel for by what the standard defines it by.
+func TestFunctionOperators(t *testing.T) {
+	for _, op := range []string{"HardSwish", "Mish"} {
+		_, err := form(t, "onnxruntime", `<ir_version: 8, opset_import: ["" : 18]> g (float[1,2] x) => (float[1,2] y) { y = `+op+` (x) }`)
+		require.NoError(t, err, op)
+	}
+}
+
 // TestAllReasons lists everything that a target refuses at once, and writes nothing.
 func TestAllReasons(t *testing.T) {
 	for _, c := range []struct {
