@@ -2,6 +2,8 @@ package onnxio
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -57,6 +59,16 @@ type Written struct {
 	Bytes   int64    // of the model itself
 	Data    []string // names of the data files that the model refers to
 	Remarks []string // a sentence each
+}
+
+// Hash is the content of a model with all its weights.
+func Hash(m *ir.Model) (string, error) {
+	h := sha256.New()
+	err := Guard(func() error {
+		_, err := Write(h, m, WriteOptions{Data: DataInline})
+		return err
+	})
+	return hex.EncodeToString(h.Sum(nil)[:16]), err
 }
 
 // Write streams m to out. It changes nothing in m. A stream has no data files beside it: DataExternal is an error, and so

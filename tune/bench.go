@@ -2,8 +2,6 @@ package tune
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -328,16 +326,6 @@ func (b *Bench) time(ctx context.Context, m *ir.Model, lasts time.Duration, v Va
 	v["speed"], v["beside"] = t.speed, t.base
 	v[Latency], v[P95], v[Throughput] = t.p50, t.p95, 1e3*float64(b.items)/t.p50
 	return nil
-}
-
-// Hash is the content of a model with all its weights.
-func Hash(m *ir.Model) (string, error) {
-	h := sha256.New()
-	err := onnxio.Guard(func() error {
-		_, err := onnxio.Write(h, m, onnxio.WriteOptions{Data: onnxio.DataInline})
-		return err
-	})
-	return hex.EncodeToString(h.Sum(nil)[:16]), err
 }
 
 var _ io.Writer = &counting{}

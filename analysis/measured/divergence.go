@@ -40,11 +40,7 @@ func (d Divergence) String() string {
 
 // Divergence runs both models over the samples and compares their outputs.
 func (c *Calibration) Divergence(ctx context.Context, a, b *ir.Model) (Divergence, error) {
-	return c.divergence(ctx, a, b, nil)
-}
-
-func (c *Calibration) divergence(ctx context.Context, a, b *ir.Model, keep *Reference) (Divergence, error) {
-	return c.divergenceEach(ctx, a, b, keep, func(tally) {})
+	return c.divergenceEach(ctx, a, b, nil, func(tally) {})
 }
 
 // divergenceEach calls each for every sample, in order.
@@ -110,6 +106,7 @@ type Reference struct {
 	c       *Calibration
 	m       *ir.Model
 	outputs []map[string]ir.Datum // nil: they were too large to keep
+	samples [][]byte              // their hashes, where divergences are kept
 }
 
 // keptOutputs bounds what a Reference keeps, in bytes.
@@ -124,15 +121,28 @@ func (c *Calibration) Reference(ctx context.Context, m *ir.Model) (*Reference, e
 	}
 	defer s.Close()
 	size := int64(0)
-	err = ordered(ctx, c, s.Run, func(_ int, out map[string]ir.Datum) error {
-		for _, d := range out {
+	type result struct {
+		out  map[string]ir.Datum
+		hash []byte
+	}
+	err = ordered(ctx, c, func(ctx context.Context, in map[string]ir.Datum) (x result, err error) {
+		if c.store != nil {
+			if x.hash, err = sampleHash(in); err != nil {
+				return x, err
+			}
+		}
+		x.out, err = s.Run(ctx, in)
+		return x, err
+	}, func(_ int, x result) error {
+		for _, d := range x.out {
 			if t, ok := d.(*ir.Tensor); ok {
 				size += max(t.ByteLen(), 0)
 			}
 		}
 		if size <= keptOutputs {
-			r.outputs = append(r.outputs, out)
+			r.outputs = append(r.outputs, x.out)
 		}
+		r.samples = append(r.samples, x.hash)
 		return nil
 	})
 	if size > keptOutputs {
@@ -143,10 +153,46 @@ func (c *Calibration) Reference(ctx context.Context, m *ir.Model) (*Reference, e
 
 // Divergence holds b against the reference.
 func (r *Reference) Divergence(ctx context.Context, b *ir.Model) (Divergence, error) {
-	if r.outputs == nil {
-		return r.c.divergence(ctx, r.m, b, nil)
+	all, err := r.tallies(ctx, b)
+	var total tally
+	for _, t := range all {
+		total.sum(t)
 	}
-	return r.c.divergence(ctx, nil, b, r)
+	return total.divergence(), err
+}
+
+// Samples is the divergence of b on each sample.
+func (r *Reference) Samples(ctx context.Context, b *ir.Model) ([]Divergence, error) {
+	all, err := r.tallies(ctx, b)
+	d := make([]Divergence, len(all))
+	for i, t := range all {
+		d[i] = t.divergence()
+	}
+	return d, err
+}
+
+// tallies holds b against the reference, sample by sample.
+func (r *Reference) tallies(ctx context.Context, b *ir.Model) ([]tally, error) {
+	key := ""
+	if r.c.store != nil {
+		var err error
+		if key, err = r.key(b); err != nil {
+			return nil, err
+		}
+		if have := r.c.kept(key, len(r.samples)); have != nil {
+			return have, nil
+		}
+	}
+	keep := r
+	if r.outputs == nil {
+		keep = nil
+	}
+	var all []tally
+	_, err := r.c.divergenceEach(ctx, r.m, b, keep, func(t tally) { all = append(all, t) })
+	if err == nil && key != "" {
+		r.c.keep(key, all)
+	}
+	return all, err
 }
 
 // Pick is the reference on the samples at the given places, which ascend.
@@ -156,19 +202,9 @@ func (r *Reference) Pick(at []int) *Reference {
 		if r.outputs != nil {
 			k.outputs = append(k.outputs, r.outputs[i])
 		}
+		k.samples = append(k.samples, r.samples[i])
 	}
 	return k
-}
-
-// Samples is the divergence of b on each sample.
-func (r *Reference) Samples(ctx context.Context, b *ir.Model) ([]Divergence, error) {
-	var all []Divergence
-	keep := r
-	if r.outputs == nil {
-		keep = nil
-	}
-	_, err := r.c.divergenceEach(ctx, r.m, b, keep, func(t tally) { all = append(all, t.divergence()) })
-	return all, err
 }
 
 // tally sums what a Divergence is made of.

@@ -33,6 +33,8 @@ type Calibration struct {
 	every int
 	held  bool
 	pick  []int // of what is left, in ascending order; nil: all
+	skip  int   // samples of what is left that are passed over
+	watch func(in map[string]ir.Datum) error
 }
 
 // source is what all parts of a calibration set have in common.
@@ -43,6 +45,8 @@ type source struct {
 	name     string
 	progress func(done, total int)
 	save     func(what string, contents []byte)
+	resume   Checkpoint
+	store    Store
 	count    sync.Once
 	total    int
 }
@@ -125,7 +129,10 @@ func (c *Calibration) Save(what string, contents []byte) {
 
 // Len is the number of samples. If it is not known they are read once to count them; of samples that cannot be read there are none
 // behind, and reading them says why.
-func (c *Calibration) Len() int {
+func (c *Calibration) Len() int { return max(c.whole()-c.skip, 0) }
+
+// whole is the number of samples with those that are passed over.
+func (c *Calibration) whole() int {
 	if c.pick != nil {
 		return len(c.pick)
 	}
@@ -190,6 +197,20 @@ func (c *Calibration) Pick(at []int) *Calibration {
 	return &k
 }
 
+// After leaves the first n samples out.
+func (c *Calibration) After(n int) *Calibration {
+	k := *c
+	k.skip += n
+	return &k
+}
+
+// Watch calls f with each sample before it is given out, in their order, one at a time.
+func (c *Calibration) Watch(f func(in map[string]ir.Datum) error) *Calibration {
+	k := *c
+	k.watch = f
+	return &k
+}
+
 // Each yields the samples.
 func (c *Calibration) Each(ctx context.Context) iter.Seq2[map[string]ir.Datum, error] {
 	return func(yield func(map[string]ir.Datum, error) bool) {
@@ -197,7 +218,7 @@ func (c *Calibration) Each(ctx context.Context) iter.Seq2[map[string]ir.Datum, e
 		if c.limit > 0 {
 			total = c.all()
 		}
-		i, k, n := -1, -1, -1
+		i, k, n, left := -1, -1, -1, 0
 		for in, err := range c.open(ctx) {
 			if err != nil {
 				yield(nil, err)
@@ -211,6 +232,15 @@ func (c *Calibration) Each(ctx context.Context) iter.Seq2[map[string]ir.Datum, e
 			}
 			if n++; c.pick != nil && !slices.Contains(c.pick, n) {
 				continue
+			}
+			if left++; left <= c.skip {
+				continue
+			}
+			if c.watch != nil {
+				if err := c.watch(in); err != nil {
+					yield(nil, err)
+					return
+				}
 			}
 			if !yield(in, nil) || c.pick != nil && n >= c.pick[len(c.pick)-1] {
 				return

@@ -21,6 +21,7 @@ import (
 // calibFlags name the data that passes look at.
 type calibFlags struct {
 	path, out string
+	cache     string
 	limit     int
 	engine    engineFlags
 }
@@ -31,7 +32,8 @@ func (f *optimizeFlags) calibGroup() group {
 	c := &f.calib
 	g.StringVar(&c.path, "calib", "", "calibrate on the data set at `PATH`: .npz, .npy, CSV, IDX or CIFAR-10 files, a folder of arrays or pictures (with a preprocess.yaml, or the options below)")
 	g.Var(count{&c.limit}, "calib-limit", "take N of its samples, spread evenly, 0 for all")
-	g.StringVar(&c.out, "calib-out", "", "write what calibration found to `FILE`, which quantize{cache=FILE} reads instead of looking at data")
+	g.StringVar(&c.out, "calib-out", "", "write what calibration found to `FILE`, which quantize{cache=FILE} reads instead of looking at data; until it is whole, FILE.part holds what an interrupted run is taken up from")
+	g.StringVar(&c.cache, "cache", "", "keep what candidates did to the outputs in `FOLDER`, under hashes of models, data and program, and use what is there; none keeps nothing (default onnxopt in the user's folder of caches)")
 	g.StringVar(&f.floor.text, "floor", "", "write nothing unless `CONDITION` holds on --data, or else on --calib: 'drop<=1.0' (points of the metric lost), 'agreement>=0.98', 'sqnr>=30', 'cosine>=0.99'")
 	g.StringVar(&f.floor.metric, "metric", "", "`METRIC` that drop is measured in: top1, top5, agreement, spearman (default top1 with labels, agreement without)")
 	c.engine.add(g, false)
@@ -82,7 +84,15 @@ func (j *job) calibration(e engine.Engine) (map[passes.Data]any, func(), error) 
 	}
 	data := map[passes.Data]any{}
 	var open []*dataset.Set
+	var kept *measurements
+	if len(names) > 0 {
+		var err error
+		if kept, err = j.f.calib.measurements(e); err != nil {
+			return nil, nil, err
+		}
+	}
 	closeAll := func() {
+		kept.close()
 		for _, s := range open {
 			s.Close()
 		}
@@ -104,6 +114,8 @@ func (j *job) calibration(e engine.Engine) (map[passes.Data]any, func(), error) 
 		begun := time.Now()
 		c := measured.New(inputsOf(s), e, j.f.resources.count(), measured.Named(path), measured.Total(s.Len()),
 			measured.Progress(func(done, total int) { j.show.doing("looking at " + estimate(begun, done, total)) }),
+			measured.Resuming(j.checkpoint()),
+			measured.Keeping(kept.store()),
 			measured.Saving(func(what string, contents []byte) { j.found = append(j.found, finding{what, contents}) }))
 		data[name] = c.Limit(j.f.calib.limit)
 	}
@@ -141,10 +153,14 @@ func (j *job) writeFindings() error {
 	if len(j.found) == 0 {
 		return fmt.Errorf("--calib-out: no pass looked at data")
 	}
-	return atomically(j.f.calib.out, func(w io.Writer) error {
+	err := atomically(j.f.calib.out, func(w io.Writer) error {
 		_, err := w.Write(j.found[len(j.found)-1].contents)
 		return err
 	})
+	if err == nil {
+		os.Remove(j.f.calib.out + partial)
+	}
+	return err
 }
 
 // noData words the error of a pass that needs data: wrong usage, with the command that supplies them.
@@ -157,7 +173,7 @@ func (j *job) noData(err error) error {
 	if in := j.in.model.Main.Inputs(); len(in) > 0 && len(in[0].Type().TensorShape()) == 4 {
 		image = " --preset imagenet-torch"
 	}
-	return usagef("%s: %s; for example\n  onnxopt -p %s --calib FOLDER%s %s -o %s", j.in.name, noDataText(err), shellQuote(j.plan.parsed.String()), image, j.in.name, out)
+	return &usageError{fmt.Sprintf("%s: %s; for example: onnxopt -p %s --calib FOLDER%s %s -o %s", j.in.name, noDataText(err), shellQuote(j.plan.parsed.String()), image, shellQuote(j.in.name), shellQuote(out))}
 }
 
 func noDataText(err error) string {

@@ -12,6 +12,7 @@ import (
 	"github.com/onnxopt/onnxopt/engine/native"
 	"github.com/onnxopt/onnxopt/engine/ort"
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/tune"
 	"github.com/onnxopt/onnxopt/tune/trial"
 )
@@ -101,7 +102,7 @@ func thisProgram() (string, error) {
 
 // keys are what measurements depend on: of all, and of times besides.
 func (t *tuning) keys(ctx context.Context, task tune.Task) (key, timeKey []any, err error) {
-	model, err := tune.Hash(t.in.model)
+	model, err := onnxio.Hash(t.in.model)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -3,7 +3,6 @@ package quantize
 import (
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/ir"
@@ -24,9 +23,6 @@ func (p *plan) sources(g *group) []*ir.Value {
 	return r
 }
 
-// extremes of one tensor in one run.
-type extremes struct{ lo, hi float64 }
-
 // gather runs the model over the data and counts the values of all groups, in the order of p.groups.
 func (p *plan) gather(data *measured.Calibration) ([]*hist.Histogram, error) {
 	var taps []*ir.Value
@@ -37,25 +33,27 @@ func (p *plan) gather(data *measured.Calibration) ([]*hist.Histogram, error) {
 			owner = append(owner, i)
 		}
 	}
-	hists := make([]*hist.Histogram, len(p.groups))
-	for i := range hists {
-		hists[i] = &hist.Histogram{}
-	}
 	sizes, err := p.sizes(data, taps)
 	if err != nil {
 		return nil, err
 	}
-	for from := 0; from < len(taps); {
-		to, sum := from, int64(0)
-		for ; to < len(taps) && (to == from || sum+sizes[to] <= tapped/int64(data.Threads())); to++ {
-			sum += sizes[to]
+	s, err := p.resume(data, taps)
+	if err != nil {
+		return nil, err
+	}
+	for s.From < len(taps) {
+		if s.Done == 0 {
+			sum := int64(0)
+			for s.To = s.From; s.To < len(taps) && (s.To == s.From || sum+sizes[s.To] <= tapped/int64(data.Threads())); s.To++ {
+				sum += sizes[s.To]
+			}
 		}
-		if err := p.count(data, taps[from:to], owner[from:to], hists); err != nil {
+		if err := p.count(data, taps[s.From:s.To], owner[s.From:s.To], s); err != nil {
 			return nil, err
 		}
-		from = to
+		s.From, s.Done = s.To, 0
 	}
-	return hists, nil
+	return s.Hists, s.save(true)
 }
 
 // tapped bounds the bytes of tensors that the runs of a calibration hold for counting. What does not fit is counted in further rounds
@@ -90,42 +88,6 @@ func (p *plan) sizes(data *measured.Calibration, taps []*ir.Value) ([]int64, err
 		}
 	}
 	return r, nil
-}
-
-// count runs the model and adds what is at the taps to the histograms of their owners.
-func (p *plan) count(data *measured.Calibration, taps []*ir.Value, owner []int, hists []*hist.Histogram) error {
-	locks := make([]sync.Mutex, len(p.groups))
-	return measured.TapsWith(p.c.Context(), data, p.m, taps, func(_ int, t []*ir.Tensor) ([]extremes, error) {
-		r := make([]extremes, len(p.groups))
-		for i := range r {
-			r[i] = extremes{1, -1}
-		}
-		for k, x := range t {
-			v, err := measured.Floats(x)
-			if err != nil {
-				return nil, err
-			}
-			if len(v) == 0 {
-				continue
-			}
-			i := owner[k]
-			lo, hi, nan, inf := hist.Extremes(v)
-			if r[i].lo > r[i].hi {
-				r[i] = extremes{lo, hi}
-			} else if lo <= hi {
-				r[i] = extremes{min(lo, r[i].lo), max(hi, r[i].hi)}
-			}
-			locks[i].Lock()
-			hists[i].Add(v, lo, hi, nan, inf)
-			locks[i].Unlock()
-		}
-		return r, nil
-	}, func(_ int, r []extremes) error {
-		for i, x := range r {
-			hists[i].Run(x.lo, x.hi)
-		}
-		return nil
-	})
 }
 
 // choose gives every group its scale by a method.

@@ -73,7 +73,7 @@ type plan struct {
 	tuned  map[*ir.Node]*tuned // weights that were learned, by node of the model
 	// known are the parameters of tensors by value of the model, once they are chosen.
 	known map[*ir.Value]qparams
-	zeros string // warnings of inputs that are nothing but zero in the data
+	zeros string // what calibration has to say: that it goes on, inputs that are nothing but zero
 	// trial marks a plan on a copy, whose edits are nobody's business.
 	trial bool
 }

@@ -35,7 +35,7 @@ type Options struct {
 	Accuracy    int64       `opt:"accuracy-level" doc:"mode=weights form=nbits: 4 lets ONNX Runtime multiply in int8, 0 leaves it the choice"`
 	Head        int         `opt:"head-bits" doc:"mode=weights: bits of the matrix that scores a vocabulary; 32: float, 0: like the others"`
 	Embeddings  int         `opt:"embedding-bits" doc:"mode=weights: bits of tables that are looked up; 32: float, 0: like the others"`
-	Prepared    bool        `opt:"prepare" doc:"runs O2 first, which folds normalizations into convolutions, raises the opset to 13 where it is older, makes floats of 16 bits wide, and makes weights constant that callers could override"`
+	Prepared    bool        `opt:"prepare" doc:"runs O2 first (behind inline, where functions hold products), which folds normalizations into convolutions, raises the opset to 13 where it is older, makes floats of 16 bits wide, and makes weights constant that callers could override"`
 }
 
 // Preparations of the pass, in the order of Info.Prepares.
@@ -45,6 +45,7 @@ const (
 	prepareFreeze
 	prepareFloat
 	prepareO2
+	prepareInline
 )
 
 // The versions of the default operator set in which DequantizeLinear takes a scale for each channel, and elements of 16 bits.
@@ -74,7 +75,9 @@ func (o Options) Prepare(m *ir.Model) []int {
 	}
 	var r []int
 	_, narrow, bound := weightsOf(m)
-	if o.nothing(m) {
+	if o.Mode != "weights" && productsInFunctions(m) {
+		r = append(r, prepareInline)
+	} else if o.nothing(m) {
 		return nil // there is nothing to quantize, and the model stays as it is
 	}
 	if v := m.Opset(""); v > 0 && v < o.opset() {
@@ -98,7 +101,17 @@ func (o Options) nothing(m *ir.Model) bool {
 		return !blockwise.Any(m, fewest)
 	}
 	wide, narrow, bound := weightsOf(m)
-	return wide+narrow+bound == 0
+	return wide+narrow+bound == 0 && !productsInFunctions(m)
+}
+
+// productsInFunctions reports whether the body of a function multiplies by one of its parameters, which a call may give as weights.
+func productsInFunctions(m *ir.Model) bool {
+	for n := range m.Nodes() {
+		if n.Graph().Function() != nil && n.Is("Conv", "ConvTranspose", "MatMul", "Gemm") && n.Operand(1) != nil && n.Operand(1).IsInput() {
+			return true
+		}
+	}
+	return false
 }
 
 // weightsOf counts the weights of operators that may be quantized: of 32 bits, of 16 bits, and those that callers may override.
@@ -156,7 +169,7 @@ var info = passes.Info{
 		{Name: "blocks", Doc: "stores weights in 4 or 8 bits with a scale for each block", Promise: passes.Promise{Lossy: true}},
 		{Name: "dynamic", Doc: "multiplies in integers with a scale found at run time", Promise: passes.Promise{Lossy: true}},
 	},
-	Prepares: []string{prepareOpset: "opset{to=13}", prepareOpset21: "opset{to=21}", prepareFreeze: "freeze-defaults{all=true}", prepareFloat: "precision{to=float32}", prepareO2: "O2"},
+	Prepares: []string{prepareOpset: "opset{to=13}", prepareOpset21: "opset{to=21}", prepareFreeze: "freeze-defaults{all=true}", prepareFloat: "precision{to=float32}", prepareO2: "O2", prepareInline: "inline"},
 	Example:  "quantize{mode=static calibrate=percentile}",
 }
 

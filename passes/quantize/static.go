@@ -120,7 +120,7 @@ func (p *plan) histograms(data *measured.Calibration) (hists []*hist.Histogram, 
 		return nil, "", err
 	}
 	data.Save("ranges", b)
-	p.zeros = zeros
+	p.zeros += zeros
 	return hists, fmt.Sprintf("%d samples of %s", data.Len(), data.Name()), nil
 }
 

@@ -124,6 +124,21 @@ func (h *Histogram) Merge(g *Histogram) {
 	}
 }
 
+// Count adds the counts of g and leaves the averages, which Run follows, as they are.
+func (h *Histogram) Count(g *Histogram) {
+	lo, hi, runs := h.AverageMin, h.AverageMax, h.Runs
+	h.Merge(g)
+	h.AverageMin, h.AverageMax, h.Runs = lo, hi, runs
+}
+
+// Valid reports whether a histogram that comes from a file has the form of one that was counted.
+func (h *Histogram) Valid() bool {
+	if h.Low == nil && h.High == nil && h.N == 0 {
+		return true
+	}
+	return len(h.Low) == Bins && len(h.High) == Bins && h.N > 0 && h.Min <= h.Max && h.Exp >= leastExp && h.Exp <= 128
+}
+
 func integers(v []float32) bool {
 	for _, x := range v {
 		if x != float32(int32(x)) {
