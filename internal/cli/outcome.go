@@ -203,9 +203,32 @@ func (o *outcome) summaryTable(w io.Writer, all bool) {
 	} else {
 		t.row("parameter size", bytesText(a.Bytes), bytesText(b.Bytes), change(a.Bytes, b.Bytes))
 	}
-	t.row("MACs", atLeast(a.Uncounted)+countText(a.MACs), atLeast(b.Uncounted)+countText(b.MACs), change(a.MACs, b.MACs))
-	t.row("peak activation", atLeast(int64(a.Unsized))+bytesText(a.PeakActivation), atLeast(int64(b.Unsized))+bytesText(b.PeakActivation), change(a.PeakActivation, b.PeakActivation))
+	for _, q := range bounded {
+		x, y := q.of(a), q.of(b)
+		t.row(q.name, atLeast(x.missing)+q.text(x.known), atLeast(y.missing)+q.text(y.known), x.change(y))
+	}
 	t.write(w, "")
+}
+
+// sum is a number of which some parts are missing, because sizes are open: with any, it is a lower bound.
+type sum struct{ known, missing int64 }
+
+// change is the relative change to b, nothing if either is a bound only: bounds of the same model before and after may be of different parts.
+func (a sum) change(b sum) string {
+	if a.missing > 0 || b.missing > 0 {
+		return ""
+	}
+	return change(a.known, b.known)
+}
+
+// bounded are the numbers of a summary that open sizes make bounds.
+var bounded = []struct {
+	name string
+	text func(int64) string
+	of   func(*report.Summary) sum
+}{
+	{"MACs", countText, func(s *report.Summary) sum { return sum{s.MACs, s.Uncounted} }},
+	{"peak activation", bytesText, func(s *report.Summary) sum { return sum{s.PeakActivation, int64(s.Unsized)} }},
 }
 
 // atLeast marks a number that is a lower bound.
