@@ -66,12 +66,12 @@ type guard struct {
 	done []changed
 }
 
-// changed is a layer that was refit: its constants before and after.
+// changed is a layer that was refit: its constants before, as judged, which is without the samples kept back, and after.
 type changed struct {
-	job           *refitJob
-	result        int
-	before, after *snapshot
-	share         float64 // of the change that stays
+	job                   *refitJob
+	result                int
+	before, judged, after *snapshot
+	share                 float64 // of the change that stays
 }
 
 // watch begins a guard of m, nil if there are too few samples for one.
@@ -99,31 +99,34 @@ const worse = "the model's outputs on the data kept back are nearer to the origi
 
 // settle takes back what the outputs are better without: from the last layer to the first half of the change, then the rest, and in the end all of
 // it. More of the fit stays unless the outputs are better by more than twice the standard error of the difference.
-func (g *guard) settle(ctx context.Context) error {
+//
+// It returns the model as judged, in which no layer was fitted on those samples.
+func (g *guard) settle(ctx context.Context) (*ir.Model, error) {
 	if len(g.done) == 0 {
-		return nil
+		return g.m, nil
 	}
 	copied, same := g.m.CloneMap()
 	nodes := make([][]*ir.Node, len(g.done))
 	for i, d := range g.done {
-		for _, n := range d.after.nodes {
+		for _, n := range d.judged.nodes {
 			nodes[i] = append(nodes[i], same[n.Result(0)].Node())
 		}
+		d.judged.set(nodes[i])
 	}
 	now, err := g.losses(ctx, copied)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i := len(g.done) - 1; i >= 0; i-- {
 		for d := &g.done[i]; d.share > 0; {
 			share := d.less()
-			d.at(share).set(nodes[i])
+			d.at(share, d.judged).set(nodes[i])
 			other, err := g.losses(ctx, copied)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if !better(other, now) {
-				d.at(d.share).set(nodes[i])
+				d.at(d.share, d.judged).set(nodes[i])
 				break
 			}
 			d.share, now = share, other
@@ -138,12 +141,15 @@ func (g *guard) settle(ctx context.Context) error {
 			g.done[i].share = 0
 		}
 	}
-	return err
+	for i, d := range g.done {
+		d.at(d.share, d.judged).set(nodes[i])
+	}
+	return copied, err
 }
 
 // less is the next smaller share of the change. The factors of a chain are not of one basis, so that there is nothing halfway.
 func (c *changed) less() float64 {
-	if c.share == 1 && c.job.layer.Chain == nil && c.at(0.5) != nil {
+	if c.share == 1 && c.job.layer.Chain == nil && c.at(0.5, c.judged) != nil && c.at(0.5, c.after) != nil {
 		return 0.5
 	}
 	return 0
@@ -177,15 +183,15 @@ func better(a, b []float64) bool {
 	return wins >= 0.7*n && mean < -2*math.Sqrt(math.Max(squares/n-mean*mean, 0)/(n-1))
 }
 
-// at is the layer with a share of the change; nil where there is none between all and nothing.
-func (c *changed) at(share float64) *snapshot {
+// at is the layer with a share of the change to what it is as judged or after; nil where there is none between all and nothing.
+func (c *changed) at(share float64, to *snapshot) *snapshot {
 	switch share {
 	case 0:
 		return c.before
 	case 1:
-		return c.after
+		return to
 	}
-	return c.before.mix(c.after, share)
+	return c.before.mix(to, share)
 }
 
 // snapshot is what nodes read from constants, and their attributes.

@@ -67,6 +67,9 @@ type RefitOptions struct {
 	// Memory bounds the activations that are held, in bytes; fewer samples are used where they would take more. 0: 768 MB.
 	Memory int64
 	Seed   uint64
+	// Judged, where it is not nil, gets the repaired model as its outputs were judged, in which no layer was fitted on the samples kept back:
+	// what it does on those tells of others. It is not called where there are too few of them to judge on.
+	Judged func(*ir.Model) error
 	// Apply makes the change of a layer; nil calls edit. A pass gives a function that calls passes.Context.Rewrite.
 	Apply func(l RefitLayer, edit func())
 }
@@ -95,9 +98,9 @@ type RefitResult struct {
 //
 // It is the layer-wise reconstruction of He, Zhang, Sun, "Channel Pruning for Accelerating Very Deep Neural Networks" (ICCV 2017),
 // and of the asymmetric reconstruction of Zhang et al., "Accelerating Very Deep Convolutional Networks" (2015), with a ridge that
-// draws to the weights there were. Samples are kept back that no layer is fitted on. The ridge is chosen by the error on those; a layer that
-// gains nothing on them keeps its weights, and so does one, or gets half of the change, where the outputs of the whole model on those
-// samples are better so (guard.go). Behind a rectifier or a Softmax, rounds of new targets make what comes behind it right (rectify.go).
+// draws to the weights there were. Samples are kept back at first. The ridge is chosen by the error on those; a layer that
+// gains nothing on them keeps its weights; else it is solved once more on all samples. A layer keeps its weights, too, or gets half of the
+// change, where the outputs of the whole model on those samples are better so, with the weights found without them (guard.go). Behind a rectifier or a Softmax, rounds of new targets make what comes behind it right (rectify.go).
 //
 // Activations are held for the values between two layers only, and both models run once over the data altogether, and over what is kept back
 // once or twice for each layer. Layers before the first change are left alone.
@@ -162,8 +165,14 @@ func (r *refit) settle(ctx context.Context, results []RefitResult) error {
 	if r.guard == nil {
 		return nil
 	}
-	if err := r.guard.settle(ctx); err != nil {
+	judged, err := r.guard.settle(ctx)
+	if err != nil {
 		return err
+	}
+	if r.o.Judged != nil {
+		if err := r.o.Judged(judged); err != nil {
+			return err
+		}
 	}
 	for _, d := range r.guard.done {
 		if d.share == 1 {
@@ -171,7 +180,7 @@ func (r *refit) settle(ctx context.Context, results []RefitResult) error {
 		}
 		res := &results[d.result]
 		r.apply(d.job, res, func() error {
-			d.at(d.share).set(d.after.nodes)
+			d.at(d.share, d.after).set(d.after.nodes)
 			res.judged(d.share)
 			return nil
 		})

@@ -64,8 +64,12 @@ func (r *refit) solve(j *refitJob, at int, eq *equations, res RefitResult) (Refi
 		if err := best.change(); err != nil {
 			return err
 		}
+		judged := remember(j.nodes())
+		if err := r.all(s, eq, best); err != nil {
+			return err
+		}
 		if r.guard != nil {
-			r.guard.done = append(r.guard.done, changed{j, at, before, remember(j.nodes()), 1})
+			r.guard.done = append(r.guard.done, changed{job: j, result: at, before: before, judged: judged, after: remember(j.nodes()), share: 1})
 		}
 		return nil
 	})
@@ -78,6 +82,8 @@ type solution struct {
 	change func() error
 	lambda float64
 	loss   float64 // on the rows kept back
+	// aimed is the weights that the targets were set by; nil: they are what the original gave.
+	aimed []linalg.Matrix[float64]
 }
 
 // fit solves a layer with each ridge, and takes the solution that loses least on the rows kept back: behind a rectifier or Softmax, if there is one.
@@ -113,6 +119,31 @@ func (r *refit) fit(s *solver, eq *equations, res *RefitResult) (best solution, 
 	return r.rectify(s, eq, best)
 }
 
+// all solves once more on all rows, those kept back with the others, with the ridge that was chosen and the targets that the solution was found
+// for: what is held back is needed to choose, and no longer once that is done (Hastie, Tibshirani, Friedman, "The Elements of Statistical
+// Learning", 2009, 7.10). Equations that cannot be solved leave the solution as it is. Those of eq are used up.
+func (r *refit) all(s *solver, eq *equations, best solution) error {
+	if eq.held[0].Rows == 0 {
+		return nil
+	}
+	for g, e := range eq.fit {
+		e.Join(eq.held[g])
+		if best.aimed == nil {
+			continue
+		}
+		e.G, _ = eq.sheets[g].aim(best.aimed[g], r.pool)
+		held, _ := eq.judges[g].aim(best.aimed[g], r.pool)
+		for i, v := range held.Data {
+			e.G.Data[i] += v
+		}
+	}
+	s.start, s.factor = best.w, nil
+	if _, change, err := s.solve(eq.fit, best.lambda); err == nil {
+		return change()
+	}
+	return nil
+}
+
 // apply makes a change.
 func (r *refit) apply(j *refitJob, res *RefitResult, change func() error) {
 	apply := r.o.Apply
@@ -146,7 +177,7 @@ func (r *refit) rectify(s *solver, eq *equations, best solution) (solution, erro
 			e.G, _ = h.aim(now.w[g], r.pool)
 			aimed[g] = &e
 		}
-		s.start = now.w
+		s.start, now.aimed = now.w, now.w
 		var err error
 		if now.w, now.change, err = s.solve(aimed, best.lambda); err != nil {
 			return best, err

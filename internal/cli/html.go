@@ -22,19 +22,25 @@ import (
 
 // facts are the numbers of one model, or of two.
 func facts(a, b *report.Summary) (r []page.Fact) {
-	row := func(name string, text func(int64) string, of func(*report.Summary) int64) {
-		f := page.Fact{Name: name, Before: text(of(a))}
+	add := func(name string, text func(int64) string, of func(*report.Summary) sum) {
+		x := of(a)
+		f := page.Fact{Name: name, Before: atLeast(x.missing) + text(x.known)}
 		if b != nil {
-			f.After, f.Change = text(of(b)), change(of(a), of(b))
+			y := of(b)
+			f.After, f.Change = atLeast(y.missing)+text(y.known), x.change(y)
 		}
 		r = append(r, f)
+	}
+	row := func(name string, text func(int64) string, of func(*report.Summary) int64) {
+		add(name, text, func(s *report.Summary) sum { return sum{known: of(s)} })
 	}
 	plain := func(n int64) string { return strconv.FormatInt(n, 10) }
 	row("nodes", plain, func(s *report.Summary) int64 { return int64(s.Nodes) })
 	row("parameters", countText, func(s *report.Summary) int64 { return s.Parameters })
 	row("parameter size", bytesText, func(s *report.Summary) int64 { return s.Bytes })
-	row("MACs", countText, func(s *report.Summary) int64 { return s.MACs })
-	row("peak activation", bytesText, func(s *report.Summary) int64 { return s.PeakActivation })
+	for _, q := range bounded {
+		add(q.name, q.text, q.of)
+	}
 	return r
 }
 

@@ -207,18 +207,32 @@ func (o *outcome) summaryTable(w io.Writer, all bool) {
 	} else {
 		t.row("parameter size", bytesText(a.Bytes), bytesText(b.Bytes), change(a.Bytes, b.Bytes))
 	}
-	bounded(&t, "MACs", countText, a.MACs, a.Uncounted, b.MACs, b.Uncounted)
-	bounded(&t, "peak activation", bytesText, a.PeakActivation, int64(a.Unsized), b.PeakActivation, int64(b.Unsized))
+	for _, q := range bounded {
+		x, y := q.of(a), q.of(b)
+		t.row(q.name, atLeast(x.missing)+q.text(x.known), atLeast(y.missing)+q.text(y.known), x.change(y))
+	}
 	t.write(w, "")
 }
 
-// bounded adds a row of numbers that are lower bounds where something is unknown, which have no relative change.
-func bounded(t *table, name string, text func(int64) string, a, unknownA, b, unknownB int64) {
-	relative := change(a, b)
-	if unknownA > 0 || unknownB > 0 {
-		relative = ""
+// sum is a number of which some parts are missing, because sizes are open: with any, it is a lower bound.
+type sum struct{ known, missing int64 }
+
+// change is the relative change to b, nothing if either is a bound only: bounds of the same model before and after may be of different parts.
+func (a sum) change(b sum) string {
+	if a.missing > 0 || b.missing > 0 {
+		return ""
 	}
-	t.row(name, atLeast(unknownA)+text(a), atLeast(unknownB)+text(b), relative)
+	return change(a.known, b.known)
+}
+
+// bounded are the numbers of a summary that open sizes make bounds.
+var bounded = []struct {
+	name string
+	text func(int64) string
+	of   func(*report.Summary) sum
+}{
+	{"MACs", countText, func(s *report.Summary) sum { return sum{s.MACs, s.Uncounted} }},
+	{"peak activation", bytesText, func(s *report.Summary) sum { return sum{s.PeakActivation, int64(s.Unsized)} }},
 }
 
 // atLeast marks a number that is a lower bound.

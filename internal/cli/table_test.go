@@ -20,6 +20,9 @@ func TestNumbersForPeople(t *testing.T) {
 	require.Equal(t, "-1", change(1_000_000, 999_999))
 	require.Equal(t, "", change(3, 3))
 	require.Equal(t, "", change(0, 3))
+	require.Equal(t, "-50.0 %", sum{known: 4}.change(sum{known: 2}))
+	require.Equal(t, "", sum{known: 4}.change(sum{2, 1}))
+	require.Equal(t, "", sum{4, 1}.change(sum{known: 2}))
 }
 
 func TestTable(t *testing.T) {

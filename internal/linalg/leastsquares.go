@@ -38,19 +38,14 @@ func (s *LeastSquares) Add(x, t gemm.View[float64]) {
 	s.Rows += int64(x.Rows)
 }
 
-// Plus is the normal equations of the rows of both.
-func (s *LeastSquares) Plus(o *LeastSquares) *LeastSquares {
-	r := &LeastSquares{H: s.H.Clone(), G: s.G.Clone(), Squares: append([]float64(nil), s.Squares...), Rows: s.Rows + o.Rows, pool: s.pool}
-	for i, v := range o.H.Data {
-		r.H.Data[i] += v
+// Join adds the rows of o, which is left as it is.
+func (s *LeastSquares) Join(o *LeastSquares) {
+	for _, p := range [][2][]float64{{s.H.Data, o.H.Data}, {s.G.Data, o.G.Data}, {s.Squares, o.Squares}} {
+		for i, v := range p[1] {
+			p[0][i] += v
+		}
 	}
-	for i, v := range o.G.Data {
-		r.G.Data[i] += v
-	}
-	for i, v := range o.Squares {
-		r.Squares[i] += v
-	}
-	return r
+	s.Rows += o.Rows
 }
 
 // Normal is H as a whole symmetric matrix, shared.

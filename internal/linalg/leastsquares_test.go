@@ -74,8 +74,10 @@ func TestLeastSquaresRecovers(t *testing.T) {
 
 	two := NewLeastSquares(150, 5, nil)
 	two.Add(x.View(), target.View())
-	twice := two.Plus(s)
-	again, err := twice.Solve(Ridge{Free: 1})
+	two.Join(s)
+	require.EqualValues(t, 800, two.Rows)
+	require.InEpsilon(t, 2*zero, two.Error(New[float64](150, 5)), 1e-12)
+	again, err := two.Solve(Ridge{Free: 1})
 	require.NoError(t, err)
 	require.Less(t, residual(again, w), 1e-8)
 }

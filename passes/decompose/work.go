@@ -67,12 +67,19 @@ func (w *work) run() error {
 	if err := w.replace(); err != nil {
 		return err
 	}
-	results, err := w.refit()
+	drift := ""
+	results, err := w.refit(&drift)
 	if err != nil {
 		return err
 	}
 	w.tell(met, results)
-	return w.drift()
+	if w.data != nil && drift == "" {
+		if drift, err = w.drift(w.m); err != nil {
+			return err
+		}
+	}
+	w.c.Note(drift)
+	return nil
 }
 
 // refuse remarks that a layer cannot be decomposed.
@@ -99,20 +106,14 @@ func (w *work) none() {
 	}
 }
 
-// drift says how far the outputs are from the original's, on samples that nothing was fitted on if there are enough.
-func (w *work) drift() error {
-	if w.data == nil {
-		return nil
-	}
+// drift says how far the outputs of m are from the original's, on samples that nothing in it was fitted on if there are enough.
+func (w *work) drift(m *ir.Model) (string, error) {
 	on, what := w.data.Pick(measured.Spread(w.held, w.probes(2))), " that nothing was fitted on"
 	if len(w.held) < few {
 		on, what = w.data.Limit(w.probes(2)), ""
 	}
-	d, err := on.Divergence(w.c.Context(), w.original, w.m)
-	if err == nil {
-		w.c.Note("outputs beside the original's: " + d.String() + what)
-	}
-	return err
+	d, err := on.Divergence(w.c.Context(), w.original, m)
+	return "outputs beside the original's: " + d.String() + what, err
 }
 
 // few is the number of samples held back below which all are looked at.
@@ -375,8 +376,8 @@ func (w *work) replace() error {
 	return nil
 }
 
-// refit repairs what was made, and all other layers.
-func (w *work) refit() ([]measured.RefitResult, error) {
+// refit repairs what was made, and all other layers. What the outputs then are on samples kept back goes to drift.
+func (w *work) refit(drift *string) ([]measured.RefitResult, error) {
 	if w.data == nil || !w.o.Refit {
 		return nil, nil
 	}
@@ -396,9 +397,14 @@ func (w *work) refit() ([]measured.RefitResult, error) {
 			list = append(list, r)
 		}
 	}
-	return measured.Refit(w.c.Context(), w.original, w.m, list, w.data, measured.RefitOptions{Judges: w.probes(len(list)), Apply: func(l measured.RefitLayer, edit func()) {
-		w.c.Rewrite("refit", l.Node, nil, edit)
-	}})
+	return measured.Refit(w.c.Context(), w.original, w.m, list, w.data, measured.RefitOptions{
+		Judges: w.probes(len(list)),
+		Judged: func(m *ir.Model) (err error) {
+			*drift, err = w.drift(m)
+			return err
+		},
+		Apply: func(l measured.RefitLayer, edit func()) { w.c.Rewrite("refit", l.Node, nil, edit) },
+	})
 }
 
 // chain says how a decomposed layer is fit.

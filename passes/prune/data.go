@@ -26,6 +26,8 @@ type data struct {
 	few   *measured.Calibration  // for trials, on one thread each
 	was   *measured.Record       // values of the original on those; nil: too many to hold
 	ref   *measured.Reference    // the original's outputs on other samples, which trials are judged by
+	said  string                 // what drift told of the repaired model as it was judged; empty: it was not
+	other bool                   // layers were changed since
 }
 
 const (
@@ -126,12 +128,27 @@ func (d *data) judged(models int) int {
 	return int(min(64, max(16, maxTrial/(max(d.macs, 1e5)*float64(models)))))
 }
 
-// drift says how far the outputs of m are from the original's, on samples that nothing was fitted on if there are enough.
+// judge keeps what drift tells of a repaired model in which no layer was fitted on the samples kept back.
+func (d *data) judge(original *ir.Model) func(*ir.Model) error {
+	return func(m *ir.Model) (err error) {
+		d.said, err = d.drift(original, m)
+		return err
+	}
+}
+
+// drift says how far the outputs of m are from the original's, on samples that nothing in it was fitted on if there are enough; of m as it was
+// judged where that is known.
 func (d *data) drift(original, m *ir.Model) (string, error) {
+	if d.said != "" && !d.other {
+		return d.said, nil
+	}
 	_, held := d.all.HoldBack()
 	on, what := d.all.Pick(measured.Spread(held, d.judged(2))), " that nothing was fitted on"
-	if len(held) < 4 {
+	switch {
+	case len(held) < 4:
 		on, what = d.all, ""
+	case d.said != "":
+		what = " kept back until the last solve"
 	}
 	v, err := on.Divergence(d.c.Context(), original, m)
 	return "outputs beside the original's: " + v.String() + what, err

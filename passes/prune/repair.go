@@ -14,9 +14,10 @@ import (
 // repair fits the layers of the smaller model to what those of the original gave.
 func (j *job) repair(original *ir.Model, of map[*ir.Value]*ir.Value, sel *coupling.Selection) error {
 	ls := layers(j.m, of, sel, func(n *ir.Node) bool { return j.c.Selected(n) })
-	out, err := measured.Refit(j.c.Context(), original, j.m, ls, j.data.all, measured.RefitOptions{Judges: j.data.judged(len(ls)), Apply: func(l measured.RefitLayer, edit func()) {
-		j.c.Rewrite("repair", l.Node, nil, edit)
-	}})
+	out, err := measured.Refit(j.c.Context(), original, j.m, ls, j.data.all, measured.RefitOptions{
+		Judges: j.data.judged(len(ls)), Judged: j.data.judge(original),
+		Apply: func(l measured.RefitLayer, edit func()) { j.c.Rewrite("repair", l.Node, nil, edit) },
+	})
 	if err != nil {
 		return err
 	}

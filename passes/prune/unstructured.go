@@ -196,10 +196,13 @@ func (s *sparse) fit(original *ir.Model, of map[*ir.Value]*ir.Value) error {
 			return p.choose(s.o, p.layer, eq, w, s.data.pool)
 		}
 	}
-	out, err := measured.Refit(s.c.Context(), original, s.m, ls, s.data.all, measured.RefitOptions{Judges: s.data.judged(len(ls)), Apply: func(l measured.RefitLayer, edit func()) {
-		s.c.Rewrite("weight", l.Node, nil, edit)
-		s.of[l.Node].done = true
-	}})
+	out, err := measured.Refit(s.c.Context(), original, s.m, ls, s.data.all, measured.RefitOptions{
+		Judges: s.data.judged(len(ls)), Judged: s.data.judge(original),
+		Apply: func(l measured.RefitLayer, edit func()) {
+			s.c.Rewrite("weight", l.Node, nil, edit)
+			s.of[l.Node].done = true
+		},
+	})
 	if err != nil {
 		return err
 	}
@@ -222,6 +225,9 @@ func (s *sparse) rest(original *ir.Model) error {
 	zeros, total := 0, 0
 	for _, p := range s.plans {
 		if !p.done {
+			if s.data != nil {
+				s.data.other = true
+			}
 			w, err := p.layer.Weights()
 			if err != nil {
 				return err
