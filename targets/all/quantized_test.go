@@ -33,11 +33,13 @@ func quantize(t *testing.T, path, sizes, options string) string {
 	defer f.Close()
 	r, err := passlist.RegistryFor(all.Profiles())
 	require.NoError(t, err)
-	text := "quantize{" + options + "}"
 	if sizes != "" {
-		text = "set-shape{" + sizes + "}," + text
+		p, err := r.Parse("set-shape{" + sizes + "}")
+		require.NoError(t, err)
+		_, err = p.Run(context.Background(), f.Model, passes.Config{})
+		require.NoError(t, err)
 	}
-	p, err := r.Parse(text)
+	p, err := r.Parse("quantize{" + options + "}")
 	require.NoError(t, err)
 	var samples []map[string]ir.Datum
 	for seed := range 8 {
@@ -116,4 +118,35 @@ func eachOperator(t *testing.T, python, mode, artifact string, inputs map[string
 		}
 	}
 	assert.Greater(t, checked, 2)
+}
+
+// TestTensorRTInt8 builds engines of float models after quantization for TensorRT: symmetric, with quantizers on both branches of sums. Of those
+// that take longer than ten seconds each, all built when this was written.
+func TestTensorRTInt8(t *testing.T) {
+	python := os.Getenv("ONNXOPT_TENSORRT")
+	if python == "" {
+		t.Skip("left out: TensorRT for RTX is not here; .ci/run installs it, or ONNXOPT_TENSORRT names a Python that has tensorrt_rtx_bindings")
+	}
+	target, _ := all.Lookup("tensorrt")
+	refused := rows(t, "testdata/tensorrt-refused.tsv")
+	models, sizes := realModels(t)
+	for _, path := range models {
+		name := strings.TrimSuffix(filepath.Base(path), ".onnx")
+		if refused[name] != "" { // quantized as it came, or not for TensorRT
+			continue
+		}
+		if map[string]bool{"basic-pitch-nmp": true, "light_densenet121": true, "light_inception_v2": true, "light_resnet50": true, "ppocrv4-det": true, "ppocrv4-rec": true, "super-resolution-10": true}[name] {
+			continue // long
+		}
+		t.Run(name, func(t *testing.T) {
+			c, err := targettest.Prepare(context.Background(), quantize(t, path, sizes[name], "profile=tensorrt objective=size"), "", "", native.New())
+			require.NoError(t, err)
+			e, err := c.Emit(context.Background(), target, "", t.TempDir())
+			require.NoError(t, err)
+			out, err := exec.Command(python, e.Path(".build.py")).CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			assert.NotContains(t, strings.ToLower(string(out)), "warn")
+			t.Logf("%s", out)
+		})
+	}
 }
