@@ -135,7 +135,7 @@ func TestTensorRTInt8(t *testing.T) {
 		if refused[name] != "" { // quantized as it came, or not for TensorRT
 			continue
 		}
-		if map[string]bool{"basic-pitch-nmp": true, "light_densenet121": true, "light_inception_v2": true, "light_resnet50": true, "ppocrv4-det": true, "ppocrv4-rec": true, "super-resolution-10": true}[name] {
+		if map[string]bool{"basic-pitch-nmp": true, "fastestdet": true, "ppocrv4-det": true, "ppocrv4-rec": true, "super-resolution-10": true}[name] {
 			continue // long
 		}
 		t.Run(name, func(t *testing.T) {
