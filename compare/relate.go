@@ -159,6 +159,12 @@ func (r *relating) inputs() {
 	for _, p := range r.border.Inputs {
 		ports[p.Name] = p
 	}
+	for _, f := range r.border.Fixed {
+		if i := slices.IndexFunc(g.Inputs(), func(s *ir.Slot) bool { return s.Name() == f.Name }); i >= 0 {
+			g.Inputs()[i].Value().ReplaceUses(r.convert(g.Const(f.Value), f.Steps))
+			g.RemoveInput(i)
+		}
+	}
 	old := append([]*ir.Slot(nil), g.Inputs()...)
 	for i := len(old) - 1; i >= 0; i-- {
 		s := old[i]

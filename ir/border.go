@@ -17,6 +17,8 @@ type Border struct {
 	Added []Port
 	// Values are inner values of the main graph that have another name: Name after, Of before.
 	Values []Port
+	// Fixed are inputs before that are constants after.
+	Fixed []Fixed
 	// Why says why the relation cannot be stated; empty where it can.
 	Why string
 }
@@ -33,6 +35,13 @@ type PortStep struct {
 	To   DType
 }
 
+// Fixed is an input that has become a constant: the value, as the steps make it.
+type Fixed struct {
+	Name  string
+	Value *Tensor
+	Steps []PortStep
+}
+
 // Then is the border of two changes, b before c. It is safe on nil.
 func (b *Border) Then(c *Border) *Border {
 	switch {
@@ -45,8 +54,15 @@ func (b *Border) Then(c *Border) *Border {
 	case c.Why != "":
 		return c
 	}
-	r := &Border{}
+	fixed, why := b.fixed(c.Fixed)
+	if why != "" {
+		return &Border{Why: why}
+	}
+	r := &Border{Fixed: fixed}
 	for _, p := range b.Inputs {
+		if slices.ContainsFunc(c.Fixed, func(f Fixed) bool { return f.Name == p.Of }) {
+			continue
+		}
 		if q, ok := port(c.Inputs, p.Of); ok {
 			p = Port{p.Name, q.Of, slices.Concat(q.Steps, p.Steps)}
 		}
@@ -105,6 +121,24 @@ func (b *Border) Then(c *Border) *Border {
 		}
 	}
 	return r
+}
+
+// fixed are the inputs before b that are constants once those of the list, inputs behind b, are.
+func (b *Border) fixed(list []Fixed) (r []Fixed, why string) {
+	r = slices.Clone(b.Fixed)
+	for _, f := range list {
+		if _, ok := port(b.Taps, f.Name); ok {
+			return nil, "input " + f.Name + " is an inner value of the original, and fixed"
+		}
+		for _, p := range b.Inputs {
+			if p.Of == f.Name {
+				f = Fixed{p.Name, f.Value, slices.Concat(f.Steps, p.Steps)}
+				break
+			}
+		}
+		r = append(r, f)
+	}
+	return r, ""
 }
 
 // lookup says what of the model before b a port of the model after it is; n is how often it will be asked.

@@ -12,6 +12,7 @@ import (
 func TestBorderThen(t *testing.T) {
 	perm, back := []ir.PortStep{{Perm: []int64{0, 2, 3, 1}}}, []ir.PortStep{{Perm: []int64{0, 3, 1, 2}}}
 	cast := []ir.PortStep{{To: ir.Float32}}
+	one := ir.ScalarOf[float32](1)
 	var none *ir.Border
 	b := &ir.Border{Inputs: []ir.Port{{Name: "x", Of: "y"}}}
 	require.Same(t, b, none.Then(b))
@@ -44,6 +45,15 @@ func TestBorderThen(t *testing.T) {
 		{"an output of the first that feeds the second",
 			ir.Border{Outputs: []ir.Port{{Name: "new", Of: "h"}}}, ir.Border{Taps: []ir.Port{{Name: "new", Of: "new"}}, Outputs: []ir.Port{{Name: "y", Of: "y"}}},
 			ir.Border{Taps: []ir.Port{{Name: "new", Of: "h"}}, Outputs: []ir.Port{{Name: "y", Of: "y"}}}},
+		{"an input that is cast and renamed, and then fixed: the original takes the value cast",
+			ir.Border{Inputs: []ir.Port{{Name: "x", Of: "y", Steps: cast}, {Name: "z", Of: "w"}}}, ir.Border{Fixed: []ir.Fixed{{Name: "y", Value: one}}},
+			ir.Border{Inputs: []ir.Port{{Name: "z", Of: "w"}}, Fixed: []ir.Fixed{{Name: "x", Value: one, Steps: cast}}}},
+		{"an input that is fixed, and another one that takes its name",
+			ir.Border{Fixed: []ir.Fixed{{Name: "x", Value: one}}}, ir.Border{Inputs: []ir.Port{{Name: "y", Of: "x"}}},
+			ir.Border{Fixed: []ir.Fixed{{Name: "x", Value: one}}, Inputs: []ir.Port{{Name: "y", Of: "x"}}}},
+		{"a tap that is fixed cannot be told",
+			ir.Border{Taps: []ir.Port{{Name: "a", Of: "a"}}}, ir.Border{Fixed: []ir.Fixed{{Name: "a", Value: one}}},
+			ir.Border{Why: "input a is an inner value of the original, and fixed"}},
 	} {
 		require.Equal(t, &c.means, c.a.Then(&c.b), c.name)
 	}

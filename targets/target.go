@@ -111,18 +111,23 @@ func (t *Target) Check(m *ir.Model) error {
 	m = Annotated(m)
 	for n := range m.Nodes() {
 		if err := t.Illegal(n); err != nil {
-			x := IllegalNode{Name: NodeName(n), Op: n.Op(), Why: err.Error()}
-			var m *Mendable
-			if errors.As(err, &m) {
-				x.Mend = m.Mend
-			}
-			e.Nodes = append(e.Nodes, x)
+			e.Nodes = append(e.Nodes, Refuse(n, err))
 		}
 	}
 	if len(e.Nodes) == 0 {
 		return nil
 	}
 	return e
+}
+
+// Refuse is the entry of a node that the target cannot run.
+func Refuse(n *ir.Node, why error) IllegalNode {
+	x := IllegalNode{Name: NodeName(n), Op: n.Op(), Why: why.Error()}
+	var m *Mendable
+	if errors.As(why, &m) {
+		x.Mend = m.Mend
+	}
+	return x
 }
 
 // Annotated is a copy of m that knows the types and shapes that inference finds. It shares constants with m.

@@ -50,10 +50,10 @@ func measure(folder, only, keep string, runs int, asJSON bool, words []string) e
 		return fmt.Errorf("there are no models in %s", folder)
 	}
 	row := func(cells []string) {
-		for i, width := range []int{-26, -12, -8, -6, 11, 8, 7} {
+		for i, width := range []int{-26, -12, -8, -6, 11, 8, 7, 12} {
 			fmt.Printf("%*s ", width, cells[i])
 		}
-		fmt.Println(" " + cells[7])
+		fmt.Println(" " + cells[8])
 	}
 	if !asJSON {
 		row(targettest.Header())

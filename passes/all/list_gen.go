@@ -69,6 +69,7 @@ import (
 	"github.com/onnxopt/onnxopt/passes/surgery/relayout"
 	"github.com/onnxopt/onnxopt/passes/surgery/rename"
 	"github.com/onnxopt/onnxopt/passes/surgery/retype"
+	"github.com/onnxopt/onnxopt/passes/surgery/setinput"
 	"github.com/onnxopt/onnxopt/passes/surgery/setshape"
 	"github.com/onnxopt/onnxopt/passes/surgery/strip"
 )
@@ -141,6 +142,7 @@ func list() []*passes.Pass {
 		relayout.Pass,
 		rename.Pass,
 		retype.Pass,
+		setinput.Pass,
 		setshape.Pass,
 		strip.Pass,
 	}

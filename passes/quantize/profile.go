@@ -27,6 +27,8 @@ type Profile struct {
 	Sharing []string
 	// FloatResult lists the weighted operators that give a float result without a quantizer behind them.
 	FloatResult []string
+	// Dynamic says that the runtime has integer operators with scales found at run time (DynamicQuantizeLinear, MatMulInteger).
+	Dynamic bool
 	// Auto marks the profile that profile=auto takes: of several the first. The target says it of what suits the processor it runs on.
 	Auto bool
 }

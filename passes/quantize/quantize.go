@@ -12,7 +12,7 @@ import (
 
 // Options of the pass.
 type Options struct {
-	Mode        string      `opt:"mode" enum:"auto|static|dynamic|weights" doc:"static measures ranges on data, dynamic finds them at run time, weights stores weights in 4 or 8 bits and computes in float; auto: static for convolutional models, dynamic for those of products and recurrent layers"`
+	Mode        string      `opt:"mode" enum:"auto|static|dynamic|weights" doc:"static measures ranges on data, dynamic finds them at run time, weights stores weights in 4 or 8 bits and computes in float; auto: static for convolutional models and for runtimes without the operators of dynamic, else dynamic, for models of products and recurrent layers"`
 	Profile     string      `opt:"profile" enum:"auto" doc:"the runtime that the model is for: its types, operators and places of quantizers; auto: ONNX Runtime on a processor like this one"`
 	Activations string      `opt:"activations" enum:"profile|u8|s8|u16|s16" doc:"type of activations"`
 	PerChannel  bool        `opt:"per-channel" doc:"a scale for each output channel of weights; otherwise one for each tensor"`
@@ -219,11 +219,14 @@ func run(c *passes.Context, m *ir.Model, o Options, profiles []Profile) error {
 	}
 	mode := o.Mode
 	if mode == "auto" {
-		if mode = "static"; !convolutional(m) {
+		if mode = "static"; prof.Dynamic && !convolutional(m) {
 			mode = "dynamic"
 		}
 	}
 	if mode == "dynamic" {
+		if !prof.Dynamic {
+			return fmt.Errorf("%s: the runtime has no integer operators with scales found at run time; mode=static is for it", prof.Name)
+		}
 		return runDynamic(c, m, prof)
 	}
 	return static(c, m, o, prof)

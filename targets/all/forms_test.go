@@ -13,6 +13,7 @@ import (
 	"github.com/onnxopt/onnxopt/onnxio/text"
 	"github.com/onnxopt/onnxopt/passes"
 	passlist "github.com/onnxopt/onnxopt/passes/all"
+	"github.com/onnxopt/onnxopt/targets"
 	"github.com/onnxopt/onnxopt/targets/all"
 )
 
@@ -103,5 +104,31 @@ func TestAllReasons(t *testing.T) {
 			assert.Contains(t, err.Error(), w, c.target)
 		}
 		assert.Empty(t, a.files, c.target)
+	}
+}
+
+// TestDecidedIf has the reasons of an If say which pass decides it: set-input where single numbers are asked for, set-shape for sizes that are
+// open, and none where data are.
+func TestDecidedIf(t *testing.T) {
+	const branches = `<then_branch = a () => (float[2] p) { p = Relu (x) }, else_branch = b () => (float[2] q) { q = Abs (x) }>`
+	for _, c := range []struct{ name, src, mend string }{
+		{"a rate", `(float[2] x, int64 sr) => (float[2] y) <int64 k = {16000}> { c = Equal (sr, k)  y = If (c) `, "set-input"},
+		{"a flag, captured by a nested condition", `(float[2] x, bool f) => (float[2] y) { c = If (f) <then_branch = t () => (bool u) { u = Not (f) }, else_branch = e () => (bool v) { v = Identity (f) }>  y = If (c) `, "set-input"},
+		{"sizes", `(float[2] x, float[n] z) => (float[2] y) <int64 k = {4}> { s = Size (z)  c = Equal (s, k)  y = If (c) `, "set-shape"},
+		{"sizes that are stated", `(float[2] x, float[3] z) => (float[2] y) <int64 k = {4}> { s = Size (z)  c = Equal (s, k)  y = If (c) `, ""},
+		{"data", `(float[2] x, float z) => (float[2] y) <float k = {0.5}> { c = Less (z, k)  y = If (c) `, ""},
+		{"words of a text", `(float[2] x, int64[1,4] ids) => (float[2] y) <int64 k = {0}> { m = ReduceMax <keepdims = 0> (ids)  c = Equal (m, k)  y = If (c) `, ""},
+		{"a die", `(float[2] x) => (float[2] y) <float k = {0.5}> { r = RandomUniform <shape = [1]> ()  c = Less (r, k)  y = If (c) `, ""},
+	} {
+		m, err := text.Parse([]byte(`<ir_version: 8, opset_import: ["" : 18]> g ` + c.src + branches + " }"))
+		require.NoError(t, err, c.name)
+		for _, name := range []string{"tflite", "tvm", "c"} {
+			d, _ := all.Lookup(name)
+			var list *targets.IllegalError
+			require.ErrorAs(t, d.Check(m), &list, c.name)
+			last := list.Nodes[len(list.Nodes)-1]
+			require.Equal(t, "If", last.Op.Type, c.name)
+			assert.Equal(t, c.mend, last.Mend, "%s, %s", c.name, name)
+		}
 	}
 }

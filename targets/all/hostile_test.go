@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,7 +55,11 @@ func TestHostileNames(t *testing.T) {
 	for _, target := range all.Targets() {
 		plain := write(t, target.Name, "model", "x")
 		for _, name := range hostile {
-			got := write(t, target.Name, name, name)
+			file := name
+			if target.Name == "c" { // which refuses them: TestHostileFiles
+				file = "model"
+			}
+			got := write(t, target.Name, file, name)
 			require.Len(t, got, len(plain), target.Name)
 			for suffix, b := range got {
 				switch {
@@ -61,6 +67,12 @@ func TestHostileNames(t *testing.T) {
 					scripts, wants, who = append(scripts, b.String()), append(wants, plain[suffix].String()), append(who, target.Name+suffix+" of "+name)
 				case strings.HasSuffix(suffix, ".sh"):
 					runShell(t, b.String(), name)
+				case target.Name == "c" && suffix != ".bin":
+					assert.Equal(t, tokens(t, plain[suffix].String()), tokens(t, b.String()), "%s of %q", suffix, name)
+				case strings.HasSuffix(suffix, ".json"):
+					assert.True(t, json.Valid(b.Bytes()), "%s", b)
+				case strings.HasSuffix(suffix, ".txt"):
+					assert.Equal(t, plain[suffix].String(), b.String())
 				}
 			}
 		}
@@ -69,6 +81,32 @@ func TestHostileNames(t *testing.T) {
 	got, want := shapes(t, python, scripts), shapes(t, python, wants)
 	for i := range got {
 		assert.Equal(t, want[i], got[i], who[i])
+	}
+}
+
+// tokens are what a compiler, make or CMake sees of a text: comments are gone, texts and names of values are equal.
+func tokens(t *testing.T, src string) string {
+	src = regexp.MustCompile(`(?s)/\*.*?\*/`).ReplaceAllString(src, " ")
+	src = regexp.MustCompile(`"(\\.|[^"\\\n])*"`).ReplaceAllString(src, `""`)
+	require.NotContains(t, src, "touch owned")
+	src = regexp.MustCompile(`\b(in|out|IN|OUT|MODEL_IN|MODEL_OUT)(_[A-Za-z0-9_]+)?\b`).ReplaceAllString(src, "port")
+	return src
+}
+
+// TestHostileFiles has target c refuse names of files that make, a shell or the compiler would take for something else, and write nothing.
+func TestHostileFiles(t *testing.T) {
+	d, _ := all.Lookup("c")
+	for _, name := range append(slices.Clone(hostile), "a:b", "a=b", "a%b", "a#b", "a;b", "a&b", "a'b", "a(b", "a\tb") {
+		m, err := text.Parse([]byte(`<ir_version: 8, opset_import: ["" : 18]> g (float[1,2] x) => (float[1,2] y) { y = Relu (x) }`))
+		require.NoError(t, err)
+		a := &inMemory{base: name, files: map[string]*bytes.Buffer{}}
+		p, err := d.Emitter("c", a)
+		require.NoError(t, err)
+		_, err = p.Run(context.Background(), m, passes.Config{})
+		if assert.Error(t, err, "%q", name) {
+			assert.Contains(t, err.Error(), "the name of the file")
+		}
+		assert.Empty(t, a.files)
 	}
 }
 

@@ -112,6 +112,29 @@ func TestONNXRuntime(t *testing.T) { agree(t, "onnxruntime", "", []string{""}, 2
 
 func TestTVM(t *testing.T) { agree(t, "tvm", "", []string{""}, 12) }
 
+// TestFixedInput runs a model that is refused for its If where what the If asks for is fixed.
+func TestFixedInput(t *testing.T) {
+	const path = "../../../shared/models/silero-vad.onnx"
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("left out: ../shared/models is not here")
+	}
+	ctx := context.Background()
+	c, err := targettest.Prepare(ctx, path, "input=[1,512] state=[2,1,128]", "set-input{sr=16000}", native.New())
+	require.NoError(t, err)
+	for _, k := range consumer.All() {
+		if k.Target == "tvm" { // which has no LSTM
+			continue
+		}
+		t.Run(k.Name, func(t *testing.T) {
+			target, _ := all.Lookup(k.Target)
+			e, err := c.Emit(ctx, target, "", t.TempDir())
+			require.NoError(t, err)
+			_, _, err = c.Run(ctx, k, python(t, k), "", e.Path(""))
+			assert.NoError(t, err)
+		})
+	}
+}
+
 // TestSessionOptions gives the session options that are written to ONNX Runtime in the metadata ort_config, which it checks, and opens
 // the model with the script beside it.
 func TestSessionOptions(t *testing.T) {

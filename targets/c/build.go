@@ -90,7 +90,7 @@ func (b *builder) graph(g *ir.Graph) error {
 }
 
 func (b *builder) fail(n *ir.Node, err error) {
-	b.illegal.Nodes = append(b.illegal.Nodes, targets.IllegalNode{Name: targets.NodeName(n), Op: n.Op(), Why: err.Error()})
+	b.illegal.Nodes = append(b.illegal.Nodes, targets.Refuse(n, err))
 	for _, v := range n.Results() {
 		b.failed[v] = true
 	}
@@ -118,7 +118,7 @@ func (b *builder) blockedBy(n *ir.Node) bool {
 
 func (b *builder) check(n *ir.Node, table map[string]lowering) error {
 	if op := n.Op(); op.Domain != "" || table[op.Type] == nil || n.Graph().Model().Function(op) != nil {
-		return errors.New("there is no such operator")
+		return targets.Missing("there is no such operator", n)
 	}
 	for _, v := range append(slices.Clone(n.Operands()), n.Results()...) {
 		if v == nil || v.Name() == "" && v.NumUses() == 0 {

@@ -58,7 +58,7 @@ func illegal(n *ir.Node) error {
 	if op.Domain == "" && (lowerings()[op.Type] != nil || op.Type == "Constant" || op.Type == "Shape" || op.Type == "ConstantOfShape" || op.Type == "Range" || op.Type == "Size") {
 		return nil
 	}
-	return fmt.Errorf("there is no such operator")
+	return targets.Missing("there is no such operator", n)
 }
 
 func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {

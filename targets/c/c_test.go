@@ -124,12 +124,14 @@ func TestMake(t *testing.T) {
 	if _, err := exec.LookPath("make"); err != nil {
 		t.Skip("left out: there is no make on the PATH; the system's package manager has it")
 	}
-	dir := t.TempDir()
-	_, err := emit(t, sampleModel(t), "", "", dir, "net")
-	require.NoError(t, err)
-	out, err := exec.Command("make", "-C", dir, "-f", "net.mk", "CC="+cc, "CFLAGS=-O1").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	assert.FileExists(t, filepath.Join(dir, "net"))
+	for _, name := range []string{"net", "a net", "größe-1.5+2@,~x"} {
+		dir := t.TempDir()
+		_, err := emit(t, sampleModel(t), "", "", dir, name)
+		require.NoError(t, err)
+		out, err := exec.Command("make", "-C", dir, "-f", name+".mk", "CC="+cc, "CFLAGS=-O1").CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		assert.FileExists(t, filepath.Join(dir, name))
+	}
 }
 
 // TestSame writes the same bytes twice.

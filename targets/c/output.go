@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/onnxopt/onnxopt/targets"
 )
@@ -62,6 +63,20 @@ func comment(s string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(s, "*/", "* /"), "/*", "/ *")
 }
 
+// usable says why a file cannot have the name: the source, the makefile and that of CMake hold it, and make, CMake, the shell and the compiler
+// each take some characters for their own.
+func usable(name string) error {
+	for _, r := range name {
+		if !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-.+@,~ ", r) {
+			return fmt.Errorf("the name of the file, %q, has the character %q, which make or a shell would take for its own; choose another", name, r)
+		}
+	}
+	return nil
+}
+
+// spaced is a name in a makefile, for make and for the shell.
+func spaced(name string) string { return strings.ReplaceAll(name, " ", `\ `) }
+
 // output writes the files of a model.
 type output struct {
 	b      *builder
@@ -81,6 +96,9 @@ type output struct {
 func (b *builder) write(a targets.Artifact, mem *memory) error {
 	o := &output{b: b, mem: mem, a: a}
 	base := a.Name("")
+	if err := usable(base); err != nil {
+		return err
+	}
 	base = strings.TrimSuffix(base, filepath.Ext(base))
 	o.prefix = identifier(base)
 	if b.o.Name != "" {
@@ -516,25 +534,25 @@ func (o *output) example() string {
 }
 
 func (o *output) makefile() string {
-	main, src := o.a.Name("_main.c"), o.a.Name("")
+	main, src := spaced(o.a.Name("_main.c")), spaced(o.a.Name(""))
 	base := strings.TrimSuffix(src, filepath.Ext(src))
 	dep := ""
 	if o.b.o.Weights == "incbin" {
-		dep = " " + o.bin
+		dep = " $(dir)" + spaced(o.bin)
 	}
 	return fmt.Sprintf(`# make -f %s
 CFLAGS ?= -O3 -march=native
 dir := $(dir $(lastword $(MAKEFILE_LIST)))
 
 %s: $(dir)%s $(dir)%s $(dir)%s%s
-	$(CC) -std=c99 $(CFLAGS) -I$(dir). -o $@ $(dir)%s $(dir)%s -lm
-`, o.a.Name(".mk"), base, src, main, o.file, strings.ReplaceAll(dep, " ", " $(dir)"), src, main)
+	$(CC) -std=c99 $(CFLAGS) -I$(dir). -o %s $(dir)%s $(dir)%s -lm
+`, spaced(o.a.Name(".mk")), base, src, main, spaced(o.file), dep, base, src, main)
 }
 
 func (o *output) cmake() string {
 	src := o.a.Name("")
 	return fmt.Sprintf(`# include(%s) defines the library %s.
-add_library(%s STATIC ${CMAKE_CURRENT_LIST_DIR}/%s)
+add_library(%s STATIC "${CMAKE_CURRENT_LIST_DIR}/%s")
 target_include_directories(%s PUBLIC ${CMAKE_CURRENT_LIST_DIR})
 set_target_properties(%s PROPERTIES C_STANDARD 99)
 target_compile_options(%s PRIVATE -O3 -march=native)

@@ -40,8 +40,7 @@ def load(path, options):
         more['experimental_op_resolver_type'] = resolver
     m = Interpreter(model_path=path, num_threads=options.get('threads') or 1, experimental_preserve_all_tensors=bool(wanted), **more)
     m.allocate_tensors()
-    ops = m._get_ops_details()
-    delegates = sum('DELEGATE' in o['op_name'].upper() for o in ops)
+    ops, parts, taken = partitions(m._get_ops_details())
     by_name = {}
     for d in m.get_tensor_details():
         by_name.setdefault(d['name'], d)
@@ -89,7 +88,26 @@ def load(path, options):
         if name in perms:
             shape = [shape[i] for i in np.argsort(perms[name])]
         shapes[name] = shape if name in perms or notes is not None else []
-    return run, {'operators': len(ops), 'delegates': delegates, 'steps': steps, 'shapes': shapes}
+    return run, {'operators': ops, 'delegates': parts, 'delegated': taken, 'steps': steps, 'shapes': shapes}
+
+
+def partitions(details):
+    """How many operators the file has, how many parts of the graph delegates took, and how many of the operators lie in these: what a
+    part's results are computed from, back to its operands."""
+    ops = [o for o in details if 'DELEGATE' not in o['op_name'].upper()]
+    parts = [o for o in details if 'DELEGATE' in o['op_name'].upper()]
+    makers = {int(t): i for i, o in enumerate(ops) for t in o['outputs']}
+    taken = set()
+    for p in parts:
+        given, todo, seen = {int(t) for t in p['inputs']}, [int(t) for t in p['outputs']], set()
+        while todo:
+            i = makers.get(todo.pop())
+            if i is None or i in seen:
+                continue
+            seen.add(i)
+            todo += [int(t) for t in ops[i]['inputs'] if int(t) not in given]
+        taken |= seen
+    return len(ops), len(parts), len(taken)
 
 
 def ports(m, signatures):

@@ -44,7 +44,8 @@ type Session struct {
 
 	// Facts that the consumer tells about the artifact.
 	Operators int                `json:"operators"`
-	Delegates int                `json:"delegates"` // parts that XNNPACK took
+	Delegates int                `json:"delegates"` // parts of the graph that XNNPACK took
+	Delegated int                `json:"delegated"` // operators in these
 	Types     map[string]int     `json:"types"`     // how many operators run in which type of numbers
 	Shapes    map[string][]int64 `json:"shapes"`    // of inputs as the model has them; -1 is open
 	Steps     map[string]float64 `json:"steps"`     // the scale of shown values that are quantized; they are shown as what they stand for

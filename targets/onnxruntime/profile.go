@@ -18,6 +18,7 @@ func Profiles() []quantize.Profile {
 		Light:       []string{"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu"},
 		Sharing:     []string{"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Resize", "Slice", "Split", "Gather"},
 		FloatResult: []string{"MatMul", "Gemm"},
+		Dynamic:     true,
 	}
 	plain := vnni
 	plain.Name, plain.Doc, plain.WeightBits = "ort-cpu", "ONNX Runtime on x86 without VNNI, where sums of u8 x s8 saturate: weights of 7 bits", 7

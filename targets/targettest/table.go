@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,11 +29,15 @@ type Row struct {
 	Ran       bool    `json:"ran"`
 	Agrees    bool    `json:"agrees"`
 	Rel       Number  `json:"difference"`
-	Operators int     `json:"operators,omitempty"` // that the runtime counts
-	Delegates int     `json:"delegates,omitempty"`
+	Operators int     `json:"operators,omitempty"`    // that the runtime counts
+	Delegates int     `json:"delegates,omitempty"`    // parts of the graph that XNNPACK took
+	Delegated int     `json:"delegated,omitempty"`    // operators in these
 	MS        float64 `json:"ms,omitempty"`           // the consumer's median
 	BaseMS    float64 `json:"reference_ms,omitempty"` // ONNX Runtime's on the model as it came
 }
+
+// leftOut begins the reason of a row whose consumer is not here.
+const leftOut = "left out: "
 
 // Number is a float that JSON can hold also where it is not finite.
 type Number float64
@@ -83,34 +86,19 @@ func (b *Bench) Measure(ctx context.Context, c *Case, t *targets.Target) Row {
 	switch {
 	case t.Name == "tensorrt":
 		b.build(ctx, e, &r)
+	case t.Name == "c":
+		compile(ctx, c, e, &r)
 	default:
 		b.run(ctx, c, e, t, &r)
 	}
 	return r
 }
 
-// build makes the engine with the script that was written. It cannot run without a graphics processor.
-func (b *Bench) build(ctx context.Context, e *Emitted, r *Row) {
-	python := b.Pythons["tensorrt"]
-	if python == "" {
-		r.Why = "left out: TensorRT is not here"
-		return
-	}
-	out, err := exec.CommandContext(ctx, python, e.Path(".build.py")).CombinedOutput()
-	if err != nil {
-		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		r.Why = lines[len(lines)-1]
-		return
-	}
-	r.Loads = true
-	os.Remove(e.Path(".engine"))
-}
-
 func (b *Bench) run(ctx context.Context, c *Case, e *Emitted, t *targets.Target, r *Row) {
 	all := consumer.All()
 	i := slices.IndexFunc(all, func(k *consumer.Consumer) bool { return k.Target == t.Name })
 	if i < 0 || b.Pythons[all[i].Name] == "" {
-		r.Why = "left out: its consumer is not here"
+		r.Why = leftOut + "its consumer is not here"
 		return
 	}
 	s, err := all[i].Start(ctx, b.Pythons[all[i].Name], e.Path(""), c.Options(b.Threads))
@@ -119,19 +107,24 @@ func (b *Bench) run(ctx context.Context, c *Case, e *Emitted, t *targets.Target,
 		return
 	}
 	defer s.Close()
-	r.Loads, r.Operators, r.Delegates = true, s.Operators, s.Delegates
+	r.Loads, r.Operators, r.Delegates, r.Delegated = true, s.Operators, s.Delegates, s.Delegated
 	got, err := s.Run(ctx, c.Inputs, 0)
 	if err != nil {
 		r.Why = err.Error()
 		return
 	}
 	r.Ran = true
-	d, err := c.Compare(got.Outputs)
+	r.judge(c, got.Outputs)
+	b.time(ctx, c, s, r)
+}
+
+// judge compares outputs with what is wanted.
+func (r *Row) judge(c *Case, got map[string]ir.Datum) {
+	d, err := c.Compare(got)
 	r.Rel, r.Agrees = Number(d.Rel), err == nil
 	if err != nil {
 		r.Why = err.Error()
 	}
-	b.time(ctx, c, s, r)
 }
 
 // time runs the artifact and the model in ONNX Runtime by turns.
@@ -196,7 +189,7 @@ func (c *Case) Run(ctx context.Context, k *consumer.Consumer, python, mode, arti
 	return d.Rel, got.Outputs, err
 }
 
-// Cells are the columns of a row in text.
+// Cells are the columns of a row in text. "XNNPACK" is how many of the operators it took, and in how many parts.
 func (r *Row) Cells() []string {
 	yes := func(b bool) string {
 		if b {
@@ -204,9 +197,12 @@ func (r *Row) Cells() []string {
 		}
 		return "no"
 	}
-	cells := []string{r.Model, r.Target, yes(r.Emitted), "", "", "", "", ""}
+	cells := []string{r.Model, r.Target, yes(r.Emitted), "", "", "", "", "", ""}
 	if r.Emitted {
 		cells[3] = yes(r.Loads)
+		if strings.HasPrefix(r.Why, leftOut) {
+			cells[3] = ""
+		}
 	}
 	if r.Ran {
 		cells[4] = fmt.Sprintf("%.1e", float64(r.Rel))
@@ -214,11 +210,14 @@ func (r *Row) Cells() []string {
 	if r.MS > 0 {
 		cells[5], cells[6] = fmt.Sprintf("%.2f", r.MS), fmt.Sprintf("%.2f", r.Ratio())
 	}
-	cells[7] = r.Why
+	if r.Delegates > 0 {
+		cells[7] = fmt.Sprintf("%d/%d in %d", r.Delegated, r.Operators, r.Delegates)
+	}
+	cells[8] = r.Why
 	return cells
 }
 
 // Header names the columns of Cells.
 func Header() []string {
-	return []string{"model", "target", "emitted", "loads", "difference", "ms", "by ORT", "why"}
+	return []string{"model", "target", "emitted", "loads", "difference", "ms", "by ORT", "XNNPACK", "why"}
 }

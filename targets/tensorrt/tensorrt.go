@@ -66,10 +66,13 @@ func illegal(n *ir.Node) error {
 	if n.Is("QuantizeLinear", "DequantizeLinear") {
 		return symmetric(n)
 	}
-	for _, v := range n.Results() {
-		if v != nil && v.Type().DType() == ir.Float64 {
-			return errors.New("elements of type double")
+	for _, v := range slices.Concat(n.Operands(), n.Results()) {
+		if v != nil && slices.Contains(untyped, v.Type().DType()) {
+			return fmt.Errorf("elements of type %s", v.Type().DType())
 		}
+	}
+	if n.Is("If") && !equalRanks(n) {
+		return errors.New("branches whose results have other ranks than each other's")
 	}
 	for _, v := range n.Operands() {
 		if v == nil || n.Is("Cast", "Identity") || movesBytes(n) {
@@ -80,6 +83,24 @@ func illegal(n *ir.Node) error {
 		}
 	}
 	return formed(n)
+}
+
+// untyped are the element types that TensorRT does not have.
+var untyped = []ir.DType{ir.Float64, ir.Int16, ir.Uint16, ir.Uint32, ir.Uint64, ir.String, ir.Complex64, ir.Complex128}
+
+// equalRanks reports whether the branches of an If give results of equal ranks, as far as they are known.
+func equalRanks(n *ir.Node) bool {
+	g := n.Subgraphs()
+	if len(g) != 2 || len(g[0].Outputs()) != len(g[1].Outputs()) {
+		return true
+	}
+	for i := range g[0].Outputs() {
+		a, b := g[0].Outputs()[i].Value().Type().TensorShape(), g[1].Outputs()[i].Value().Type().TensorShape()
+		if a != nil && b != nil && len(a) != len(b) {
+			return false
+		}
+	}
+	return true
 }
 
 // formed refuses forms of operators that the parser of TensorRT for RTX 1.7.1 does not take (bench/targets/sweep).
@@ -133,7 +154,7 @@ func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 	if o.Batch < 1 {
 		return fmt.Errorf("batch=%d is no size", o.Batch)
 	}
-	if err := targets.Open(name, m, 1); err != nil {
+	if err := inputs(m); err != nil {
 		return err
 	}
 	var shapes []string // of open inputs
@@ -177,6 +198,24 @@ func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 		return err
 	}
 	return buildScript(w, a, shapes, len(legal) > 0)
+}
+
+// inputs checks those of the model, also such that no node reads.
+func inputs(m *ir.Model) error {
+	e := &targets.IllegalError{Target: name}
+	for _, s := range m.Main.Inputs() {
+		if d := s.Type().DType(); slices.Contains(untyped, d) && !s.Value().IsInitializer() {
+			e.Nodes = append(e.Nodes, targets.IllegalNode{Name: s.Name(), Op: ir.Op("input"), Why: fmt.Sprintf("elements of type %s", d), Mend: "retype"})
+		}
+	}
+	var open *targets.IllegalError
+	if errors.As(targets.Open(name, m, 1), &open) {
+		e.Nodes = append(e.Nodes, open.Nodes...)
+	}
+	if len(e.Nodes) == 0 {
+		return nil
+	}
+	return e
 }
 
 // command writes a shell script with the call of trtexec. Names are quoted, so that none is a command.

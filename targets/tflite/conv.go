@@ -101,6 +101,9 @@ func (e *emitter) padded(t *tensor, w *window, fill float32) (*tensor, int8) {
 	data := make([]int32, 8)
 	data[2], data[3], data[4], data[5] = int32(w.pads[0]), int32(w.pads[2]), int32(w.pads[1]), int32(w.pads[3])
 	pads := e.literal("pads", typeInt32, []int{4, 2}, ir.AsBytes(data))
+	if fill < 0 && e.region == nil && e.notBelowZero(t, 8) { // zero is as low, and XNNPACK takes PAD
+		fill = 0
+	}
 	if fill == 0 || e.region != nil {
 		if fill != 0 {
 			c := e.tensor("lowest", typeInt8, []int{})
@@ -110,6 +113,27 @@ func (e *emitter) padded(t *tensor, w *window, fill float32) (*tensor, int8) {
 		return e.op(opPad, t.name, t.typ, shape, options{}, t, pads), paddingValid
 	}
 	return e.op(opPadV2, t.name, t.typ, shape, options{}, t, pads, e.scalar(fill)), paddingValid
+}
+
+// notBelowZero reports whether no element of t is below zero, by what it is computed of, so many operators back.
+func (e *emitter) notBelowZero(t *tensor, depth int) bool {
+	i := slices.IndexFunc(e.file.ops, func(o *operation) bool { return slices.Contains(o.out, t) })
+	if i < 0 || depth == 0 {
+		return false
+	}
+	o := e.file.ops[i]
+	switch o.code {
+	case opRelu, opRelu6, opRelu0To1, opLogistic, opSoftmax, opAbs:
+		return true
+	case opConv, opDepthwiseConv, opTransposeConv, opFullyConnected, opAdd, opMul, opSub, opDiv:
+		act := o.options.activation(o.code)
+		return act == actRelu || act == actRelu6
+	case opReshape, opTranspose, opSlice, opMaxPool, opAveragePool:
+		return e.notBelowZero(o.in[0], depth-1)
+	case opConcatenation:
+		return !slices.ContainsFunc(o.in, func(u *tensor) bool { return !e.notBelowZero(u, depth-1) })
+	}
+	return false
 }
 
 // weights is a constant operand of floats with the axes [outputs, inputs, height, width].

@@ -231,10 +231,12 @@ func (e *emitter) start(n *ir.Node, operand int) (chain, []int) {
 	return chain{e, n.Result(0).Name(), w.t}, w.perm
 }
 
-// lowerHardSigmoid is max(0, min(1, alpha*x + beta)).
+// lowerHardSigmoid is min(1, max(0, alpha*x + beta)). RELU_0_TO_1 would do, but XNNPACK does not take it, and the Add has a Relu of its own.
 func lowerHardSigmoid(e *emitter, n *ir.Node) error {
 	c, perm := e.start(n, 0)
-	c = c.with(opMul, n.Float("alpha", 0.2)).with(opAdd, n.Float("beta", 0.5)).unary(opRelu0To1)
+	c = c.with(opMul, n.Float("alpha", 0.2))
+	c.t = e.op(opAdd, c.base, c.t.typ, c.t.shape, binaryOptions(opAdd, actRelu), c.t, e.scalar(n.Float("beta", 0.5)))
+	c = c.with(opMinimum, 1)
 	e.define(n.Result(0), c.t, perm)
 	return nil
 }

@@ -72,7 +72,7 @@ func (e *emitter) graph(g *ir.Graph, layout string) error {
 			err = e.translate(n, f)
 		}
 		if err != nil {
-			e.illegal.Nodes = append(e.illegal.Nodes, targets.IllegalNode{Name: targets.NodeName(n), Op: n.Op(), Why: err.Error()})
+			e.illegal.Nodes = append(e.illegal.Nodes, targets.Refuse(n, err))
 			for _, v := range n.Results() {
 				e.failed[v] = true
 			}
@@ -127,7 +127,7 @@ func (e *emitter) nameTensors() {
 
 func (e *emitter) supported(n *ir.Node, f lowering) error {
 	if op := n.Op(); f == nil || op.Domain != "" || n.Graph().Model().Function(op) != nil {
-		return errors.New("there is no such operator")
+		return targets.Missing("there is no such operator", n)
 	}
 	return nil
 }

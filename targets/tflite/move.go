@@ -254,6 +254,9 @@ func lowerGather(e *emitter, n *ir.Node) error {
 	if err != nil {
 		return err
 	}
+	if done, err := e.run(n, axis); done || err != nil {
+		return err
+	}
 	var i *tensor
 	if t := e.constant(idx); t != nil { // negative ones count from the back
 		l, err := e.intsOf(idx)
@@ -278,22 +281,64 @@ func lowerGather(e *emitter, n *ir.Node) error {
 	t := e.op(opGather, n.Result(0).Name(), e.typ(x), gathered(e.shape(x), e.shape(idx), perm, axis), gatherOptions(slices.Index(perm, axis)), e.as(x, perm), i)
 	switch len(e.shape(idx)) {
 	case 0: // the axis is gone
-		var left []int
-		for _, a := range perm {
-			switch {
-			case a > axis:
-				left = append(left, a-1)
-			case a < axis:
-				left = append(left, a)
-			}
-		}
-		perm = append([]int{}, left...)
+		perm = without(perm, axis)
 	case 1:
 	default:
 		perm = identity(len(e.shape(n.Result(0))))
 	}
 	e.define(n.Result(0), t, perm)
 	return nil
+}
+
+// run writes a Gather of one element or of several that lie behind each other as a SLICE, which XNNPACK takes, and reports whether it could.
+func (e *emitter) run(n *ir.Node, axis int) (bool, error) {
+	x, idx := n.Operand(0), n.Operand(1)
+	in := e.shape(x)
+	if e.constant(idx) == nil || len(e.shape(idx)) > 1 || len(in) > 5 { // axes that SLICE has
+		return false, nil
+	}
+	l, err := e.intsOf(idx)
+	if err != nil || len(l) == 0 {
+		return false, err
+	}
+	first := l[0]
+	for k, a := range l {
+		if a < 0 {
+			a += int64(in[axis])
+		}
+		if k == 0 {
+			first = a
+		}
+		if a != first+int64(k) || a < 0 || a >= int64(in[axis]) {
+			return false, nil
+		}
+	}
+	w := e.view(x)
+	begin, size := make([]int, len(in)), slices.Clone(in)
+	begin[axis], size[axis] = int(first), len(l)
+	perm, shape := w.perm, permuted(size, w.perm)
+	t := e.op(opSlice, n.Result(0).Name(), e.typ(x), shape, options{}, w.t, e.ints(permuted(begin, perm)...), e.ints(shape...))
+	if len(e.shape(idx)) == 0 { // the axis is gone
+		at := slices.Index(perm, axis)
+		t = e.reshape(n.Result(0).Name(), t, slices.Delete(slices.Clone(shape), at, at+1))
+		perm = without(perm, axis)
+	}
+	e.define(n.Result(0), t, perm)
+	return true, nil
+}
+
+// without is an order of axes after one is gone.
+func without(perm []int, axis int) []int {
+	left := []int{}
+	for _, a := range perm {
+		switch {
+		case a > axis:
+			left = append(left, a-1)
+		case a < axis:
+			left = append(left, a)
+		}
+	}
+	return left
 }
 
 // gathered is the shape of a Gather of x with its axes in the given order.

@@ -129,6 +129,17 @@ type field struct {
 	value any // bool, int8, int32 or float32
 }
 
+// activation is the one that an operator ends with.
+func (o options) activation(code opcode) int8 {
+	slot := map[opcode]int{opConv: 3, opDepthwiseConv: 4, opTransposeConv: 3}[code] // 0 for FULLY_CONNECTED and binary ones
+	for _, f := range o.fields {
+		if act, ok := f.value.(int8); ok && f.slot == slot {
+			return act
+		}
+	}
+	return actNone
+}
+
 func convOptions(padding int8, strides, dilations [2]int, act int8) options {
 	return options{1, []field{{0, padding}, {1, int32(strides[1])}, {2, int32(strides[0])}, {3, act}, {4, int32(dilations[1])}, {5, int32(dilations[0])}}}
 }

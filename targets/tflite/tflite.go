@@ -7,7 +7,6 @@ package tflite
 import (
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -50,7 +49,7 @@ func illegal(n *ir.Node) error {
 	case op.Domain == "" && n.Is("DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"):
 		return &targets.Mendable{Why: "there is no such operator", Mend: "dequantize"}
 	}
-	return errors.New("there is no such operator")
+	return targets.Missing("there is no such operator", n)
 }
 
 func lower(c *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {

@@ -92,6 +92,17 @@ func TestOperators(t *testing.T) {
 		{"groups are split and shuffled with channels last", head + `g (float[1,4,2,2] x) => (float[1,4,2,2] y) <float[4,1,1,1] w = {1,2,3,4}, int64[5] s = {1,2,2,2,2}, int64[4] u = {1,4,2,2}> {
 			a = Conv <group: int = 4> (x, w)  b = Reshape (a, s)  c = Transpose <perm: ints = [0,2,1,3,4]> (b)  d = Reshape (c, u)  y = Conv <group: int = 4> (d, w) }`, "",
 			[]opcode{opDepthwiseConv, opReshape, opTranspose, opReshape, opDepthwiseConv}},
+		{"a hard sigmoid in operators that XNNPACK takes", head + `g (float[2] x) => (float[2] y) { y = HardSigmoid (x) }`, "", []opcode{opMul, opAdd, opMinimum}},
+		{"one element is a slice, whose axis goes with the next reshape", head + `g (float[2,3,4] x) => (float[4,2] y) <int64 i = {-1}, int64[2] s = {4,2}> { a = Gather <axis: int = 1> (x, i)  y = Reshape (a, s) }`, "",
+			[]opcode{opSlice, opReshape}},
+		{"elements behind each other", head + `g (float[2,5] x) => (float[2,2] y) <int64[2] i = {-2,4}> { y = Gather <axis: int = 1> (x, i) }`, "", []opcode{opSlice}},
+		{"elements in another order are none", head + `g (float[2,5] x) => (float[2,2] y) <int64[2] i = {4,3}> { y = Gather <axis: int = 1> (x, i) }`, "", []opcode{opGather}},
+		{"elements that are computed are none", head + `g (float[2,5] x, int64 i) => (float[2] y) { y = Gather <axis: int = 1> (x, i) }`, "", []opcode{opGather}},
+		{"six axes are more than a slice has", head + `g (float[2,3,1,1,1,1] x) => (float[2,1,1,1,1] y) <int64 i = {1}> { y = Gather <axis: int = 1> (x, i) }`, "", []opcode{opGather}},
+		{"zero is low enough for what is not below it", head + `g (float[1,2,2,1] x) => (float[1,2,3,3] y) { r = Relu (x)  s = Sigmoid (x)  c = Concat <axis: int = 3> (r, s)
+			y = MaxPool <kernel_shape: ints = [2,2], pads: ints = [1,1,1,1]> (c) }`, "{layout=keep}", []opcode{opRelu, opLogistic, opConcatenation, opTranspose, opPad, opMaxPool, opTranspose}},
+		{"but not for anything", head + `g (float[1,2,2,1] x) => (float[1,2,3,3] y) { r = Relu (x)  s = Tanh (x)  c = Concat <axis: int = 3> (r, s)
+			y = MaxPool <kernel_shape: ints = [2,2], pads: ints = [1,1,1,1]> (c) }`, "{layout=keep}", []opcode{opRelu, opTanh, opConcatenation, opTranspose, opPadV2, opMaxPool, opTranspose}},
 		{"quantizers make integers", head + `g (float[1,3] x) => (float[1,2] y)
 			<float s = {0.5}, uint8 z = {128}, float r = {0.25}, int8[2,3] w = {1,2,3,4,5,6}, float[2] t = {0.1,0.2}, int8[2] n = {0,0}> {
 			q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)  e = DequantizeLinear <axis: int = 0> (w, t, n)

@@ -3,7 +3,6 @@ package tvm
 
 import (
 	_ "embed"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -53,7 +52,7 @@ Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unique U
 func illegal(n *ir.Node) error {
 	op := n.Op()
 	if op.Domain != "" || !slices.Contains(imported, op.Type) || n.Graph().Model().Function(op) != nil {
-		return errors.New("the importer has no such operator")
+		return targets.Missing("the importer has no such operator", n)
 	}
 	if n.Is("Resize", "Upsample") {
 		return resizing(n)

@@ -5,6 +5,7 @@
 //	go run ./bench/targets/sweep -target tflite -nodes           # in the root of the repository, with ONNXOPT_LITERT and ONNXOPT_PYTHON
 //	go run ./bench/targets/sweep -target openvino -random 1-500
 //	go run ./bench/targets/sweep -target tflite -mode plain FOLDER
+//	go run ./bench/targets/sweep -target tensorrt -random 1-500  # builds engines, and runs none
 package main
 
 import (
@@ -70,7 +71,7 @@ type trial struct {
 func sweep(ctx context.Context, o *options) (bad bool, err error) {
 	t, near := all.Lookup(o.target)
 	i := slices.IndexFunc(consumer.All(), func(k *consumer.Consumer) bool { return k.Target == o.target })
-	if t == nil || i < 0 && !o.only {
+	if t == nil || i < 0 && !o.only && t.Name != "tensorrt" {
 		return false, fmt.Errorf("no target with a runtime is called %q%s", o.target, near)
 	}
 	dir := o.keep
@@ -108,6 +109,9 @@ func sweep(ctx context.Context, o *options) (bad bool, err error) {
 	if o.only {
 		fmt.Println(o.target, count, len(trials), "written")
 		return false, nil
+	}
+	if t.Name == "tensorrt" {
+		return build(ctx, trials, count)
 	}
 	k := consumer.All()[i]
 	items := make([]consumer.Item, len(trials))
