@@ -99,6 +99,7 @@ func translate(c *passes.Context, m *ir.Model, o Options, s *Schedule) (*builder
 			return nil, errors.New("schedules are measured on this machine and profile=mcu is for others, so that the two exclude each other")
 		}
 	}
+	m = sunk(m)
 	b := &builder{c: c, facts: infer.Model(m), o: o, known: map[string]*buffer{}, places: map[*ir.Value]*place{}, failed: map[*ir.Value]bool{},
 		done: map[*ir.Node]bool{}, lazy: map[*ir.Value]*expr{}, cheap: map[*ir.Value]*expr{}, folded: map[*ir.Value]*ir.Tensor{}, illegal: targets.IllegalError{Target: name},
 		scheduled: s, used: map[string]bool{}}

@@ -252,25 +252,41 @@ func (b *builder) merge(n *ir.Node, axis int) *merged {
 			return nil
 		}
 	}
-	low, high := float32(math.Inf(-1)), float32(math.Inf(1))
-	for at, acts := n.Result(0), 0; ; {
-		use, ok := at.OnlyUse()
-		if !ok || at.IsOutput() || use.Node.IsReturn() || use.Index != 0 || use.Node.Graph() != n.Graph() || b.done[use.Node] {
+	if !b.quantized(n.Result(0), m) {
+		return nil
+	}
+	for i := range outputs {
+		s := float64(m.x.scales[0]) * float64(m.w.scales[i%len(m.w.scales)]) / float64(m.y.scales[0])
+		if !(float32(s) > 1e-30 && s < 1e30) || m.bias != nil && !(math.Abs(float64(m.bias[i])/float64(m.y.scales[0])) <= 1<<20) {
 			return nil
+		}
+	}
+	return m
+}
+
+// quantized follows v to a QuantizeLinear, through at most one Relu or Clip, and states what is found; false: there is none.
+func (b *builder) quantized(v *ir.Value, m *merged) bool {
+	low, high := float32(math.Inf(-1)), float32(math.Inf(1))
+	g := v.Graph()
+	var err error
+	for at, acts := v, 0; ; {
+		use, ok := at.OnlyUse()
+		if !ok || at.IsOutput() || use.Node.IsReturn() || use.Index != 0 || use.Node.Graph() != g || b.done[use.Node] {
+			return false
 		}
 		next := use.Node
 		m.nodes = append(m.nodes, next)
 		at = next.Result(0)
 		if next.Is("QuantizeLinear") && next.Op().Domain == "" {
 			if m.y, err = b.quantizationOf(next); err != nil || len(m.y.scales) != 1 || m.y.dtype != ir.Int8 && m.y.dtype != ir.Uint8 {
-				return nil
+				return false
 			}
 			m.result = at
 			break
 		}
 		a, err := b.activationOf(next)
 		if err != nil || acts > 0 || a.kind != "relu" && a.kind != "clip" {
-			return nil
+			return false
 		}
 		acts++
 		if a.kind == "relu" {
@@ -289,13 +305,7 @@ func (b *builder) merge(n *ir.Node, axis int) *merged {
 		return float32(max(float64(least), min(float64(most), math.RoundToEven(float64(x/m.y.scales[0]))+z)) - z)
 	}
 	m.low, m.high = limit(low), limit(high)
-	for i := range outputs {
-		s := float64(m.x.scales[0]) * float64(m.w.scales[i%len(m.w.scales)]) / float64(m.y.scales[0])
-		if !(float32(s) > 1e-30 && s < 1e30) || m.bias != nil && !(math.Abs(float64(m.bias[i])/float64(m.y.scales[0])) <= 1<<20) {
-			return nil
-		}
-	}
-	return m
+	return true
 }
 
 // raised is a zero point of bytes as they lie in blocked tensors, which have no sign.
