@@ -110,7 +110,9 @@ typedef i4 i4x;
 #endif
 /* The nearest integer, ties to even, plus a zero point, kept within a range. */
 PFX_UNUSED static inline int PFX_narrow(float x, float low, float high, int zero) {
-    return (int)rintf(PFX_select(x > high, high, PFX_select((x < low) | (x != x), low, x))) + zero;
+    x = x > low ? x : low; /* low where it is not a number */
+    x = x < high ? x : high;
+    return (int)rintf(x) + zero;
 }
 PFX_UNUSED static void PFX_halo8(uint8_t *p, int planes, int h, int w, int n, int top, int left, int bottom, int right, int value) {
     const int row = (w + left + right) * n;
