@@ -168,14 +168,25 @@ func greatestBody(f *text, w window, x, y *tensor) {
 	f.loop("i", w.out[0])
 	f.loop("j", w.out[1])
 	f.line("uint8_t m[8] = {0, 0, 0, 0, 0, 0, 0, 0};")
+	f.line("const int r = i * %d - %d, q = j * %d - %d;", w.strides[0], w.pads[0], w.strides[1], w.pads[1])
+	f.line("const int at = %d + n * %d + c * %d + r * %d + q * %d;", x.start(), xs[0], xs[1], xs[2], xs[3])
+	whole := w.kernel[0]*w.kernel[1] <= 25
+	if whole { // windows that lie inside
+		f.line("if (r >= 0 && r + %d < %d && q >= 0 && q + %d < %d) {", (w.kernel[0]-1)*w.dilations[0], w.in[0], (w.kernel[1]-1)*w.dilations[1], w.in[1])
+		f.line("const uint8_t *p = a0 + at;")
+		for h := range w.kernel[0] {
+			for k := range w.kernel[1] {
+				f.line("for (int l = 0; l < 8; l++) m[l] = p[%d + l] > m[l] ? p[%d + l] : m[l];", h*w.dilations[0]*xs[2]+k*w.dilations[1]*xs[3], h*w.dilations[0]*xs[2]+k*w.dilations[1]*xs[3])
+			}
+		}
+		f.line("} else")
+	}
 	f.loop("h", w.kernel[0])
-	f.line("const int r = i * %d - %d + h * %d;", w.strides[0], w.pads[0], w.dilations[0])
-	f.line("if (r < 0 || r >= %d) continue;", w.in[0])
+	f.line("if (r + h * %d < 0 || r + h * %d >= %d) continue;", w.dilations[0], w.dilations[0], w.in[0])
 	f.loop("k", w.kernel[1])
-	f.line("const int q = j * %d - %d + k * %d;", w.strides[1], w.pads[1], w.dilations[1])
-	f.line("if (q < 0 || q >= %d) continue;", w.in[1])
-	f.line("const uint8_t *p = a0 + %d + n * %d + c * %d + r * %d + q * %d;", x.start(), xs[0], xs[1], xs[2], xs[3])
-	f.line("for (int l = 0; l < 8; l++) m[l] = p[l] > m[l] ? p[l] : m[l];")
+	f.line("if (q + k * %d < 0 || q + k * %d >= %d) continue;", w.dilations[1], w.dilations[1], w.in[1])
+	f.line("const uint8_t *t = a0 + at + h * %d + k * %d;", w.dilations[0]*xs[2], w.dilations[1]*xs[3])
+	f.line("for (int l = 0; l < 8; l++) m[l] = t[l] > m[l] ? t[l] : m[l];")
 	f.end()
 	f.end()
 	f.line("memcpy(y0 + %d + n * %d + c * %d + i * %d + j * %d, m, 8);", y.start(), ys[0], ys[1], ys[2], ys[3])

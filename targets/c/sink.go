@@ -146,7 +146,7 @@ func (s *sinker) drop(n *ir.Node) {
 	in := slices.Clone(n.Operands())
 	s.g.Erase(n)
 	for _, v := range in {
-		if v != nil && v.NumUses() == 0 && v.Node() != nil && isDequantize(v.Node()) {
+		if v != nil && v.NumUses() == 0 && v.Node() != nil && !v.Node().Dead() && isDequantize(v.Node()) {
 			s.g.Erase(v.Node())
 		}
 	}
