@@ -5,20 +5,15 @@ import (
 
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/ops/infer"
-	"github.com/onnxopt/onnxopt/targets"
 )
 
-// sunk is m with dequantizations behind the nodes that only move elements, and quantizations before them, so that they move bytes:
+// sink moves dequantizations behind the nodes that only move elements, and quantizations before them, so that they move bytes:
 //
 //	q ── DequantizeLinear ── Transpose ── QuantizeLinear ──   becomes   q ── Transpose ──
 //
-// A node that moves elements and the function of one number that quantization is may change places, so that no bit of the result changes. It
-// is m itself where there is nothing of the kind.
-func sunk(m *ir.Model) *ir.Model {
-	if !slices.ContainsFunc(m.Main.NodeList(), func(n *ir.Node) bool { return isDequantize(n) }) {
-		return m
-	}
-	m = targets.Annotated(m)
+// A node that moves elements and the function of one number that quantization is may change places, so that no bit of the result changes.
+// The model's values have to know their types.
+func sink(m *ir.Model) {
 	s := &sinker{g: m.Main, facts: infer.Model(m)}
 	for _, n := range m.Main.NodeList() {
 		switch {
@@ -31,7 +26,6 @@ func sunk(m *ir.Model) *ir.Model {
 			s.sink(n)
 		}
 	}
-	return m
 }
 
 // sinker changes one graph. The facts are those of the model as it came; what is new has the type that it is given.
