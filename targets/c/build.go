@@ -1,6 +1,7 @@
 package c
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -174,6 +175,14 @@ func (b *builder) constant(v *ir.Value) *ir.Tensor {
 		b.folded[v] = b.dequantized(n)
 		return b.folded[v]
 	}
+	if n := v.Node(); t == nil && n != nil && n.Is("ConstantOfShape") && n.Op().Domain == "" {
+		f, ok := b.folded[v]
+		if !ok {
+			f = b.filled(n)
+			b.folded[v] = f
+		}
+		t = f
+	}
 	if t != nil && t.DType() == ir.Float16 {
 		h, err := ir.Elements[uint16](t)
 		if err != nil {
@@ -186,6 +195,26 @@ func (b *builder) constant(v *ir.Value) *ir.Tensor {
 		return ir.TensorOf(f, t.Shape()...)
 	}
 	return t
+}
+
+// filled is what a ConstantOfShape gives; nil where the shape is open, or too big.
+func (b *builder) filled(n *ir.Node) *ir.Tensor {
+	s, ok := b.facts.Shape(n.Result(0)).Ints()
+	value := n.Attr("value")
+	if !ok || ir.NumElements(s) > 1<<28 {
+		return nil
+	}
+	one := ir.TensorOf([]float32{0})
+	if value != nil {
+		if one = value.Tensor(); one == nil || one.Len() != 1 {
+			return nil
+		}
+	}
+	data, err := one.Bytes()
+	if err != nil {
+		return nil
+	}
+	return ir.NewTensor(one.DType(), s, bytes.Repeat(data, int(ir.NumElements(s))))
 }
 
 // floats are the elements of a constant float operand.

@@ -55,7 +55,7 @@ func defaults() Options { return Options{Weights: "incbin", Profile: "host"} }
 // illegal goes by the operator alone; what depends on shapes and attributes is found while writing.
 func illegal(n *ir.Node) error {
 	op := n.Op()
-	if op.Domain == "" && (lowerings()[op.Type] != nil || op.Type == "Constant" || op.Type == "Shape" || op.Type == "ConstantOfShape" || op.Type == "Range" || op.Type == "Size") {
+	if op.Domain == "" && (lowerings()[op.Type] != nil || op.Type == "Constant" || op.Type == "Shape" || op.Type == "ConstantOfShape" || op.Type == "Range" || op.Type == "Size" || op.Type == "BatchNormalization") {
 		return nil
 	}
 	return targets.Missing("there is no such operator", n)
@@ -99,6 +99,7 @@ func translate(c *passes.Context, m *ir.Model, o Options, s *Schedule) (*builder
 			return nil, errors.New("schedules are measured on this machine and profile=mcu is for others, so that the two exclude each other")
 		}
 	}
+	m = prepared(m)
 	b := &builder{c: c, facts: infer.Model(m), o: o, known: map[string]*buffer{}, places: map[*ir.Value]*place{}, failed: map[*ir.Value]bool{},
 		done: map[*ir.Node]bool{}, lazy: map[*ir.Value]*expr{}, cheap: map[*ir.Value]*expr{}, folded: map[*ir.Value]*ir.Tensor{}, illegal: targets.IllegalError{Target: name},
 		scheduled: s, used: map[string]bool{}}

@@ -3,6 +3,7 @@ package c
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // copy appends a step that copies x to y, of the same shape and order.
@@ -47,6 +48,20 @@ func reorder(f *text, plain, blocked *tensor, blockedName, plainName string, bac
 		p := &access{plainName, plain.start() + from*block*ps[1], []int{ps[0], block * ps[1], ps[2], ps[3]}}
 		q := &access{blockedName, blocked.start() + from*bs[1], slices.Clone(bs[:4])}
 		l := f.open([]int{n, blocks, h, w}, []*access{p, q})
+		if !back && plain.buf.typ.size == 1 { // 8 bytes at once
+			var list []string
+			for i := range block {
+				if i < channels {
+					list = append(list, value(fmt.Sprintf("%s[%s + %d]", plainName, l.index(0), i*ps[1])))
+				} else {
+					list = append(list, "0")
+				}
+			}
+			f.line("const uint8_t t[8] = {%s};", strings.Join(list, ", "))
+			f.line("memcpy(%s + %s, t, 8);", blockedName, l.index(1))
+			l.close()
+			return
+		}
 		for i := range block {
 			switch {
 			case i < channels && back:

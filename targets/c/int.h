@@ -39,6 +39,12 @@ PFX_UNUSED static inline void PFX_store8(uint8_t *p, __m256 v) {
     const __m128i b = _mm_packus_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     _mm_storel_epi64((__m128i *)(void *)p, _mm_packus_epi16(b, b));
 }
+/* Two bytes, or one, of each of 8 channels, and weights for them. */
+#define I8_BYTES(p) _mm_loadl_epi64((const __m128i *)(const void *)(p))
+#define I8_PAIR(p, q) _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(I8_BYTES(p), I8_BYTES(q)))
+#define I8_ONE(p) _mm256_cvtepu8_epi32(I8_BYTES(p))
+#define I8_WIDE(p) _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define I8_MADD(x, w, c) _mm256_add_epi32(c, _mm256_madd_epi16(x, w))
 #if defined(__AVX512VNNI__) && defined(__AVX512VL__)
 #define I8_DOT(x, w, c) _mm256_dpbusd_epi32(c, x, w)
 #else
@@ -110,7 +116,9 @@ typedef i4 i4x;
 #endif
 /* The nearest integer, ties to even, plus a zero point, kept within a range. */
 PFX_UNUSED static inline int PFX_narrow(float x, float low, float high, int zero) {
-    return (int)rintf(PFX_select(x > high, high, PFX_select((x < low) | (x != x), low, x))) + zero;
+    x = x > low ? x : low; /* low where it is not a number */
+    x = x < high ? x : high;
+    return (int)rintf(x) + zero;
 }
 PFX_UNUSED static void PFX_halo8(uint8_t *p, int planes, int h, int w, int n, int top, int left, int bottom, int right, int value) {
     const int row = (w + left + right) * n;

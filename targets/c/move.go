@@ -55,8 +55,12 @@ func lowerConcat(b *builder, n *ir.Node) error {
 				continue
 			}
 			x := b.blocked(v)
-			if x.parent == nil && !x.stiff && x.buf.param == "" && b.places[v].plain == nil && b.sole(v, n) && !b.shares(x) {
+			if x.parent == nil && !x.stiff && x.buf.param == "" && b.places[v].plain == nil && b.sole(v, n) && !b.shares(x) &&
+				(x.halo == [4]int{} || y.halo == [4]int{} || x.fill == y.fill) {
 				h := x.halo
+				if h != [4]int{} {
+					y.fill = x.fill
+				}
 				x.halo = [4]int{}
 				x.parent, x.at, x.buf = y, at, y.buf
 				y.grow(h)
@@ -258,6 +262,9 @@ func lowerPad(b *builder, n *ir.Node) error {
 			fill = literalOf(f[0])
 		} else {
 			i, err := b.ints(v)
+			if t := b.constant(v); err != nil && t != nil {
+				i, err = integers(t)
+			}
 			if err != nil || len(i) != 1 {
 				return errors.New("a value that is no constant")
 			}

@@ -541,7 +541,7 @@ func (o *output) makefile() string {
 		dep = " $(dir)" + spaced(o.bin)
 	}
 	return fmt.Sprintf(`# make -f %s
-CFLAGS ?= -O3 -march=native
+CFLAGS ?= -O3 -march=native -ffp-contract=off
 dir := $(dir $(lastword $(MAKEFILE_LIST)))
 
 %s: $(dir)%s $(dir)%s $(dir)%s%s
@@ -554,8 +554,8 @@ func (o *output) cmake() string {
 	return fmt.Sprintf(`# include(%s) defines the library %s.
 add_library(%s STATIC "${CMAKE_CURRENT_LIST_DIR}/%s")
 target_include_directories(%s PUBLIC ${CMAKE_CURRENT_LIST_DIR})
-set_target_properties(%s PROPERTIES C_STANDARD 99)
-target_compile_options(%s PRIVATE -O3 -march=native)
+set_target_properties(%s PROPERTIES C_STANDARD 99 C_EXTENSIONS OFF)
+target_compile_options(%s PRIVATE -O3 -march=native -ffp-contract=off)
 target_link_libraries(%s PUBLIC m)
 `, o.a.Name(".cmake"), o.prefix, o.prefix, src, o.prefix, o.prefix, o.prefix, o.prefix)
 }

@@ -12,9 +12,6 @@ func lowerPool(b *builder, n *ir.Node) error {
 	if n.NumResults() > 1 && n.Result(1) != nil && n.Result(1).NumUses() > 0 {
 		return errors.New("indices")
 	}
-	if b.typ(n.Result(0)) != float {
-		return errors.New("numbers that are no floats")
-	}
 	k := make([]int, 0, 2)
 	for _, x := range n.Ints("kernel_shape") {
 		k = append(k, int(x))
@@ -22,9 +19,6 @@ func lowerPool(b *builder, n *ir.Node) error {
 	w, err := b.windowOf(n, k)
 	if err != nil {
 		return err
-	}
-	if b.greatest(n, w) {
-		return nil
 	}
 	return b.pool(n, w, n.Is("MaxPool"), n.Int("count_include_pad", 0) != 0)
 }
@@ -40,6 +34,18 @@ func lowerGlobalPool(b *builder, n *ir.Node) error {
 }
 
 func (b *builder) pool(n *ir.Node, w window, most, include bool) error {
+	if t := b.typ(n.Result(0)); t != float {
+		if !most || t.size != 1 || b.facts.DType(n.Result(0)) == ir.Bool {
+			return fmt.Errorf("numbers of type %s", t.name)
+		}
+		x, y := b.blocked(n.Operand(0)), b.alloc(n.Result(0).Name(), uint8s, imageShape(b.shape(n.Result(0))), true)
+		b.define(n.Result(0), y)
+		b.add([]*tensor{x}, []*tensor{y}, func(f *text, _ int) { greatestBody(f, w, x, y) })
+		return nil
+	}
+	if !most && b.averaged(n, w, include) {
+		return nil
+	}
 	x := b.blocked(n.Operand(0))
 	v := n.Result(0)
 	y := b.alloc(v.Name(), float, imageShape(b.shape(v)), true)
@@ -154,30 +160,7 @@ func (p *poolBody) write(f *text) {
 	f.end()
 }
 
-// greatest appends the step of a MaxPool between DequantizeLinear and QuantizeLinear of the same scale and zero point, which takes the
-// greatest of the integers, since dequantization is monotone. It is false where n is none.
-func (b *builder) greatest(n *ir.Node, w window) bool {
-	from := n.Operand(0).Node()
-	use, ok := n.Result(0).OnlyUse()
-	if !n.Is("MaxPool") || from == nil || !from.Is("DequantizeLinear") || !ok || n.Result(0).IsOutput() || use.Node.IsReturn() || !use.Node.Is("QuantizeLinear") || use.Index != 0 ||
-		use.Node.Graph() != n.Graph() || b.constant(from.Operand(0)) != nil {
-		return false
-	}
-	x, err := b.quantizationOf(from)
-	y, err2 := b.quantizationOf(use.Node)
-	if err != nil || err2 != nil || len(x.scales) != 1 || len(y.scales) != 1 || x.scales[0] != y.scales[0] || x.zeros[0] != y.zeros[0] || x.dtype != y.dtype ||
-		x.dtype != ir.Int8 && x.dtype != ir.Uint8 {
-		return false
-	}
-	v := use.Node.Result(0)
-	in := b.blocked(from.Operand(0))
-	out := b.alloc(v.Name(), uint8s, imageShape(b.shape(v)), true)
-	b.define(v, out)
-	b.done[use.Node] = true
-	b.add([]*tensor{in}, []*tensor{out}, func(f *text, _ int) { greatestBody(f, w, in, out) })
-	return true
-}
-
+// greatestBody writes a MaxPool over bytes without sign.
 func greatestBody(f *text, w window, x, y *tensor) {
 	xs, ys := x.strides(), y.strides()
 	f.loop("n", x.shape[0])
@@ -185,14 +168,25 @@ func greatestBody(f *text, w window, x, y *tensor) {
 	f.loop("i", w.out[0])
 	f.loop("j", w.out[1])
 	f.line("uint8_t m[8] = {0, 0, 0, 0, 0, 0, 0, 0};")
+	f.line("const int r = i * %d - %d, q = j * %d - %d;", w.strides[0], w.pads[0], w.strides[1], w.pads[1])
+	f.line("const int at = %d + n * %d + c * %d + r * %d + q * %d;", x.start(), xs[0], xs[1], xs[2], xs[3])
+	whole := w.kernel[0]*w.kernel[1] <= 25
+	if whole { // windows that lie inside
+		f.line("if (r >= 0 && r + %d < %d && q >= 0 && q + %d < %d) {", (w.kernel[0]-1)*w.dilations[0], w.in[0], (w.kernel[1]-1)*w.dilations[1], w.in[1])
+		f.line("const uint8_t *p = a0 + at;")
+		for h := range w.kernel[0] {
+			for k := range w.kernel[1] {
+				f.line("for (int l = 0; l < 8; l++) m[l] = p[%d + l] > m[l] ? p[%d + l] : m[l];", h*w.dilations[0]*xs[2]+k*w.dilations[1]*xs[3], h*w.dilations[0]*xs[2]+k*w.dilations[1]*xs[3])
+			}
+		}
+		f.line("} else")
+	}
 	f.loop("h", w.kernel[0])
-	f.line("const int r = i * %d - %d + h * %d;", w.strides[0], w.pads[0], w.dilations[0])
-	f.line("if (r < 0 || r >= %d) continue;", w.in[0])
+	f.line("if (r + h * %d < 0 || r + h * %d >= %d) continue;", w.dilations[0], w.dilations[0], w.in[0])
 	f.loop("k", w.kernel[1])
-	f.line("const int q = j * %d - %d + k * %d;", w.strides[1], w.pads[1], w.dilations[1])
-	f.line("if (q < 0 || q >= %d) continue;", w.in[1])
-	f.line("const uint8_t *p = a0 + %d + n * %d + c * %d + r * %d + q * %d;", x.start(), xs[0], xs[1], xs[2], xs[3])
-	f.line("for (int l = 0; l < 8; l++) m[l] = p[l] > m[l] ? p[l] : m[l];")
+	f.line("if (q + k * %d < 0 || q + k * %d >= %d) continue;", w.dilations[1], w.dilations[1], w.in[1])
+	f.line("const uint8_t *t = a0 + at + h * %d + k * %d;", w.dilations[0]*xs[2], w.dilations[1]*xs[3])
+	f.line("for (int l = 0; l < 8; l++) m[l] = t[l] > m[l] ? t[l] : m[l];")
 	f.end()
 	f.end()
 	f.line("memcpy(y0 + %d + n * %d + c * %d + i * %d + j * %d, m, 8);", y.start(), ys[0], ys[1], ys[2], ys[3])

@@ -1,3 +1,7 @@
+/* Products and sums round one after another, unless a body asks for both at once; gcc does so with -std=c99 or -ffp-contract=off. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#endif
 /* Vectors of 4, 8 and 16 floats. Bodies for machines with vectors of PFX_LANES floats use those up to that width. */
 #if !defined(PFX_LANES)
 #if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__FMA__)

@@ -252,25 +252,41 @@ func (b *builder) merge(n *ir.Node, axis int) *merged {
 			return nil
 		}
 	}
-	low, high := float32(math.Inf(-1)), float32(math.Inf(1))
-	for at, acts := n.Result(0), 0; ; {
-		use, ok := at.OnlyUse()
-		if !ok || at.IsOutput() || use.Node.IsReturn() || use.Index != 0 || use.Node.Graph() != n.Graph() || b.done[use.Node] {
+	if !b.quantized(n.Result(0), m) {
+		return nil
+	}
+	for i := range outputs {
+		s := float64(m.x.scales[0]) * float64(m.w.scales[i%len(m.w.scales)]) / float64(m.y.scales[0])
+		if !(float32(s) > 1e-30 && s < 1e30) || m.bias != nil && !(math.Abs(float64(m.bias[i])/float64(m.y.scales[0])) <= 1<<20) {
 			return nil
+		}
+	}
+	return m
+}
+
+// quantized follows v to a QuantizeLinear, through at most one Relu or Clip, and states what is found; false: there is none.
+func (b *builder) quantized(v *ir.Value, m *merged) bool {
+	low, high := float32(math.Inf(-1)), float32(math.Inf(1))
+	g := v.Graph()
+	var err error
+	for at, acts := v, 0; ; {
+		use, ok := at.OnlyUse()
+		if !ok || at.IsOutput() || use.Node.IsReturn() || use.Index != 0 || use.Node.Graph() != g || b.done[use.Node] {
+			return false
 		}
 		next := use.Node
 		m.nodes = append(m.nodes, next)
 		at = next.Result(0)
 		if next.Is("QuantizeLinear") && next.Op().Domain == "" {
 			if m.y, err = b.quantizationOf(next); err != nil || len(m.y.scales) != 1 || m.y.dtype != ir.Int8 && m.y.dtype != ir.Uint8 {
-				return nil
+				return false
 			}
 			m.result = at
 			break
 		}
 		a, err := b.activationOf(next)
 		if err != nil || acts > 0 || a.kind != "relu" && a.kind != "clip" {
-			return nil
+			return false
 		}
 		acts++
 		if a.kind == "relu" {
@@ -289,13 +305,7 @@ func (b *builder) merge(n *ir.Node, axis int) *merged {
 		return float32(max(float64(least), min(float64(most), math.RoundToEven(float64(x/m.y.scales[0]))+z)) - z)
 	}
 	m.low, m.high = limit(low), limit(high)
-	for i := range outputs {
-		s := float64(m.x.scales[0]) * float64(m.w.scales[i%len(m.w.scales)]) / float64(m.y.scales[0])
-		if !(float32(s) > 1e-30 && s < 1e30) || m.bias != nil && !(math.Abs(float64(m.bias[i])/float64(m.y.scales[0])) <= 1<<20) {
-			return nil
-		}
-	}
-	return m
+	return true
 }
 
 // raised is a zero point of bytes as they lie in blocked tensors, which have no sign.
@@ -388,14 +398,15 @@ func (m *merged) step(b *builder, n *ir.Node, win window, x, y *tensor, inputs, 
 	r := &requant{low: m.low, high: m.high, zero: raised(m.y)}
 	tail := []*tensor{ints("sums", sums), b.floatLiteral("scales", scales), b.floatLiteral("offsets", offsets)}
 	if group > 1 && inputs == 1 && outputs == group {
-		data := make([]int8, blocks*kh*kw)
+		pairs := (kh*kw + 1) / 2
+		data := make([]int8, 2*blocks*pairs) // two taps of a channel lie together
 		for o := range outputs {
 			for k := range kh * kw {
-				data[(o/block*kh*kw+k)*block+o%block] = int8(m.weights[o*kh*kw+k])
+				data[((o/block*pairs+k/2)*block+o%block)*2+k%2] = int8(m.weights[o*kh*kw+k])
 			}
 		}
 		w := b.literal(n.Operand(1).Name(), int8s, []int{len(data)}, ir.AsBytes(data))
-		b.add(append([]*tensor{x, w}, tail...), []*tensor{y}, func(f *text, _ int) { r.depthwise(f, win, x, y, outputs) })
+		b.add(append([]*tensor{x, w}, tail...), []*tensor{y}, func(f *text, lanes int) { r.depthwise(f, win, x, y, outputs, lanes) })
 		return
 	}
 	quads := func(n int) int { return (n + 3) / 4 }
@@ -444,26 +455,50 @@ type requant struct {
 }
 
 // depthwise writes a convolution of each channel by itself.
-func (r *requant) depthwise(f *text, win window, x, y *tensor, outputs int) {
+func (r *requant) depthwise(f *text, win window, x, y *tensor, outputs, lanes int) {
 	xs, ys := x.strides(), y.strides()
-	kh, kw := win.kernel[0], win.kernel[1]
+	var taps []int
+	for h := range win.kernel[0] {
+		for w := range win.kernel[1] {
+			taps = append(taps, h*win.dilations[0]*xs[2]+w*win.dilations[1]*xs[3])
+		}
+	}
+	pairs := (len(taps) + 1) / 2
+	wide := lanes >= block
 	f.loop("n", x.shape[0])
 	f.loop("c", blocksOf(outputs))
-	f.line("const int8_t *w = a1 + c * %d;", kh*kw*block)
+	f.line("const int8_t *w = a1 + c * %d;", pairs*2*block)
+	if wide {
+		f.line("const v8 g = V8_LOAD(a3 + c * 8), d = V8_LOAD(a4 + c * 8), low = V8_SET(%s), high = V8_SET(%s), z = V8_SET(%s);", literalOf(r.low), literalOf(r.high), literalOf(float32(r.zero)))
+		f.line("const i8 first = I8_LOAD(a2 + c * 8);")
+		for k := range pairs {
+			f.line("const i8 w%d = I8_WIDE(w + %d);", k, k*2*block)
+		}
+	}
 	f.loop("i", win.out[0])
 	f.loop("j", win.out[1])
 	f.line("const uint8_t *p = a0 + %d + n * %d + c * %d + i * %d + j * %d;", x.start()-win.pads[0]*xs[2]-win.pads[1]*xs[3], xs[0], xs[1], win.strides[0]*xs[2], win.strides[1]*xs[3])
-	f.line("int32_t m[8];")
-	f.line("for (int l = 0; l < 8; l++) m[l] = a2[c * 8 + l];")
-	for h := range kh {
-		for w := range kw {
-			f.line("for (int l = 0; l < 8; l++) m[l] += (int32_t)p[%d + l] * (int32_t)w[%d + l];", h*win.dilations[0]*xs[2]+w*win.dilations[1]*xs[3], (h*kw+w)*block)
-		}
-	}
 	f.line("uint8_t *q = y0 + %d + n * %d + c * %d + i * %d + j * %d;", y.start(), ys[0], ys[1], ys[2], ys[3])
-	f.line("for (int l = 0; l < 8; l++) q[l] = (uint8_t)@narrow((float)m[l] * a3[c * 8 + l] + a4[c * 8 + l], %s, %s, %d);", literalOf(r.low), literalOf(r.high), r.zero)
-	f.end()
-	f.end()
-	f.end()
-	f.end()
+	if wide {
+		f.line("i8 m = first;")
+		for k := range pairs {
+			if 2*k+1 < len(taps) {
+				f.line("m = I8_MADD(I8_PAIR(p + %d, p + %d), w%d, m);", taps[2*k], taps[2*k+1], k)
+			} else {
+				f.line("m = I8_MADD(I8_ONE(p + %d), w%d, m);", taps[2*k], k)
+			}
+		}
+		f.line("const v8 s = V8_ADD(V8_MUL(I8_FLOAT(m), g), d);")
+		f.line("I8_STORE(q, V8_ADD(V8_ROUND(V8_MIN(high, V8_MAX(low, s))), z));")
+	} else {
+		f.line("int32_t m[8];")
+		f.line("for (int l = 0; l < 8; l++) m[l] = a2[c * 8 + l];")
+		for k, at := range taps {
+			f.line("for (int l = 0; l < 8; l++) m[l] += (int32_t)p[%d + l] * (int32_t)w[%d + 2 * l];", at, k/2*2*block+k%2)
+		}
+		f.line("for (int l = 0; l < 8; l++) q[l] = (uint8_t)@narrow((float)m[l] * a3[c * 8 + l] + a4[c * 8 + l], %s, %s, %d);", literalOf(r.low), literalOf(r.high), r.zero)
+	}
+	for range 4 {
+		f.end()
+	}
 }

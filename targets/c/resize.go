@@ -11,10 +11,10 @@ import (
 // lowerResize resizes the last two of four axes by tables of source rows and columns.
 func lowerResize(b *builder, n *ir.Node) error {
 	in, out := b.shape(n.Operand(0)), b.shape(n.Result(0))
-	if len(in) != 4 || in[0] != out[0] || in[1] != out[1] || b.typ(n.Result(0)) != float {
-		return errors.New("the target resizes the last two of four axes of floats")
-	}
 	mode := n.Str("mode", "nearest")
+	if len(in) != 4 || in[0] != out[0] || in[1] != out[1] || !byteOrFloat(b.typ(n.Result(0))) || mode != "nearest" && b.typ(n.Result(0)) != float {
+		return errors.New("the target resizes the last two of four axes, of floats or, if nearest, of bytes")
+	}
 	if mode != "nearest" && mode != "linear" || n.Int("exclude_outside", 0) != 0 || n.Int("antialias", 0) != 0 {
 		return fmt.Errorf("mode %s, or antialias", mode)
 	}
@@ -64,10 +64,10 @@ func lowerResize(b *builder, n *ir.Node) error {
 		f.loop("n", in[0])
 		f.loop("c", blocksOf(in[1]))
 		f.loop("i", out[2])
-		f.line("const float *p = a0 + %d + n * %d + c * %d + a1[i] * %d;", x.start(), xs[0], xs[1], xs[2])
-		f.line("float *q = y0 + %d + n * %d + c * %d + i * %d;", y.start(), ys[0], ys[1], ys[2])
+		f.line("const %s *p = a0 + %d + n * %d + c * %d + a1[i] * %d;", x.buf.typ.name, x.start(), xs[0], xs[1], xs[2])
+		f.line("%s *q = y0 + %d + n * %d + c * %d + i * %d;", y.buf.typ.name, y.start(), ys[0], ys[1], ys[2])
 		f.loop("j", out[3])
-		f.line("const float *r = p + a2[j] * %d;", xs[3])
+		f.line("const %s *r = p + a2[j] * %d;", x.buf.typ.name, xs[3])
 		if mode == "linear" {
 			f.line("const float g = a3[i], h = a4[j];")
 			f.line("for (int l = 0; l < 8; l++) {")

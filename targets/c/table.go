@@ -11,6 +11,7 @@ func lowerings() map[string]lowering {
 		"Expand": lowerExpand, "Tile": lowerTile, "DepthToSpace": lowerDepthToSpace, "SpaceToDepth": lowerSpaceToDepth, "Resize": lowerResize,
 		"ConvTranspose": lowerConvTranspose, "LSTM": lowerRecurrent, "GRU": lowerRecurrent, "RNN": lowerRecurrent,
 		"QuantizeLinear": lowerQuantize, "DequantizeLinear": lowerDequantize,
+		"DynamicQuantizeLinear": lowerDynamicQuantize, "ConvInteger": lowerConvInteger, "MatMulInteger": lowerMatMulInteger,
 		"ArgMax": lowerArg, "ArgMin": lowerArg,
 	}
 	for _, op := range []string{"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum"} {
