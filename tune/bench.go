@@ -85,7 +85,7 @@ func NewBench(ctx context.Context, t Task) (*Bench, error) {
 		b.Timer = b.Engine
 	}
 	var err error
-	if b.batch, err = t.Data.First(ctx); err != nil {
+	if b.batch, err = t.Data.Typical(ctx); err != nil {
 		return nil, err
 	}
 	if b.Metric == "" {
@@ -110,7 +110,7 @@ func (b *Bench) Close() {
 	}
 }
 
-// Sizes are those of the open dimensions of the inputs, as the first sample has them.
+// Sizes are those of the open dimensions of the inputs, as the sample that is timed has them.
 func (b *Bench) Sizes() map[string]int64 { return b.sizes }
 
 func sizesOf(m *ir.Model, b *dataset.Batch) map[string]int64 {

@@ -312,7 +312,10 @@ func (s *survey) offer() {
 		}
 		add("fuse", -1, Fusion, l...)
 	}
-	if wants("precision") && !s.half {
+	switch {
+	case wants("precision") && s.half:
+		add("precision", -1, Widen, level("float32", "precision{to=float32}"))
+	case wants("precision"):
 		add("precision", -1, Precision, level("float16", "precision"), level("weights float16", "precision{weights-only=true}"))
 	}
 	if wants("branch") && s.branches > 0 && s.o.Calib {
@@ -359,6 +362,9 @@ func (s *survey) offer() {
 		}
 		if wants("quantize") && product {
 			add(name+" weights", i, Stored, level("8 bits", "quantize{mode=weights bits=8}"), level("4 bits", "quantize{mode=weights bits=4}"))
+		}
+		if wants("precision") && !s.half {
+			add(name+" precision", i, Precision, level("float16", "precision"), level("weights float16", "precision{weights-only=true}"))
 		}
 		if wants("quantize") && s.o.Calib {
 			add(name+" stays", i, Keep, level("float", ""))
