@@ -58,7 +58,7 @@ type Task struct {
 	Registry *passes.Registry
 	Target   string        // pipeline of the target, run behind every candidate; ""
 	Engine   engine.Engine // runs models for passes and metrics
-	Timer    engine.Engine // runs them against the clock; nil: Engine
+	Timer    engine.Engine // runs them against the clock; nil: Engine. Its sessions may be Clocks
 	Threads  int
 	Data     *Data // measured on
 	Calib    *Data // that passes look at; nil: none
