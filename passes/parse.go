@@ -225,6 +225,9 @@ func List(words []string) string {
 	return "[" + strings.Join(p, ",") + "]"
 }
 
+// Key spells the name of an option, such as that of a model's input, so that it is read back.
+func Key(name string) string { return quote(name, true) }
+
 func quoted(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }

@@ -56,7 +56,7 @@ type Task struct {
 	Registry *passes.Registry
 	Target   string        // pipeline of the target, run behind every candidate; ""
 	Engine   engine.Engine // runs models for passes and metrics
-	Timer    engine.Engine // runs them against the clock; nil: Engine
+	Timer    engine.Engine // runs them against the clock; nil: Engine. Its sessions may be Clocks
 	Threads  int
 	Data     *Data // measured on
 	Calib    *Data // that passes look at; nil: none
@@ -83,7 +83,7 @@ func NewBench(ctx context.Context, t Task) (*Bench, error) {
 		b.Timer = b.Engine
 	}
 	var err error
-	if b.batch, err = t.Data.First(ctx); err != nil {
+	if b.batch, err = t.Data.Typical(ctx); err != nil {
 		return nil, err
 	}
 	if b.Metric == "" {
@@ -108,7 +108,7 @@ func (b *Bench) Close() {
 	}
 }
 
-// Sizes are those of the open dimensions of the inputs, as the first sample has them.
+// Sizes are those of the open dimensions of the inputs, as the sample that is timed has them.
 func (b *Bench) Sizes() map[string]int64 { return b.sizes }
 
 func sizesOf(m *ir.Model, b *dataset.Batch) map[string]int64 {

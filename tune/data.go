@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/onnxopt/onnxopt/analysis/measured"
@@ -137,12 +138,23 @@ func (d *Data) some(ctx context.Context, n int) iter.Seq2[*dataset.Batch, error]
 // place is where the i-th of n samples stands among all. The places of a part are among those of a larger part as far as that divides.
 func place(i, n, total int) int { return i * total / n }
 
-// First is the first sample.
-func (d *Data) First(ctx context.Context) (*dataset.Batch, error) {
+// Typical is the first sample of the median size, or the first of all where they are not kept in memory.
+func (d *Data) Typical(ctx context.Context) (*dataset.Batch, error) {
 	for b, err := range d.some(ctx, 1) {
-		return b, err
+		if err != nil || d.batches == nil {
+			return b, err
+		}
 	}
-	return nil, fmt.Errorf("%s: there are no samples", d.Name)
+	if d.n == 0 {
+		return nil, fmt.Errorf("%s: there are no samples", d.Name)
+	}
+	var sizes []int64
+	for _, b := range d.batches {
+		sizes = append(sizes, bytesOf(b.Inputs))
+	}
+	slices.Sort(sizes)
+	i := slices.IndexFunc(d.batches, func(b *dataset.Batch) bool { return bytesOf(b.Inputs) == sizes[(len(sizes)-1)/2] })
+	return d.batches[i], nil
 }
 
 // Samples are the inputs, for passes that look at data.

@@ -177,7 +177,7 @@ func effects(s *State) [][]effect {
 			if near > 0 {
 				f := float64(l) / float64(near)
 				r[i][l] = effect{known[near].loss * f * f, known[near].weight * f}
-			} else if len(known) > 0 {
+			} else if len(known) > 0 || pointless(s, gene) {
 				r[i][l].weight = math.Inf(1) // it does not work here
 			}
 		}

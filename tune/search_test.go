@@ -293,3 +293,45 @@ func TestPipeline(t *testing.T) {
 	s.Genes[0].Level[1].Pass = "budget{drop=1}(quantize)"
 	require.Equal(t, `budget{except=[d] drop=1}(quantize)`, s.Pipeline(tune.Genome{1, 0, 0, 1}))
 }
+
+// layered is a runner of a model of four layers, of which a quantizer spoils some: each loses points and wins time.
+type layered struct {
+	lose, win [4]float64
+	runs      []string
+}
+
+func (m *layered) Run(_ context.Context, trials []tune.Trial, each func(int, tune.Outcome) error) error {
+	for i, t := range trials {
+		m.runs = append(m.runs, t.Pipeline)
+		latency, lost := 10.0, 0.0
+		for k := range m.lose {
+			if strings.HasPrefix(t.Pipeline, "quantize") && !strings.Contains(t.Pipeline, fmt.Sprint("l", k)) {
+				latency, lost = latency-m.win[k], lost+m.lose[k]
+			}
+		}
+		if err := each(i, tune.Outcome{Values: tune.Values{tune.Latency: latency, tune.Quality: .9 - lost/100}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestMixed: where a quantizer misses the floor the groups that spoil it are left in float, and no more; where it holds it none is.
+func TestMixed(t *testing.T) {
+	s := &tune.Space{Genes: []tune.Gene{{Name: "quantize", Group: -1, Kind: tune.Quantize, Level: []tune.Level{{}, {Name: "static", Pass: "quantize"}}}}}
+	for k := range 4 {
+		s.Groups = append(s.Groups, tune.Group{Layers: []string{fmt.Sprint("l", k)}})
+		s.Genes = append(s.Genes, tune.Gene{Name: fmt.Sprint("group ", k), Group: k, Kind: tune.Keep, Level: []tune.Level{{}, {Name: "float"}}})
+	}
+	r := &layered{lose: [4]float64{4, .3, 1.5, .1}, win: [4]float64{1, 2, .5, 1}}
+	find := func(floor string) *tune.Result {
+		state, err := (&tune.Search{Space: s, Goal: goal(t, floor), Runner: r, Strategies: tune.Strategies("sensitivity"), Rungs: rungs}).Run(t.Context())
+		require.NoError(t, err)
+		require.True(t, state.Met(state.Best()))
+		return state.Best()
+	}
+	require.Equal(t, "quantize{except=[l0,l2]}", find("drop<=1.0").Pipeline)
+	r.runs = nil
+	require.Equal(t, "quantize", find("drop<=6.0").Pipeline)
+	require.NotContains(t, strings.Join(r.runs, "\n"), "except")
+}

@@ -27,7 +27,8 @@ type Kind uint8
 
 // The kinds, in the order of the pipeline.
 const (
-	Input Kind = iota
+	Widen Kind = iota // floats of 16 bits to 32
+	Input
 	Branch
 	Separate
 	Prune
@@ -119,10 +120,10 @@ func (s *Space) Pipeline(g Genome) string {
 	return strings.Join(steps, ",")
 }
 
-// kept are the layers that quantizers leave alone: those chosen, and those whose weights have fewer bits already.
+// kept are the layers that quantizers leave alone: those chosen, and those that get a type of their own.
 func (s *Space) kept(g Genome) (r []string) {
 	for i, gene := range s.Genes {
-		if (gene.Kind == Keep || gene.Kind == Stored && gene.Group >= 0) && g[i] > 0 {
+		if (gene.Kind == Keep || (gene.Kind == Stored || gene.Kind == Precision) && gene.Group >= 0) && g[i] > 0 {
 			for _, l := range s.Groups[gene.Group].Layers {
 				if !slices.Contains(r, l) {
 					r = append(r, l)

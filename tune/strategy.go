@@ -38,10 +38,12 @@ func Strategies(name string) []Strategy {
 func StrategyNames() []string { return []string{"auto", "sensitivity", "greedy", "nsga2"} }
 
 // Sensitivity measures choices one by one: those for the whole model at every level, which race gene by gene, so that there is something to
-// show early, and then join what was best before; then those for a group of layers at the middle one.
+// show early, and then join what was best before; then a quantizer that misses the floor with groups of layers in float; then choices for a
+// group of layers at the middle level.
 type Sensitivity struct {
 	gene   int // of the whole model, the next
 	raced  int // the one that raced last, from 1; 0: it was joined
+	mixed  mixed
 	groups bool
 }
 
@@ -67,13 +69,16 @@ func (y *Sensitivity) Next(s *State) Batch {
 			return b
 		}
 	}
+	if b := y.mixed.next(s); len(b.Genomes) > 0 {
+		return b
+	}
 	if y.groups {
 		return Batch{}
 	}
 	y.groups = true
 	b := Batch{Keep: 2}
 	for i, gene := range s.Space.Genes {
-		if gene.Group >= 0 && gene.Kind != Keep {
+		if gene.Group >= 0 && gene.Kind != Keep && !pointless(s, gene) {
 			b.Genomes = append(b.Genomes, change(s.Space.Whole(), i, len(gene.Level)/2))
 		}
 	}
@@ -110,4 +115,20 @@ func change(g Genome, gene, level int) Genome {
 	r := slices.Clone(g)
 	r[gene] = uint8(level)
 	return r
+}
+
+// pointless reports whether a gene sets the type of a group where the same for the whole model lowers no objective.
+func pointless(s *State, gene Gene) bool {
+	if gene.Kind != Precision || gene.Group < 0 {
+		return false
+	}
+	for i, whole := range s.Space.Genes {
+		for l := 1; whole.Kind == Precision && whole.Group < 0 && l < len(whole.Level); l++ {
+			r := s.Result(change(s.Space.Whole(), i, l))
+			if r == nil || r.Err == "" && r.Rung >= 0 && s.Goal.weight(s.Base(r.Rung), r.Values) < 0 {
+				return false
+			}
+		}
+	}
+	return true
 }

@@ -24,6 +24,8 @@ type SurveyOptions struct {
 	Groups int              // at most; 0: 6
 	Calib  bool             // there is data that passes may look at
 	Target string           // pipeline of the target that runs behind every candidate; ""
+	// Profile is the runtime that static quantization is for, as the option of quantize takes it; "": that pass's default.
+	Profile string
 	Kinds  []string         // leave choices of other kinds out; nil: all
 }
 
@@ -291,8 +293,12 @@ func (s *survey) offer() {
 	if wants("quantize") && len(s.layers)+s.products > 0 {
 		var l []Level
 		if s.o.Calib {
-			l = append(l, level("static", "quantize{mode=static objective=size}"), level("all static", "quantize{mode=static objective=size protect=0}"),
-				level("static within 1 % of the answers", "budget{drop=1}(quantize{mode=static objective=size})"))
+			static := "mode=static objective=size"
+			if s.o.Profile != "" {
+				static += " profile=" + s.o.Profile
+			}
+			l = append(l, level("static", "quantize{%s}", static), level("all static", "quantize{%s protect=0}", static),
+				level("static within 1 % of the answers", "budget{drop=1}(quantize{%s})", static))
 		}
 		if s.products > 0 {
 			l = append(l, level("dynamic", "quantize{mode=dynamic objective=size}"))
@@ -312,7 +318,10 @@ func (s *survey) offer() {
 		}
 		add("fuse", -1, Fusion, l...)
 	}
-	if wants("precision") && !s.half {
+	switch {
+	case wants("precision") && s.half:
+		add("precision", -1, Widen, level("float32", "precision{to=float32}"))
+	case wants("precision"):
 		add("precision", -1, Precision, level("float16", "precision"), level("weights float16", "precision{weights-only=true}"))
 	}
 	if wants("branch") && s.branches > 0 && s.o.Calib {
@@ -359,6 +368,9 @@ func (s *survey) offer() {
 		}
 		if wants("quantize") && product {
 			add(name+" weights", i, Stored, level("8 bits", "quantize{mode=weights bits=8}"), level("4 bits", "quantize{mode=weights bits=4}"))
+		}
+		if wants("precision") && !s.half {
+			add(name+" precision", i, Precision, level("float16", "precision"), level("weights float16", "precision{weights-only=true}"))
 		}
 		if wants("quantize") && s.o.Calib {
 			add(name+" stays", i, Keep, level("float", ""))

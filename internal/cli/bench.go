@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"math"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/engine/native"
+	"github.com/onnxopt/onnxopt/internal/rounds"
 	"github.com/onnxopt/onnxopt/ir"
 	"github.com/onnxopt/onnxopt/onnxio"
 )
@@ -248,16 +248,13 @@ func samples(m *ir.Model, in map[string]ir.Datum) int {
 // leastRounds are run whatever the time.
 const leastRounds = 5
 
-// measure runs the rounds; every other one in reverse order.
+// measure runs the rounds.
 func (f *benchFlags) measure(ctx context.Context, all []*contender, show *progress) error {
-	var end time.Time
-	for k := -f.warmUp; ; k++ {
-		if k == 0 {
-			end = time.Now().Add(f.time)
-		}
-		if k >= 0 && (f.rounds > 0 && k >= f.rounds || f.rounds == 0 && k >= leastRounds && time.Now().After(end)) {
-			return nil
-		}
+	o := rounds.Options{WarmUp: f.warmUp, Least: leastRounds, Time: f.time}
+	if f.rounds > 0 {
+		o.Least, o.Most = f.rounds, f.rounds
+	}
+	o.Tell = func(k int, end time.Time) {
 		switch {
 		case k < 0:
 			show.doing("warming up")
@@ -266,16 +263,13 @@ func (f *benchFlags) measure(ctx context.Context, all []*contender, show *progre
 		default:
 			show.doing(fmt.Sprintf("round %d, %d s left", k+1, max(0, int(time.Until(end).Seconds()))))
 		}
-		for i := range all {
-			c := all[i]
-			if k%2 != 0 {
-				c = all[len(all)-1-i]
-			}
-			if err := c.round(ctx, f.concurrency, k >= 0); err != nil {
-				return inFile(c.file, err)
-			}
-		}
 	}
+	return o.Run(len(all), func(i int, counts bool) error {
+		if err := all[i].round(ctx, f.concurrency, counts); err != nil {
+			return inFile(all[i].file, err)
+		}
+		return nil
+	})
 }
 
 // round runs c as often at a time as concurrency says, and notes the times if they count.
@@ -313,36 +307,16 @@ func (c *contender) round(ctx context.Context, concurrency int, counts bool) err
 
 // timing summarizes c beside the first contender.
 func (c *contender) timing(first *contender, concurrency int) timing {
-	runs := sorted(c.runs)
+	runs := rounds.Milliseconds(c.runs)
 	ratios := make([]float64, len(c.walls))
 	for i, w := range c.walls {
 		ratios[i] = float64(first.walls[i]) / float64(w)
 	}
 	slices.Sort(ratios)
 	return timing{File: c.file, Engine: c.engine.Name(), Inputs: c.inputs, Items: c.items,
-		Min: runs[0], Median: quantile(runs, .5), P95: quantile(runs, .95),
-		ItemsPerSecond: 1000 * float64(c.items*concurrency) / quantile(sorted(c.walls), .5),
-		Speed:          quantile(ratios, .5), SpeedLow: quantile(ratios, .05), SpeedHigh: quantile(ratios, .95)}
-}
-
-// sorted are the times in milliseconds, ascending.
-func sorted(times []time.Duration) []float64 {
-	r := make([]float64, len(times))
-	for i, t := range times {
-		r[i] = float64(t.Nanoseconds()) / 1e6
-	}
-	slices.Sort(r)
-	return r
-}
-
-// quantile of ascending values, interpolated between neighbours.
-func quantile(v []float64, q float64) float64 {
-	at := q * float64(len(v)-1)
-	i := int(math.Floor(at))
-	if i+1 >= len(v) {
-		return v[len(v)-1]
-	}
-	return v[i] + (at-float64(i))*(v[i+1]-v[i])
+		Min: runs[0], Median: rounds.Quantile(runs, .5), P95: rounds.Quantile(runs, .95),
+		ItemsPerSecond: 1000 * float64(c.items*concurrency) / rounds.Quantile(rounds.Milliseconds(c.walls), .5),
+		Speed:          rounds.Quantile(ratios, .5), SpeedLow: rounds.Quantile(ratios, .05), SpeedHigh: rounds.Quantile(ratios, .95)}
 }
 
 // base is the file's name without its folder.

@@ -29,8 +29,10 @@ a report and the pipeline of each, a table and a plot of them all. A pipeline ma
 again without the search. What was measured is kept in trials.jsonl: the same command goes on
 where the last one ended, after Ctrl-C, too.
 
-Times are those of --engine with --threads threads, in turns with the original. --latency model
-takes a cost model instead.`
+Times are those of --engine with --threads threads, in turns with the original; with --target, and
+no --engine, those of the target's runtime: LiteRT, OpenVINO, TVM or ONNX Runtime of the Python
+that ONNXOPT_LITERT and the like name, and for c the compiler cc. --latency model takes a cost
+model instead.`
 
 const tuneExample = `onnxopt tune model.onnx --data val/ --calib cal/ --floor 'drop<=1.0' --objective latency,size -o out/
 onnxopt tune model.onnx --data val.npz --calib cal.npz --target onnxruntime --goal 'latency<=60%' --time 30m -o out/
@@ -40,6 +42,7 @@ onnxopt tune model.onnx --data x.npz --objective macs --trials 40 --seed 7 -o ou
 // tuneFlags are the options of tune.
 type tuneFlags struct {
 	output, target         string
+	runtime                string // that tells the time, of the target; "": the engine
 	objectives, kinds      []string
 	floors, goals          []string
 	metric                 string
@@ -79,7 +82,7 @@ func (e *env) tuneVerb() *cobra.Command {
 	g.StringArrayVar(&f.goals, "goal", nil, "`CONDITION` on an objective: 'latency<=60%' of the original's, 'size<=200k', 'throughput>=150%'; may be repeated")
 	g.StringVar(&f.metric, "metric", "", "`METRIC`: "+strings.Join(metric.Names(), ", ")+" (default top1 with labels, agreement with the original without)")
 	g.StringVar(&f.metricOptions.Output, "output-name", "", "`NAME` of the output to measure, the first if not given")
-	g.StringVar(&f.target, "target", "", "run the pipeline of `TARGET` behind each candidate; onnxruntime also makes ort the engine where it is found")
+	g.StringVar(&f.target, "target", "", "run the pipeline of `TARGET` behind each candidate, and take the times in its own runtime where that is here")
 	g.StringVar(&f.calib, "calib", "", "data set at `PATH` that passes look at, none of which should be in --data")
 	g.Var(count{&f.calibN}, "calib-limit", "take N of its samples, spread evenly, 0 for all")
 	f.strategy = enum{"auto", tune.StrategyNames()}
@@ -177,6 +180,23 @@ func (f *tuneFlags) timed() bool {
 	return slices.ContainsFunc(f.objectives, tune.Timed) || slices.ContainsFunc(f.goal.Limits, func(c tune.Condition) bool { return tune.Timed(c.What) })
 }
 
+// timeIn chooses what tells the time: ONNX Runtime as an engine, or the runtime of the target.
+func (f *tuneFlags) timeIn(ctx context.Context) (err error) {
+	if !strings.HasPrefix(f.target, "onnxruntime") {
+		f.runtime, err = runtimeOf(ctx, f.target)
+		if err != nil {
+			f.runtime = ""
+		}
+		return err
+	}
+	_, done, err := f.engine.open("ort", "")
+	if err == nil {
+		done()
+		f.engine.names = []string{"ort"}
+	}
+	return err
+}
+
 // tuneModel is the verb tune.
 func (e *env) tuneModel(ctx context.Context, f *tuneFlags, name string, engineGiven bool) error {
 	for _, path := range []string{f.data.data, f.calib} {
@@ -191,11 +211,8 @@ func (e *env) tuneModel(ctx context.Context, f *tuneFlags, name string, engineGi
 		return err
 	}
 	defer in.close()
-	if !engineGiven && strings.HasPrefix(f.target, "onnxruntime") && f.timed() && f.latency.value == "measured" {
-		if _, done, err := f.engine.open("ort", ""); err == nil {
-			done()
-			f.engine.names = []string{"ort"}
-		} else {
+	if !engineGiven && f.target != "" && f.timed() && f.latency.value == "measured" && len(f.cluster.clock) == 0 {
+		if err := f.timeIn(ctx); err != nil {
 			e.warn("times are those of the embedded engine: %v", err)
 		}
 	}
@@ -254,7 +271,7 @@ func (t *tuning) run(ctx context.Context) error {
 		return inFile(t.in.name, err)
 	}
 	t.show.doing("looking at the model")
-	space, err := tune.Survey(ctx, t.in.model, tune.SurveyOptions{Sizes: t.bench.Sizes(), Groups: f.groups, Calib: f.calib != "", Target: task.Target, Kinds: f.kinds})
+	space, err := tune.Survey(ctx, t.in.model, tune.SurveyOptions{Sizes: t.bench.Sizes(), Groups: f.groups, Calib: f.calib != "", Target: task.Target, Profile: profileOf(f.target), Kinds: f.kinds})
 	if err != nil {
 		return inFile(t.in.name, err)
 	}

@@ -24,6 +24,7 @@ type study struct {
 	Target      string            `json:"target,omitempty"`
 	Engine      string            `json:"engine"`
 	Threads     int               `json:"threads"`
+	Runtime     string            `json:"runtime,omitempty"` // that tells the time, of the target; "": the engine
 	Modelled    bool              `json:"modelled,omitempty"`
 	Limit       int               `json:"limit,omitempty"`
 	Image       []dataset.Setting `json:"image,omitempty"`
@@ -44,7 +45,7 @@ func (f *tuneFlags) study() study {
 		}
 		return filepath.Base(filepath.Clean(path))
 	}
-	return study{Version: version(), DataName: base(d.data), CalibName: base(f.calib), LabelsName: base(d.labels), Metric: f.metric, Output: f.metricOptions.Output, Target: f.target, Engine: f.engine.names[0], Threads: f.resources.count(),
+	return study{Version: version(), DataName: base(d.data), CalibName: base(f.calib), LabelsName: base(d.labels), Metric: f.metric, Output: f.metricOptions.Output, Target: f.target, Runtime: f.runtime, Engine: f.engine.names[0], Threads: f.resources.count(),
 		Modelled: f.latency.value == "model", Limit: d.limit, Image: d.image, LabelColumn: d.labelColumn, Cast: d.cast, SkipBad: d.skipBad}
 }
 
@@ -70,7 +71,13 @@ func (e *env) task(s *study, m *ir.Model, d *dataFlags, data, calib string, g *e
 		return t, nil, err
 	}
 	t.Engine = engine
-	if s.Engine == "native" {
+	switch {
+	case s.Runtime != "":
+		if t.Timer, err = e.artifactEngine(s.Target, s.Runtime, t.Registry); err != nil {
+			done()
+			return t, nil, err
+		}
+	case s.Engine == "native":
 		t.Timer = native.Merging() // as bench does
 	}
 	open := func(path string) func() (*dataset.Set, error) {
@@ -121,7 +128,7 @@ func (t *tuning) keys(ctx context.Context, task tune.Task) (key, timeKey []any, 
 	}
 	s := t.spec
 	s.Version, s.DataName, s.CalibName, s.LabelsName = "", "", "", "" // the contents have their names
-	s.Threads = 0                                                     // what is computed does not depend on it
+	s.Threads, s.Runtime = 0, ""                                      // what is computed does not depend on it
 	engine := s.Engine
 	if x, ok := task.Engine.(*ort.Engine); ok {
 		engine += " " + x.Info().Version
@@ -135,7 +142,7 @@ func (t *tuning) keys(ctx context.Context, task tune.Task) (key, timeKey []any, 
 	case s.Modelled:
 		return key, nil, nil
 	case len(t.f.cluster.clock) > 0: // whatever machine has these labels
-		return key, []any{t.spec.Threads, t.f.cluster.clock}, nil
+		return key, []any{t.spec.Threads, t.spec.Runtime, t.f.cluster.clock}, nil
 	}
-	return key, []any{t.spec.Threads, trial.Machine()}, nil
+	return key, []any{t.spec.Threads, t.spec.Runtime, trial.Machine()}, nil
 }

@@ -65,26 +65,31 @@ func packBlockB[T element](dst []T, kernel *microkernel, b View[T], p0, p1, j0, 
 	switch {
 	case whole == 0:
 	case b.ColStride == 1 && packRowsFast(kernel, dst, b.Data[p0*b.RowStride+j0:], k, b.RowStride, whole):
-	case b.RowStride == 1 && packColsFast(kernel, dst, b.Data[p0+j0*b.ColStride:], k, b.ColStride, whole):
 	default:
 		for q := range whole {
-			packPanelB(dst[q*nr*k:], nr, b, p0, p1, j0+q*nr, nr)
+			packPanelB(dst[q*nr*k:], kernel, b, p0, p1, j0+q*nr, nr)
 		}
 	}
 	if rest := j1 - j0 - whole*nr; rest > 0 {
-		packPanelB(dst[whole*nr*k:], nr, b, p0, p1, j1-rest, rest)
+		packPanelB(dst[whole*nr*k:], kernel, b, p0, p1, j1-rest, rest)
 	}
 }
 
-// packPanelB packs one panel element by element.
-func packPanelB[T element](dst []T, nr int, b View[T], p0, p1, j0, cols int) {
-	for p := p0; p < p1; p++ {
+// packPanelB packs one panel: columns by eights where they are contiguous, the rest element by element.
+func packPanelB[T element](dst []T, kernel *microkernel, b View[T], p0, p1, j0, cols int) {
+	done, nr := 0, kernel.nr()
+	if b.RowStride == 1 && kernel.plain == nil && unsafe.Sizeof(*new(T)) == 4 {
+		for ; done+8 <= cols; done += 8 {
+			packColsFast(dst[done:], b.Data[p0+(j0+done)*b.ColStride:], p1-p0, nr, b.ColStride)
+		}
+	}
+	for p := p0; p < p1 && done < nr; p++ {
 		row := dst[(p-p0)*nr:][:nr]
 		o := p*b.RowStride + j0*b.ColStride
 		if b.ColStride == 1 {
-			copy(row, b.Data[o:][:cols])
+			copy(row[done:], b.Data[o+done:][:cols-done])
 		} else {
-			for j := range cols {
+			for j := done; j < cols; j++ {
 				row[j] = b.Data[o+j*b.ColStride]
 			}
 		}
@@ -92,24 +97,15 @@ func packPanelB[T element](dst []T, nr int, b View[T], p0, p1, j0, cols int) {
 	}
 }
 
-// packColsFast packs whole panels of a matrix whose columns are contiguous, and reports whether it could.
-func packColsFast[T element](kernel *microkernel, dst, src []T, k, stride, panels int) bool {
-	if kernel.plain != nil || unsafe.Sizeof(*new(T)) != 4 {
-		return false
+// packColsFast packs eight contiguous columns of k elements, stride apart, into a panel of nr columns.
+func packColsFast[T element](dst, src []T, k, nr, stride int) {
+	_, _ = dst[(k-1)*nr+7], src[7*stride+k-1]
+	if k >= 8 {
+		transposeBlocks(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), k/8, 4*nr, 4*stride)
 	}
-	nr := kernel.nr()
-	for q := range panels {
-		for j := 0; j < nr; j += 8 {
-			o := (q*nr + j) * stride
-			if k >= 8 {
-				transposeBlocks(unsafe.Pointer(&dst[q*nr*k+j]), unsafe.Pointer(&src[o]), k/8, 4*nr, 4*stride)
-			}
-			for p := k &^ 7; p < k; p++ {
-				for r := range 8 {
-					dst[q*nr*k+p*nr+j+r] = src[o+r*stride+p]
-				}
-			}
+	for p := k &^ 7; p < k; p++ {
+		for r := range 8 {
+			dst[p*nr+r] = src[r*stride+p]
 		}
 	}
-	return true
 }

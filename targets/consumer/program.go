@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/onnxopt/onnxopt/ir"
 )
@@ -153,12 +154,59 @@ func (p *Program) Matched(inputs, outputs []string) error {
 
 // Run runs the program once.
 func (p *Program) Run(ctx context.Context, in map[string]ir.Datum) (map[string]ir.Datum, error) {
+	r, _, err := p.run(ctx, in)
+	return r, err
+}
+
+var timeLine = regexp.MustCompile(`(?m)^([0-9.]+) ms$`)
+
+// Time is how long a run takes, the mean of so many.
+func (p *Program) Time(ctx context.Context, in map[string]ir.Datum, runs int) (time.Duration, error) {
+	_, said, err := p.run(ctx, in, strconv.Itoa(runs))
+	if err != nil {
+		return 0, err
+	}
+	m := timeLine.FindSubmatch(said)
+	if m == nil {
+		return 0, errors.New("the program does not say how long it took")
+	}
+	ms, err := strconv.ParseFloat(string(m[1]), 64)
+	return time.Duration(ms * float64(time.Millisecond)), err
+}
+
+// run runs the program with further arguments; what it printed is there beside the outputs.
+func (p *Program) run(ctx context.Context, in map[string]ir.Datum, more ...string) (map[string]ir.Datum, []byte, error) {
 	dir, err := os.MkdirTemp("", "onnxopt-program-")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer os.RemoveAll(dir)
-	var args []string
+	args, err := p.feed(dir, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := filepath.Join(dir, "out")
+	path, err := filepath.Abs(p.path) // a name without a folder would be looked for on the PATH
+	if err != nil {
+		return nil, nil, err
+	}
+	said, err := exec.CommandContext(ctx, path, append(append(args, out), more...)...).CombinedOutput()
+	if ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("the program ended (%w): %s", err, short(strings.TrimSpace(string(said))))
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := p.results(b)
+	return r, said, err
+}
+
+// feed writes the inputs into files in a folder, and returns the arguments that name them.
+func (p *Program) feed(dir string, in map[string]ir.Datum) (args []string, err error) {
 	for i, port := range p.Inputs {
 		t, ok := in[port.Name].(*ir.Tensor)
 		if !ok || t.DType().Bits() != port.DType.Bits() || t.Len() != size(port.Shape) {
@@ -174,22 +222,11 @@ func (p *Program) Run(ctx context.Context, in map[string]ir.Datum) (map[string]i
 		}
 		args = append(args, file)
 	}
-	out := filepath.Join(dir, "out")
-	path, err := filepath.Abs(p.path) // a name without a folder would be looked for on the PATH
-	if err != nil {
-		return nil, err
-	}
-	said, err := exec.CommandContext(ctx, path, append(args, out)...).CombinedOutput()
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the program ended (%w): %s", err, short(strings.TrimSpace(string(said))))
-	}
-	b, err := os.ReadFile(out)
-	if err != nil {
-		return nil, err
-	}
+	return args, nil
+}
+
+// results reads the outputs, which lie one after another.
+func (p *Program) results(b []byte) (map[string]ir.Datum, error) {
 	r := map[string]ir.Datum{}
 	for _, port := range p.Outputs {
 		n := port.DType.ByteLen(size(port.Shape))

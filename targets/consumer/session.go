@@ -64,6 +64,21 @@ const probe = `import importlib.util, sys
 if importlib.util.find_spec(%q) is None: sys.exit(3)
 `
 
+// Installed reports by its error, a *MissingError, that a Python lacks the consumer.
+func (c *Consumer) Installed(ctx context.Context, python string) error {
+	if python == "" {
+		return &MissingError{c, ""}
+	}
+	err := exec.CommandContext(ctx, python, "-c", fmt.Sprintf(probe, c.Module)).Run()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return &MissingError{c, python}
+	}
+	return nil
+}
+
 // Start loads an artifact with the Python that has the consumer. Its context ends the process, too. A *MissingError says that this
 // Python has no such consumer; what the consumer says of the file is an error as it is.
 func (c *Consumer) Start(ctx context.Context, python, artifact string, o Options) (*Session, error) {

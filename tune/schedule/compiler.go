@@ -100,6 +100,11 @@ func (c *Compiler) run(ctx context.Context, dir, source string, weights []byte) 
 	return string(r.Stdout), err
 }
 
+// Build makes a program in a folder of sources there.
+func (c *Compiler) Build(ctx context.Context, dir, program string, sources ...string) error {
+	return c.compile(ctx, dir, append(append([]string{"-o", program}, sources...), "-lm")...)
+}
+
 func (c *Compiler) compile(ctx context.Context, dir string, args ...string) error {
 	_, err := trial.Run(ctx, trial.Child{Argv: append(append(slices.Clone(c.Argv), "-std=c99", "-w", "-I", dir), args...), Dir: dir, Timeout: compileTime, MaxMemory: compileMemory})
 	return err
