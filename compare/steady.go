@@ -21,9 +21,9 @@ func (e *UnsteadyError) Error() string {
 	return fmt.Sprintf("the original is unsteady: output %q moves by %.3g when the inputs move by a rounding error", e.Output, e.Moved)
 }
 
-// unsteady reports whether an output of the original moves by at least half of the difference d, and by more than t admits, when each float32
-// of the inputs is one unit in the last place away, up or down or not at all: then the difference is as small as what rounding alone
-// does. It is Monte Carlo arithmetic (Parker, "Monte Carlo Arithmetic", 1997) on the inputs. It is nil where it is not so, where the
+// unsteady reports whether an output of the original moves by at least an eighth of the difference d, and by more than t admits, when each
+// float32 of the inputs is one unit in the last place away, up or down or not at all: then the difference is not larger than what rounding
+// does, which happens at every node and not at the inputs alone. It is Monte Carlo arithmetic (Parker, "Monte Carlo Arithmetic", 1997) on the inputs. It is nil where it is not so, where the
 // bits have to be equal, and where it could not be found out.
 func (c *comparison) unsteady(ctx context.Context, s engine.Session, want map[string]ir.Datum, output string, d Diff, t Tolerance) *UnsteadyError {
 	if t.Exact || d.Unlike != "" || d.Steps != 0 {
@@ -34,7 +34,7 @@ func (c *comparison) unsteady(ctx context.Context, s engine.Session, want map[st
 		if err != nil {
 			return nil
 		}
-		if m := Datum(want[output], got[output]); m.Unlike == "" && m.Rel >= max(d.Rel/2, t.Rel) {
+		if m := Datum(want[output], got[output]); m.Unlike == "" && m.Rel >= max(d.Rel/8, t.Rel) {
 			return &UnsteadyError{output, m.Rel}
 		}
 	}
