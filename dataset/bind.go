@@ -100,7 +100,11 @@ func (s *Set) bind(r row) (*Sample, error) {
 		if p == nil {
 			return nil, fmt.Errorf("%q is no input of the model, which takes %s", c.name, s.names())
 		}
-		d, err := s.fit(c.value, p, !r.whole && !c.fixed)
+		rows := !r.whole && !c.fixed
+		if t, ok := c.value.(*ir.Tensor); ok && rows && single(t.Shape(), p.Type.TensorShape()) {
+			c.value, rows, sample.whole = t.Reshape(t.Shape()[1:]), false, true
+		}
+		d, err := s.fit(c.value, p, rows)
 		if err != nil {
 			return nil, fmt.Errorf("input %q: %w", p.Name, err)
 		}
@@ -198,6 +202,12 @@ func reshaped(have []int64, want ir.Shape, rows bool) ([]int64, bool) {
 		}
 	}
 	return shape, len(rest) == 0 && fits(shape, want)
+}
+
+// single reports whether a row, whose first axis has size one, is a sample for a model without an axis for samples, such as torchvision's
+// detectors, which take one picture [3,H,W].
+func single(have []int64, want ir.Shape) bool {
+	return len(want) > 0 && want[0].IsStatic() && len(have) == len(want)+1 && have[0] == 1 && fits(have[1:], want)
 }
 
 // fits reports whether a shape agrees with the static sizes of another.

@@ -119,6 +119,38 @@ func values(t *testing.T, d ir.Datum) []float64 {
 	return v
 }
 
+// TestNoBatchAxis: a model that takes one picture [3,H,W] gets one at a time, of arrays and of files.
+func TestNoBatchAxis(t *testing.T) {
+	dir := t.TempDir()
+	v := make([]float32, 5*3*2*2)
+	for i := range v {
+		v[i] = float32(i)
+	}
+	in := []Port{port("x", 3, 2, 2)}
+	for name, file := range map[string][]byte{
+		"d.npz": npzFile(t, map[string]*ir.Tensor{"x": ir.TensorOf(v, 5, 3, 2, 2)}),
+		"d.png": pngFile(t, 2, 2, color.White),
+	} {
+		s, err := Open(write(t, dir, name, file), Options{Inputs: in, Image: []Setting{{Key: "scale", Value: "1/255"}}})
+		require.NoError(t, err)
+		defer s.Close()
+		n := 0
+		for b, err := range s.Batches(context.Background(), 4) {
+			require.NoError(t, err)
+			require.Len(t, b.Samples, 1)
+			require.Zero(t, b.Padded)
+			require.Equal(t, []int64{3, 2, 2}, b.Inputs["x"].(*ir.Tensor).Shape())
+			if name == "d.npz" {
+				require.Equal(t, float64(12*n), values(t, b.Inputs["x"])[0])
+			}
+			n++
+		}
+		require.Equal(t, s.Len(), n)
+	}
+	_, err := collect(t, write(t, dir, "bad.npz", npzFile(t, map[string]*ir.Tensor{"x": ir.TensorOf(v, 5, 2, 3, 2)})), Options{Inputs: in})
+	require.ErrorContains(t, err, "where the model takes [3,2,2]")
+}
+
 func TestNpzRows(t *testing.T) {
 	path := write(t, t.TempDir(), "d.npz", npzFile(t, map[string]*ir.Tensor{
 		"x": ir.TensorOf([]float32{1, 2, 3, 4, 5, 6}, 3, 2), "k": ir.ScalarOf[int64](9), "label": ir.TensorOf([]int64{0, 1, 2}),
