@@ -220,7 +220,7 @@ func (f *factors) beginTucker(w matrix, seed uint64) error {
 			}
 		}
 	}
-	d, err := linalg.TuckerHOOI(x, s.c, s.o, taps, f.rank.r, f.rank.p, linalg.TuckerOptions{Seed: seed, Pool: f.pool})
+	d, err := linalg.TuckerHOOI(x, s.c, s.o, taps, f.rank.r, f.rank.p, linalg.TuckerOptions{Seed: seed, Tolerance: 1e-4, Pool: f.pool})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package decompose
 import (
 	"fmt"
 	"math"
+	"runtime"
 
 	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/internal/linalg"
@@ -34,7 +35,7 @@ type work struct {
 }
 
 func (w *work) run() error {
-	w.pool = par.New(1)
+	w.pool = par.New(runtime.GOMAXPROCS(0))
 	if w.data != nil {
 		w.pool = par.New(w.data.Threads())
 		w.fit, w.held = w.data.HoldBack()
@@ -78,7 +79,9 @@ func (w *work) run() error {
 			return err
 		}
 	}
-	w.c.Note(drift)
+	if drift != "" {
+		w.c.Note(drift)
+	}
 	return nil
 }
 
