@@ -236,9 +236,13 @@ func (f *factors) beginTucker(w matrix, seed uint64) error {
 	return nil
 }
 
+// cp decomposes weights of the size.
+func (s size) cp(w matrix, rank int, o linalg.CPOptions) (*linalg.CP, error) {
+	return linalg.CPALS(linalg.Convert[float32](w).Data, []int{s.c, s.h, s.w, s.o}, rank, o)
+}
+
 func (f *factors) beginCP(w matrix, seed uint64) error {
-	s := f.size
-	d, err := linalg.CPALS(linalg.Convert[float32](w).Data, []int{s.c, s.h, s.w, s.o}, f.rank.r, linalg.CPOptions{Seed: seed, Sweeps: 40, Tolerance: 1e-4, Starts: 2, Pool: f.pool})
+	d, err := f.size.cp(w, f.rank.r, linalg.CPOptions{Seed: seed, Sweeps: 40, Tolerance: 1e-4, Starts: 2, Pool: f.pool})
 	if err != nil {
 		return err
 	}

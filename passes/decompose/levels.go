@@ -69,16 +69,23 @@ func (l *layer) makeLevels(kinds []kind, o Options) error {
 	return errors.New("no rank saves operations")
 }
 
-// look measures levels of one kind, which ascend, and keeps them. CP takes as long as all other kinds together: its ranks are looked at only if the one
-// in the middle is not beaten by a level of another kind.
+// look measures levels of one kind, which ascend, and keeps them. CP takes longer than all other kinds together: its ranks are looked at only if the
+// one in the middle is not beaten by a level of another kind, which without data a few sweeps tell where it is far behind.
 func (l *layer) look(levels []level) error {
 	if len(levels) > 0 && levels[0].kind == cp && len(l.levels) > 0 {
 		middle := &levels[len(levels)/2]
-		if err := l.measure(middle); err != nil {
-			return err
+		beaten := func(share float64) bool {
+			return slices.ContainsFunc(l.levels, func(v level) bool {
+				return v.macs <= middle.macs && v.seconds <= middle.seconds && v.err < share*middle.err
+			})
 		}
-		if slices.ContainsFunc(l.levels, func(v level) bool { return v.beats(middle) }) {
-			return nil
+		if len(l.data) == 0 {
+			if err := l.glance(middle); err != nil || beaten(farBehind) {
+				return err
+			}
+		}
+		if err := l.measure(middle); err != nil || beaten(1) {
+			return err
 		}
 	}
 	for i := range levels {
@@ -91,9 +98,24 @@ func (l *layer) look(levels []level) error {
 	return nil
 }
 
-// beats reports whether v costs no more than w, in operations and in time, and errs less.
-func (v *level) beats(w *level) bool {
-	return v.macs <= w.macs && v.seconds <= w.seconds && v.err < w.err
+// farBehind is the share of CP's error after glanceSweeps that further sweeps do not reach.
+const (
+	farBehind    = 0.7
+	glanceSweeps = 8
+)
+
+// glance fills in the error that a level of CP has after a few sweeps from one start, for weights without data.
+func (l *layer) glance(v *level) error {
+	lost, all := 0.0, 0.0
+	for g, p := range l.problems() {
+		d, err := l.size.cp(p.full, v.rank.r, linalg.CPOptions{Seed: uint64(g), Sweeps: glanceSweeps, Starts: 1, Tolerance: 1e-4, Pool: p.pool})
+		if err != nil {
+			return err
+		}
+		lost, all = lost+d.RelError*d.RelError*p.power(), all+p.power()
+	}
+	v.err = lost / max(all, 1e-300)
+	return nil
 }
 
 // ranks are those to look at: the one asked for, or multiples of the step up to the largest that saves operations.

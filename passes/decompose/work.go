@@ -1,6 +1,7 @@
 package decompose
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -160,7 +161,7 @@ func (w *work) find() error {
 	}
 	for n := range w.m.Nodes() {
 		if n.Graph() != w.m.Main && n.Is("Conv", "ConvTranspose", "Gemm", "MatMul") {
-			w.c.Remark(n, "decompose", "it stands in a subgraph or function; inline them first")
+			w.refuse(n, errors.New("it stands in a subgraph or function; inline them first"))
 		}
 	}
 	return nil

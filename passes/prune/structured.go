@@ -148,6 +148,7 @@ func (j *job) allot() error {
 		if j.data != nil {
 			return j.refine()
 		}
+		(&search{job: j}).relax()
 	}
 	return nil
 }
