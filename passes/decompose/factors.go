@@ -163,8 +163,8 @@ func (f *factors) closed(p *problem) bool {
 }
 
 // begin makes factors of the given rank that approximate the problem's full solution with its input channels weighed by their second
-// moments. Seed is that of the random starts.
-func begin(k kind, s size, r rank, p *problem, seed uint64) (*factors, error) {
+// moments. Seed is that of the random starts. In haste, CP of weights without data takes few sweeps; what data later fit further does not.
+func begin(k kind, s size, r rank, p *problem, seed uint64, haste bool) (*factors, error) {
 	f := &factors{kind: k, size: s, rank: r, pool: p.pool}
 	if k == svd && f.closed(p) {
 		return f, nil
@@ -189,7 +189,11 @@ func begin(k kind, s size, r rank, p *problem, seed uint64) (*factors, error) {
 	case tucker:
 		err = f.beginTucker(p.scaled(root), seed)
 	case cp:
-		err = f.beginCP(p.scaled(root), seed)
+		o := linalg.CPOptions{Seed: seed, Sweeps: 40, Tolerance: 1e-4, Starts: 2, Pool: f.pool}
+		if haste && p.identity {
+			o.Sweeps, o.Starts = 12, 1
+		}
+		err = f.beginCP(p.scaled(root), o)
 	}
 	if err != nil {
 		return nil, err
@@ -236,13 +240,9 @@ func (f *factors) beginTucker(w matrix, seed uint64) error {
 	return nil
 }
 
-// cp decomposes weights of the size.
-func (s size) cp(w matrix, rank int, o linalg.CPOptions) (*linalg.CP, error) {
-	return linalg.CPALS(linalg.Convert[float32](w).Data, []int{s.c, s.h, s.w, s.o}, rank, o)
-}
-
-func (f *factors) beginCP(w matrix, seed uint64) error {
-	d, err := f.size.cp(w, f.rank.r, linalg.CPOptions{Seed: seed, Sweeps: 40, Tolerance: 1e-4, Starts: 2, Pool: f.pool})
+func (f *factors) beginCP(w matrix, o linalg.CPOptions) error {
+	s := f.size
+	d, err := linalg.CPALS(linalg.Convert[float32](w).Data, []int{s.c, s.h, s.w, s.o}, f.rank.r, o)
 	if err != nil {
 		return err
 	}

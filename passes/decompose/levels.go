@@ -69,23 +69,21 @@ func (l *layer) makeLevels(kinds []kind, o Options) error {
 	return errors.New("no rank saves operations")
 }
 
+// farBehind is the share of CP's error below which it hardly gets by further sweeps.
+const farBehind = 0.9
+
 // look measures levels of one kind, which ascend, and keeps them. CP takes longer than all other kinds together: its ranks are looked at only if the
-// one in the middle is not beaten by a level of another kind, which without data a few sweeps tell where it is far behind.
+// one in the middle is not far behind a level of another kind that costs no more.
 func (l *layer) look(levels []level) error {
 	if len(levels) > 0 && levels[0].kind == cp && len(l.levels) > 0 {
 		middle := &levels[len(levels)/2]
-		beaten := func(share float64) bool {
-			return slices.ContainsFunc(l.levels, func(v level) bool {
-				return v.macs <= middle.macs && v.seconds <= middle.seconds && v.err < share*middle.err
-			})
-		}
-		if len(l.data) == 0 {
-			if err := l.glance(middle); err != nil || beaten(farBehind) {
-				return err
-			}
-		}
-		if err := l.measure(middle); err != nil || beaten(1) {
+		if err := l.measure(middle); err != nil {
 			return err
+		}
+		if slices.ContainsFunc(l.levels, func(v level) bool {
+			return v.macs <= middle.macs && v.seconds <= middle.seconds && v.err < farBehind*middle.err
+		}) {
+			return nil
 		}
 	}
 	for i := range levels {
@@ -95,26 +93,6 @@ func (l *layer) look(levels []level) error {
 		}
 		l.levels = append(l.levels, *v)
 	}
-	return nil
-}
-
-// farBehind is the share of CP's error after glanceSweeps that further sweeps do not reach.
-const (
-	farBehind    = 0.7
-	glanceSweeps = 8
-)
-
-// glance fills in the error that a level of CP has after a few sweeps from one start, for weights without data.
-func (l *layer) glance(v *level) error {
-	lost, all := 0.0, 0.0
-	for g, p := range l.problems() {
-		d, err := l.size.cp(p.full, v.rank.r, linalg.CPOptions{Seed: uint64(g), Sweeps: glanceSweeps, Starts: 1, Tolerance: 1e-4, Pool: p.pool})
-		if err != nil {
-			return err
-		}
-		lost, all = lost+d.RelError*d.RelError*p.power(), all+p.power()
-	}
-	v.err = lost / max(all, 1e-300)
 	return nil
 }
 
@@ -229,7 +207,7 @@ func (l *layer) measure(v *level) error {
 	if v.start != nil {
 		return nil
 	}
-	fs, err := l.begin(v)
+	fs, err := l.begin(v, true)
 	if err != nil {
 		return err
 	}
