@@ -247,7 +247,7 @@ func (l *layer) asIs() level { return l.level(svd, rank{}) }
 
 // factor makes the factors of a level, fit to what the original reads.
 func (l *layer) factor(v *level) ([]*factors, error) {
-	hasty := v.kind == cp && l.data == nil
+	hasty := l.data == nil && (v.kind == cp || v.kind == tucker)
 	if hasty {
 		v.start = nil // levels were compared after few sweeps
 	}
