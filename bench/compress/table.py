@@ -88,6 +88,8 @@ def main():
             continue
         change = {w: re.search(rf"^{w} .* ([+-][\d.]+) %", text, re.M) for w in ("MACs", "file size")}
         show = {w: (c.group(1) + "%" if c else "-") for w, c in change.items()}
+        if left := re.search(r"([\d.]+)( %)? of the (?:MACs|multiply-accumulates) remain", text):  # counted with the sizes of the data
+            show["MACs"] = f"{float(left.group(1)) * (1 if left.group(2) else 100) - 100:+.1f}%"
         missed = [t for v, t, bound in ((base[name] - after, "loss", loss), (lat, "latency", ratio), (took, "seconds", seconds)) if bound is not None and v > bound + 1e-9]
         bad += bool(missed)
         print(f"{name:26} {pipeline:40} {show['MACs']:>7} {show['file size']:>7} {base[name]:7.2f} {after:7.2f} {base[name] - after:6.2f} {lat:8.2f} {took:8.1f} {cpu:6.1f}"

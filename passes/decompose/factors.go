@@ -163,8 +163,8 @@ func (f *factors) closed(p *problem) bool {
 }
 
 // begin makes factors of the given rank that approximate the problem's full solution with its input channels weighed by their second
-// moments. Seed is that of the random starts.
-func begin(k kind, s size, r rank, p *problem, seed uint64) (*factors, error) {
+// moments. Seed is that of the random starts. In haste, what is iterated without data takes few sweeps; with data, which fit it further, it does not.
+func begin(k kind, s size, r rank, p *problem, seed uint64, haste bool) (*factors, error) {
 	f := &factors{kind: k, size: s, rank: r, pool: p.pool}
 	if k == svd && f.closed(p) {
 		return f, nil
@@ -187,9 +187,17 @@ func begin(k kind, s size, r rank, p *problem, seed uint64) (*factors, error) {
 		}
 		f.f = []matrix{times(d.U.Head(r.r), scale), times(d.V.Head(r.r), scale).T()}
 	case tucker:
-		err = f.beginTucker(p.scaled(root), seed)
+		o := linalg.TuckerOptions{Seed: seed, Tolerance: 1e-4, Pool: f.pool}
+		if haste && p.identity {
+			o.Sweeps = 3
+		}
+		err = f.beginTucker(p.scaled(root), o)
 	case cp:
-		err = f.beginCP(p.scaled(root), seed)
+		o := linalg.CPOptions{Seed: seed, Sweeps: 40, Tolerance: 1e-4, Starts: 2, Pool: f.pool}
+		if haste && p.identity {
+			o.Sweeps, o.Starts = 12, 1
+		}
+		err = f.beginCP(p.scaled(root), o)
 	}
 	if err != nil {
 		return nil, err
@@ -210,7 +218,7 @@ func times(m matrix, f []float64) matrix {
 }
 
 // beginTucker: the tensor [c, o, (y,x)] by higher-order orthogonal iteration.
-func (f *factors) beginTucker(w matrix, seed uint64) error {
+func (f *factors) beginTucker(w matrix, o linalg.TuckerOptions) error {
 	s, taps := f.size, f.size.h*f.size.w
 	x := make([]float32, len(w.Data))
 	for c := range s.c {
@@ -220,7 +228,7 @@ func (f *factors) beginTucker(w matrix, seed uint64) error {
 			}
 		}
 	}
-	d, err := linalg.TuckerHOOI(x, s.c, s.o, taps, f.rank.r, f.rank.p, linalg.TuckerOptions{Seed: seed, Pool: f.pool})
+	d, err := linalg.TuckerHOOI(x, s.c, s.o, taps, f.rank.r, f.rank.p, o)
 	if err != nil {
 		return err
 	}
@@ -236,9 +244,9 @@ func (f *factors) beginTucker(w matrix, seed uint64) error {
 	return nil
 }
 
-func (f *factors) beginCP(w matrix, seed uint64) error {
+func (f *factors) beginCP(w matrix, o linalg.CPOptions) error {
 	s := f.size
-	d, err := linalg.CPALS(linalg.Convert[float32](w).Data, []int{s.c, s.h, s.w, s.o}, f.rank.r, linalg.CPOptions{Seed: seed, Sweeps: 40, Tolerance: 1e-4, Starts: 2, Pool: f.pool})
+	d, err := linalg.CPALS(linalg.Convert[float32](w).Data, []int{s.c, s.h, s.w, s.o}, f.rank.r, o)
 	if err != nil {
 		return err
 	}

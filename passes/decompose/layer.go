@@ -247,9 +247,16 @@ func (l *layer) asIs() level { return l.level(svd, rank{}) }
 
 // factor makes the factors of a level, fit to what the original reads.
 func (l *layer) factor(v *level) ([]*factors, error) {
-	fs, err := l.begin(v)
+	hasty := l.data == nil && (v.kind == cp || v.kind == tucker)
+	if hasty {
+		v.start = nil // levels were compared after few sweeps
+	}
+	fs, err := l.begin(v, false)
 	if err != nil {
 		return nil, err
+	}
+	if hasty {
+		v.err = l.errorOf(fs, l.judge())
 	}
 	return fs, improve(fs, l.problems(), 1)
 }
@@ -266,11 +273,11 @@ func (l *layer) fitted(v *level) ([]*factors, error) {
 	return clone(v.fit), nil
 }
 
-// begin is a copy of the factors that a level begins with.
-func (l *layer) begin(v *level) ([]*factors, error) {
+// begin is a copy of the factors that a level begins with, which are made in haste for levels that are only compared.
+func (l *layer) begin(v *level, haste bool) ([]*factors, error) {
 	if v.start == nil {
 		for g, p := range l.problems() {
-			f, err := begin(v.kind, l.size, v.rank, p, uint64(g))
+			f, err := begin(v.kind, l.size, v.rank, p, uint64(g), haste)
 			if err != nil {
 				return nil, err
 			}

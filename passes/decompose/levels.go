@@ -3,6 +3,7 @@ package decompose
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/onnxopt/onnxopt/internal/linalg"
 )
@@ -41,6 +42,7 @@ func (l *layer) makeLevels(kinds []kind, o Options) error {
 				p.most[k] = max(p.most[k], r.r)
 			}
 		}
+		var open []level
 		for _, r := range ranks {
 			v := l.level(k, r)
 			if float64(v.macs) > cheaper*float64(was.macs) {
@@ -50,10 +52,10 @@ func (l *layer) makeLevels(kinds []kind, o Options) error {
 				slower = true
 				continue
 			}
-			if err := l.measure(&v); err != nil {
-				return err
-			}
-			l.levels = append(l.levels, v)
+			open = append(open, v)
+		}
+		if err := l.look(open); err != nil {
+			return err
 		}
 	}
 	switch {
@@ -65,6 +67,33 @@ func (l *layer) makeLevels(kinds []kind, o Options) error {
 		return fmt.Errorf("it would take longer on the target (as modelled) at every rank that saves operations")
 	}
 	return errors.New("no rank saves operations")
+}
+
+// farBehind is the share of CP's error below which it hardly gets by further sweeps.
+const farBehind = 0.9
+
+// look measures levels of one kind, which ascend, and keeps them. CP takes longer than all other kinds together: its ranks are looked at only if the
+// one in the middle is not far behind a level of another kind that costs no more.
+func (l *layer) look(levels []level) error {
+	if len(levels) > 0 && levels[0].kind == cp && len(l.levels) > 0 {
+		middle := &levels[len(levels)/2]
+		if err := l.measure(middle); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(l.levels, func(v level) bool {
+			return v.macs <= middle.macs && v.seconds <= middle.seconds && v.err < farBehind*middle.err
+		}) {
+			return nil
+		}
+	}
+	for i := range levels {
+		v := &levels[i]
+		if err := l.measure(v); err != nil {
+			return err
+		}
+		l.levels = append(l.levels, *v)
+	}
+	return nil
 }
 
 // ranks are those to look at: the one asked for, or multiples of the step up to the largest that saves operations.
@@ -175,7 +204,10 @@ func (l *layer) judge() []*problem {
 
 // measure fills in the error of a level.
 func (l *layer) measure(v *level) error {
-	fs, err := l.begin(v)
+	if v.start != nil {
+		return nil
+	}
+	fs, err := l.begin(v, true)
 	if err != nil {
 		return err
 	}

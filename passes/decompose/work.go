@@ -1,8 +1,10 @@
 package decompose
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"runtime"
 
 	"github.com/onnxopt/onnxopt/analysis/measured"
 	"github.com/onnxopt/onnxopt/internal/linalg"
@@ -34,7 +36,7 @@ type work struct {
 }
 
 func (w *work) run() error {
-	w.pool = par.New(1)
+	w.pool = par.New(runtime.GOMAXPROCS(0))
 	if w.data != nil {
 		w.pool = par.New(w.data.Threads())
 		w.fit, w.held = w.data.HoldBack()
@@ -78,7 +80,9 @@ func (w *work) run() error {
 			return err
 		}
 	}
-	w.c.Note(drift)
+	if drift != "" {
+		w.c.Note(drift)
+	}
 	return nil
 }
 
@@ -157,7 +161,7 @@ func (w *work) find() error {
 	}
 	for n := range w.m.Nodes() {
 		if n.Graph() != w.m.Main && n.Is("Conv", "ConvTranspose", "Gemm", "MatMul") {
-			w.c.Remark(n, "decompose", "it stands in a subgraph or function; inline them first")
+			w.refuse(n, errors.New("it stands in a subgraph or function; inline them first"))
 		}
 	}
 	return nil

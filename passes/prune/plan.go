@@ -244,7 +244,7 @@ func refused(c *passes.Context, g *coupling.Graph, fs []*family) {
 			}
 			why := g.Why(a)
 			if why == "" {
-				why = fmt.Sprintf("its %d elements are too few, or cannot go without leaving nothing", a.Size)
+				why = fmt.Sprintf("its %d elements are too few, or so tied to each other by groups and reshapes that all would go", a.Size)
 			}
 			c.Remark(w.Node, "channel", why)
 		}

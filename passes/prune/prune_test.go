@@ -177,6 +177,44 @@ g (float[1,4] x) => (float[1,4] y) <int8[4,4] q = {1,2,3,4,5,6,7,8,9,10,11,12,13
 	require.Equal(t, []float32{0, 0, 0, 0, 0, 0, 0, 0, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8}, w)
 }
 
+// TestSharedWeights: layers that share a weight share what is left of it, unless data make them differ, which is said.
+func TestSharedWeights(t *testing.T) {
+	for _, data := range [][]map[string]ir.Datum{nil, images(40)} {
+		m, err := text.Parse([]byte(`<ir_version: 8, opset_import: ["" : 17]>
+g (float[1,3,8,8] x) => (float[1,3,8,8] y, float[1,3,8,8] z) <float[3,3,1,1] w = {1,-2,3,-4,5,-6,7,-8,9}>
+{
+   y = Conv (x, w)
+   r = Relu (y)
+   z = Conv (r, w)
+}`))
+		require.NoError(t, err)
+		original := m.Clone()
+		note, err := apply(t, m, "prune{sparsity=0.4 scope=layer prepare=false}", data)
+		require.NoError(t, err)
+		require.NoError(t, ops.Verify(m))
+		require.Equal(t, data != nil, strings.Contains(note, "1 layers shared their weights with others and have their own now"), note)
+		if data == nil {
+			require.Len(t, m.Main.Consts(), 1)
+		}
+		for _, n := range m.Main.NodeList() {
+			if n.Is("Conv") {
+				w, err := ir.Elements[float32](n.Operand(1).Const())
+				require.NoError(t, err)
+				zeros := 0
+				for _, x := range w {
+					if x == 0 {
+						zeros++
+					}
+				}
+				require.Equal(t, 4, zeros)
+			}
+		}
+		w, err := ir.Elements[float32](original.Main.NodeList()[0].Operand(1).Const())
+		require.NoError(t, err)
+		require.Equal(t, []float32{1, -2, 3, -4, 5, -6, 7, -8, 9}, w)
+	}
+}
+
 func TestBadOptions(t *testing.T) {
 	for how, want := range map[string]string{
 		"":                               "say how much goes",

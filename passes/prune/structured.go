@@ -148,6 +148,7 @@ func (j *job) allot() error {
 		if j.data != nil {
 			return j.refine()
 		}
+		(&search{job: j}).relax()
 	}
 	return nil
 }
@@ -272,6 +273,13 @@ func (j *job) apply() error {
 		return err
 	}
 	j.note("%.1f %% of the multiply-accumulates remain, modelled time %.2f of the original's", 100*macs, time)
+	total := 0
+	for _, f := range j.fs {
+		total += len(f.Units)
+	}
+	if got := float64(len(gone)) / float64(total); j.o.Ratio > 0 && got < j.o.Ratio-0.05 {
+		j.note("ratio=%g is not reached, %.2f of the units went: units go in steps (round-to=), and of each dimension more than a tenth stays", j.o.Ratio, got)
+	}
 	if j.cost.assumed {
 		j.note("sizes that the model leaves open were assumed in counting")
 	}

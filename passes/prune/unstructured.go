@@ -1,6 +1,7 @@
 package prune
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -20,6 +21,7 @@ import (
 // plan is what a layer is to lose.
 type plan struct {
 	layer *measured.Linear
+	was   *ir.Value // the weight, which layers may share
 	w     []float64 // as the tensor has them
 	zeros int       // weights that become zero
 	done  bool
@@ -101,7 +103,7 @@ func (s *sparse) collect() error {
 		if err != nil {
 			return fmt.Errorf("weights of %s: %w", coupling.NodeLabel(l.Node), err)
 		}
-		p := &plan{layer: l, w: w}
+		p := &plan{layer: l, was: l.Node.Operand(1), w: w}
 		s.plans, s.of[l.Node] = append(s.plans, p), p
 	}
 	return nil
@@ -222,7 +224,6 @@ func (s *sparse) fit(original *ir.Model, of map[*ir.Value]*ir.Value) error {
 // rest makes the weights zero of layers that data did not reach, and reports.
 func (s *sparse) rest(original *ir.Model) error {
 	table := []string{fmt.Sprintf("%9s %9s  %s", "weights", "zeros", "layer")}
-	zeros, total := 0, 0
 	for _, p := range s.plans {
 		if !p.done {
 			if s.data != nil {
@@ -245,6 +246,10 @@ func (s *sparse) rest(original *ir.Model) error {
 				return err
 			}
 		}
+	}
+	s.share()
+	zeros, total := 0, 0
+	for _, p := range s.plans {
 		w, err := weights.Floats(p.layer.Node.Operand(1).Const())
 		if err != nil {
 			return err
@@ -273,6 +278,38 @@ func (s *sparse) rest(original *ir.Model) error {
 	}
 	s.c.Note(strings.Join(append(table, s.notes...), "\n"))
 	return nil
+}
+
+// share makes one constant again of those that were one and still are equal, and says of the others that they no longer are.
+func (s *sparse) share() {
+	first, apart := map[*ir.Value]*ir.Value{}, 0
+	for _, p := range s.plans {
+		n := p.layer.Node
+		now := n.Operand(1)
+		one := first[p.was]
+		switch {
+		case one == nil:
+			first[p.was] = now
+		case one == now:
+		case same(one.Const(), now.Const()):
+			s.c.Rewrite("weight", n, nil, func() {
+				n.SetOperand(1, one)
+				measured.Drop(now)
+			})
+		default:
+			apart++
+		}
+	}
+	if apart > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("%d layers shared their weights with others and have their own now", apart))
+	}
+}
+
+// same reports whether two weights have the same elements.
+func same(a, b *ir.Tensor) bool {
+	x, errA := a.Bytes()
+	y, errB := b.Bytes()
+	return errA == nil && errB == nil && a.DType() == b.DType() && slices.Equal(a.Shape(), b.Shape()) && bytes.Equal(x, y)
 }
 
 // store keeps a weight in coordinate form if that is smaller.
