@@ -57,6 +57,9 @@ func illegal(n *ir.Node) error {
 	if n.Is("Resize", "Upsample") {
 		return resizing(n)
 	}
+	if n.Is("Pow") && n.Operand(0).Type().DType() != n.Operand(1).Type().DType() {
+		return fmt.Errorf("%s to the power of %s; the importer wants one type", n.Operand(0).Type().DType(), n.Operand(1).Type().DType())
+	}
 	return nil
 }
 
