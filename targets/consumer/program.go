@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/kernel"
 )
 
 // Program is what target c wrote, built: the example beside the source, which reads inputs and writes outputs as raw numbers.
@@ -161,6 +162,9 @@ func (p *Program) Run(ctx context.Context, in map[string]ir.Datum) (map[string]i
 	var args []string
 	for i, port := range p.Inputs {
 		t, ok := in[port.Name].(*ir.Tensor)
+		if ok && t.DType() == ir.Float16 && port.DType == ir.Float32 { // which the program computes with instead
+			t = widened(t)
+		}
 		if !ok || t.DType().Bits() != port.DType.Bits() || t.Len() != size(port.Shape) {
 			return nil, fmt.Errorf("input %q: the program takes %s%v", port.Name, port.DType, port.Shape)
 		}
@@ -203,6 +207,19 @@ func (p *Program) Run(ctx context.Context, in map[string]ir.Datum) (map[string]i
 		return nil, fmt.Errorf("the program wrote %d bytes too many", len(b))
 	}
 	return r, nil
+}
+
+// widened is a tensor of float16 in 32 bits.
+func widened(t *ir.Tensor) *ir.Tensor {
+	h, err := ir.Elements[uint16](t)
+	if err != nil {
+		return t
+	}
+	f := make([]float32, len(h))
+	for i, x := range h {
+		f[i] = kernel.Float16ToFloat32(x)
+	}
+	return ir.NewTensor(ir.Float32, t.Shape(), ir.AsBytes(f))
 }
 
 func size(shape []int64) int64 {
