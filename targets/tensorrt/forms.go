@@ -52,6 +52,7 @@ func forms() map[string]func(n *ir.Node) error {
 		}
 		return nil
 	}
+	sequence := refuse("an input that is not known to have three axes", func(n *ir.Node) bool { return rank(n, 0) != 3 })
 	axes := refuse("axes that are computed", func(n *ir.Node) bool { return computed(n, 1) })
 	r := map[string]func(n *ir.Node) error{
 		"Attention":          attention,
@@ -81,6 +82,7 @@ func forms() map[string]func(n *ir.Node) error {
 		"STFT":      refuse("a frame step that is computed", func(n *ir.Node) bool { return computed(n, 1) }),
 		"Softmax":   refuse("a single axis", func(n *ir.Node) bool { return rank(n, 0) == 1 }),
 		"ScatterND": reduction, "ScatterElements": reduction,
+		"LSTM": sequence, "GRU": sequence, "RNN": sequence,
 		"Squeeze": axes, "Unsqueeze": axes,
 		"TensorScatter": refuse("mode circular", func(n *ir.Node) bool { return n.Str("mode", "linear") != "linear" }),
 	}

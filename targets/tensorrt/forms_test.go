@@ -38,6 +38,7 @@ func TestForms(t *testing.T) {
 		{18, `(float[2] x) => (float[2] y) { y = Softmax (x) }`, `(float[1,2] x) => (float[1,2] y) { y = Softmax (x) }`},
 		{18, `(bool c, float[2] x) => (float[?] y) { y = If (c) <then_branch = a () => (float[2] p) { p = Relu (x) }, else_branch = b () => (float q) { q = ReduceSum <keepdims = 0> (x) }> }`,
 			`(bool c, float[2] x) => (float[2] y) { y = If (c) <then_branch = a () => (float[2] p) { p = Relu (x) }, else_branch = b () => (float[2] q) { q = Abs (x) }> }`},
+		{18, `(float[?,?] x, float[1,8,2] w, float[1,8,2] r) => (float[?,?,?,?] y) { y = LSTM <hidden_size = 2> (x, w, r) }`, `(float[3,1,2] x, float[1,8,2] w, float[1,8,2] r) => (float[3,1,1,2] y) { y = LSTM <hidden_size = 2> (x, w, r) }`},
 		{23, `(float[1,2,4,8] q) => (float[1,2,4,8] y) { y = Attention <softcap = 2.0> (q, q, q) }`, `(float[1,2,4,8] q) => (float[1,2,4,8] y) { y = Attention <is_causal = 1> (q, q, q) }`},
 		{21, `(float[2] x) => (uint8[2] y) <float s = {0.5}> { y = QuantizeLinear <output_dtype = 2> (x, s) }`, `(float[2] x) => (int8[2] y) <float s = {0.5}> { y = QuantizeLinear <output_dtype = 3> (x, s) }`},
 		{18, `(uint64[2] x) => (float[2] y) { y = Cast <to = 1> (x) }`, `(int64[2] x) => (float[2] y) { y = Cast <to = 1> (x) }`},
