@@ -24,7 +24,7 @@ func illegal(n *ir.Node) error {
 	op := n.Op()
 	switch {
 	case n.Graph().Model().Function(op) != nil:
-		return nil
+		return &targets.Mendable{Why: "the frontend does not take functions of the model", Mend: "inline"}
 	case op.Domain == "" && slices.Contains(unread, op.Type), op.Domain != "" && op.Domain != "com.microsoft":
 		return errors.New("the frontend has no such operator")
 	case op.Domain == "com.microsoft" && !slices.Contains(microsoft, op.Type):
@@ -102,12 +102,26 @@ func forms() map[string]func(n *ir.Node) error {
 		"Resize":       resizing,
 		"DFT":          refuse("a real transform, or the form of opset 20", func(n *ir.Node) bool { return n.Graph().Opset("") >= 20 || n.Int("onesided", 0) != 0 }),
 		"SpaceToDepth": refuse("mode CRD, which is not heeded", func(n *ir.Node) bool { return n.Str("mode", "DCR") != "DCR" }),
+		"Einsum":       refuse("a letter twice in one term, a diagonal", diagonal),
 		"STFT":         transform,
 		"QuantizeLinear": refuse("blocks, numbers of 16 bits, or floats of 8", func(n *ir.Node) bool {
 			d := n.Result(0).Type().DType()
 			return n.Int("block_size", 0) != 0 || d.IsFloat() || d.Bits() > 8
 		}),
 	}
+}
+
+// diagonal reports whether a letter stands twice in one term of an Einsum.
+func diagonal(n *ir.Node) bool {
+	terms, _, _ := strings.Cut(n.Str("equation", ""), "->")
+	for _, t := range strings.Split(terms, ",") {
+		for _, c := range t {
+			if c != '.' && c != ' ' && strings.Count(t, string(c)) > 1 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // transform refuses what the frontend does not know beforehand.
