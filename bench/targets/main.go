@@ -23,7 +23,15 @@ func main() {
 	runs := flag.Int("runs", 20, "timed runs of each side, three times by turns; 0: none")
 	asJSON := flag.Bool("json", false, "print JSON lines")
 	keep := flag.String("keep", "", "folder in which artifacts stay")
+	rows := flag.String("rows", "", "print the table of JSON lines in `FILE`, of several runs perhaps, and measure nothing; of several lines for a model and target the last")
 	flag.Parse()
+	if *rows != "" {
+		if err := reprint(*rows); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := measure(*folder, *only, *keep, *runs, *asJSON, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -49,17 +57,7 @@ func measure(folder, only, keep string, runs int, asJSON bool, words []string) e
 	if len(models) == 0 {
 		return fmt.Errorf("there are no models in %s", folder)
 	}
-	row := func(cells []string) {
-		for i, width := range []int{-26, -12, -8, -6, 11, 8, 7, 12} {
-			fmt.Printf("%*s ", width, cells[i])
-		}
-		fmt.Println(" " + cells[8])
-	}
-	if !asJSON {
-		row(targettest.Header())
-	}
-	type count struct{ emitted, loads, agrees, of int }
-	counts := map[string]*count{}
+	tab := newTable(!asJSON)
 	for _, path := range models {
 		name := strings.TrimSuffix(filepath.Base(path), ".onnx")
 		if len(words) > 0 && !slices.ContainsFunc(words, func(x string) bool { return strings.Contains(name, x) }) {
@@ -83,17 +81,6 @@ func measure(folder, only, keep string, runs int, asJSON bool, words []string) e
 				}
 			}
 			r := b.Measure(ctx, c, t)
-			k := counts[t.Name]
-			if k == nil {
-				k = &count{}
-				counts[t.Name] = k
-			}
-			k.of++
-			for n, yes := range map[*int]bool{&k.emitted: r.Emitted, &k.loads: r.Loads, &k.agrees: r.Agrees} {
-				if yes {
-					*n++
-				}
-			}
 			if asJSON {
 				line, err := json.Marshal(r)
 				if err != nil {
@@ -102,20 +89,11 @@ func measure(folder, only, keep string, runs int, asJSON bool, words []string) e
 				fmt.Println(string(line))
 				continue
 			}
-			if len(r.Why) > 100 {
-				r.Why = r.Why[:100] + "..."
-			}
-			row(r.Cells())
+			tab.add(&r)
 		}
 	}
-	if asJSON {
-		return nil
-	}
-	fmt.Println()
-	for _, t := range all.Targets() {
-		if k := counts[t.Name]; k != nil {
-			fmt.Printf("%-12s %d models, %d written, %d load, %d agree\n", t.Name, k.of, k.emitted, k.loads, k.agrees)
-		}
+	if !asJSON {
+		tab.sums()
 	}
 	return nil
 }

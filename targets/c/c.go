@@ -45,7 +45,7 @@ weights as constant arrays, one body of plain C, no stdio and no heap; of libm i
 max-flash (or --max-ram and --max-flash) end the run before anything is written, and name the layers of the peak.
 
 onnxopt schedule finds out by measuring how layers are written best on a machine; schedule=FILE writes them so.`,
-		Pipeline: "freeze-defaults{all=true},requantize{form=qdq},opset{to=21},O2",
+		Pipeline: "inline,freeze-defaults{all=true},requantize{form=qdq},opset{to=21},O2",
 		Illegal:  illegal,
 	}, defaults(), lower)
 }

@@ -6,6 +6,15 @@ def names(port, fallback):
     return n if n else {fallback}
 
 
+def by_name(ports, outputs):
+    """The model's names of ports: of two that are one value, both may have the names of one; those left over go to the ports left over."""
+    r = []
+    for have in ports:
+        r.append(next((n for n in outputs if n in have and n not in r), None))
+    left = [n for n in outputs if n not in r]
+    return [n if n is not None else left.pop(0) if left else f'{i}' for i, n in enumerate(r)]
+
+
 def load(path, options):
     core = ov.Core()
     model = core.read_model(path)
@@ -27,7 +36,7 @@ def load(path, options):
     config = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': options.get('threads') or 1}
     compiled = core.compile_model(model, 'CPU', config)
     request = compiled.create_infer_request()
-    outputs = options.get('outputs') or []
+    called = by_name([compiled.outputs[i].get_names() for i in range(plain)], options.get('outputs') or [])
 
     def run(feeds):
         ins = {}
@@ -35,11 +44,7 @@ def load(path, options):
             name = next((n for n in port.get_names() if n in feeds), None)
             ins[i] = feeds[name] if name else list(feeds.values())[i]
         got = request.infer(ins)
-        r = {}
-        for i in range(plain):
-            port = compiled.outputs[i]
-            name = next((n for n in outputs if n in port.get_names() and n not in r), None)
-            r[name if name is not None else outputs[i] if i < len(outputs) else f'{i}'] = got[i].copy()
+        r = {name: got[i].copy() for i, name in enumerate(called)}
         return r, {name: got[plain + i].copy() for i, name in enumerate(shown)}
 
     types = {}

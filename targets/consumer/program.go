@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/onnxopt/onnxopt/ir"
+	"github.com/onnxopt/onnxopt/ops/kernel"
 )
 
 // Program is what target c wrote, built: the example beside the source, which reads inputs and writes outputs as raw numbers.
@@ -209,6 +210,9 @@ func (p *Program) run(ctx context.Context, in map[string]ir.Datum, more ...strin
 func (p *Program) feed(dir string, in map[string]ir.Datum) (args []string, err error) {
 	for i, port := range p.Inputs {
 		t, ok := in[port.Name].(*ir.Tensor)
+		if ok && t.DType() == ir.Float16 && port.DType == ir.Float32 { // which the program computes with instead
+			t = widened(t)
+		}
 		if !ok || t.DType().Bits() != port.DType.Bits() || t.Len() != size(port.Shape) {
 			return nil, fmt.Errorf("input %q: the program takes %s%v", port.Name, port.DType, port.Shape)
 		}
@@ -240,6 +244,19 @@ func (p *Program) results(b []byte) (map[string]ir.Datum, error) {
 		return nil, fmt.Errorf("the program wrote %d bytes too many", len(b))
 	}
 	return r, nil
+}
+
+// widened is a tensor of float16 in 32 bits.
+func widened(t *ir.Tensor) *ir.Tensor {
+	h, err := ir.Elements[uint16](t)
+	if err != nil {
+		return t
+	}
+	f := make([]float32, len(h))
+	for i, x := range h {
+		f[i] = kernel.Float16ToFloat32(x)
+	}
+	return ir.NewTensor(ir.Float32, t.Shape(), ir.AsBytes(f))
 }
 
 func size(shape []int64) int64 {

@@ -24,7 +24,7 @@ func illegal(n *ir.Node) error {
 	op := n.Op()
 	switch {
 	case n.Graph().Model().Function(op) != nil:
-		return nil
+		return &targets.Mendable{Why: "the frontend does not take functions of the model", Mend: "inline"}
 	case op.Domain == "" && slices.Contains(unread, op.Type), op.Domain != "" && op.Domain != "com.microsoft":
 		return errors.New("the frontend has no such operator")
 	case op.Domain == "com.microsoft" && !slices.Contains(microsoft, op.Type):
@@ -83,7 +83,12 @@ func forms() map[string]func(n *ir.Node) error {
 	}
 	return map[string]func(n *ir.Node) error{
 		"Softmax": softmax, "LogSoftmax": softmax,
-		"ReduceL1": reducing, "ReduceLogSum": reducing, "ReduceLogSumExp": reducing,
+		"ReduceL1": reducing, "ReduceLogSum": reducing, "ReduceLogSumExp": func(n *ir.Node) error {
+			if d := dtype(n, 0); d.IsInt() {
+				return fmt.Errorf("elements of type %s, which are rounded otherwise", d)
+			}
+			return reducing(n)
+		},
 		"Pad": refuse("mode wrap", func(n *ir.Node) bool { return n.Str("mode", "constant") == "wrap" }),
 		"Add": bytes, "Sub": bytes, "Mul": bytes, "Equal": strings,
 		"LSTM": recurrent, "GRU": recurrent, "RNN": recurrent,
@@ -97,12 +102,37 @@ func forms() map[string]func(n *ir.Node) error {
 		"Resize":       resizing,
 		"DFT":          refuse("a real transform, or the form of opset 20", func(n *ir.Node) bool { return n.Graph().Opset("") >= 20 || n.Int("onesided", 0) != 0 }),
 		"SpaceToDepth": refuse("mode CRD, which is not heeded", func(n *ir.Node) bool { return n.Str("mode", "DCR") != "DCR" }),
-		"STFT":         refuse("a frame step that is no constant", func(n *ir.Node) bool { return n.Operand(1).Const() == nil }),
+		"Einsum":       refuse("a letter twice in one term, a diagonal", diagonal),
+		"STFT":         transform,
 		"QuantizeLinear": refuse("blocks, numbers of 16 bits, or floats of 8", func(n *ir.Node) bool {
 			d := n.Result(0).Type().DType()
 			return n.Int("block_size", 0) != 0 || d.IsFloat() || d.Bits() > 8
 		}),
 	}
+}
+
+// diagonal reports whether a letter stands twice in one term of an Einsum.
+func diagonal(n *ir.Node) bool {
+	terms, _, _ := strings.Cut(n.Str("equation", ""), "->")
+	for _, t := range strings.Split(terms, ",") {
+		for _, c := range t {
+			if c != '.' && c != ' ' && strings.Count(t, string(c)) > 1 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// transform refuses what the frontend does not know beforehand.
+func transform(n *ir.Node) error {
+	if n.Operand(1).Const() == nil {
+		return errors.New("a frame step that is no constant")
+	}
+	if _, static := n.Operand(0).Type().TensorShape().Ints(); !static {
+		return &targets.Mendable{Why: "a signal of a size that is open", Mend: "set-shape"}
+	}
+	return nil
 }
 
 // softmax refuses what is over all axes from one on, as it was below version 13: the frontend takes that one only.
@@ -158,6 +188,9 @@ func pooling(n *ir.Node) error {
 
 // resizing refuses what reaches beyond height, width and depth, and settings that the frontend lacks or does not heed.
 func resizing(n *ir.Node) error {
+	if d := n.Operand(0).Type().DType(); d == ir.Bool || d == ir.Int16 || d == ir.Uint16 || d == ir.Uint32 || d == ir.Uint64 {
+		return fmt.Errorf("elements of type %s", d)
+	}
 	switch c := n.Str("coordinate_transformation_mode", "half_pixel"); {
 	case c == "tf_crop_and_resize" || c == "half_pixel_symmetric":
 		return fmt.Errorf("coordinates %s", c)

@@ -27,7 +27,7 @@ func New() *targets.Target {
 		Name: name, Doc: "an ONNX model as OpenVINO reads it best, with a script that makes its .xml and .bin", Extension: ".onnx",
 		Long: `Quantization is that of QuantizeLinear and DequantizeLinear, which OpenVINO runs in int8; QOperator models become so. What a model does to its
 inputs (mean, scale, layout, type) stays in it, so that callers feed the same data. Open sizes may stay open; static ones are faster.`,
-		Pipeline: "freeze-defaults{all=true},requantize{form=qdq},O2",
+		Pipeline: "inline,freeze-defaults{all=true},requantize{form=qdq},O2",
 		Illegal:  illegal,
 		Slow:     slowly,
 		Known:    known,
@@ -35,6 +35,15 @@ inputs (mean, scale, layout, type) stays in it, so that callers feed the same da
 }
 
 func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
+	e := &targets.IllegalError{Target: name}
+	for _, s := range m.Main.Inputs() {
+		if t := s.Type(); t.IsTensor() && t.Shape == nil && !s.Value().IsInitializer() {
+			e.Nodes = append(e.Nodes, targets.IllegalNode{Name: s.Name(), Op: ir.Op("input"), Why: "its rank is not known; set-shape states the shape", Mend: "set-shape"})
+		}
+	}
+	if len(e.Nodes) > 0 {
+		return e
+	}
 	if err := a.Model(m); err != nil {
 		return err
 	}

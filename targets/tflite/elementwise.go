@@ -318,17 +318,6 @@ func (e *emitter) float(v *ir.Value) bool {
 	return d == ir.Float32 || d == ir.Float16
 }
 
-func lowerCast(e *emitter, n *ir.Node) error {
-	w := e.view(n.Operand(0))
-	to := e.typ(n.Result(0))
-	if to == w.t.typ && e.float(n.Operand(0)) {
-		e.define(n.Result(0), w.t, w.perm)
-		return nil
-	}
-	e.result(n, opCast, w.perm, castOptions(w.t.typ, to), w.t)
-	return nil
-}
-
 func lowerWhere(e *emitter, n *ir.Node) error {
 	rank := len(e.shape(n.Result(0)))
 	in := n.Operands()

@@ -155,6 +155,9 @@ func (e *emitter) translate(n *ir.Node, f lowering) error {
 	if e.onIntegers(n, f) {
 		return nil
 	}
+	if err := e.computable(n); err != nil {
+		return err
+	}
 	if !n.Is("QuantizeLinear", "DequantizeLinear") {
 		for _, v := range n.Operands() {
 			e.unsigned(v)

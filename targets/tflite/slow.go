@@ -7,6 +7,7 @@ import (
 	"github.com/onnxopt/onnxopt/ops/infer"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/targets"
+	"github.com/onnxopt/onnxopt/targets/internal/slow"
 )
 
 // slowly translates the model and says what is in the file that costs time: data that are moved, and floats between integers.
@@ -26,7 +27,7 @@ func slowly(c *passes.Context, m *ir.Model, report func(targets.Finding)) error 
 	if len(moved) > 0 {
 		report(targets.Finding{
 			Kind: targets.Slow, Rule: "layout", Node: moved[0], Op: "TRANSPOSE", Count: len(moved),
-			Why: "data are moved between channels first and channels last", Mend: "relayout,simplify",
+			Why: "data are moved between channels first and channels last", Mend: slow.Relayout(m),
 		})
 	}
 	kinds := map[string]*targets.Finding{}
@@ -35,9 +36,9 @@ func slowly(c *passes.Context, m *ir.Model, report func(targets.Finding)) error 
 		op := n.Op().Type
 		f := kinds[op]
 		if f == nil {
-			f = &targets.Finding{Kind: targets.Slow, Rule: "float-in-int8", Node: targets.NodeName(n), Op: op, Why: "it has no form on int8 there, and runs in float between DEQUANTIZE and QUANTIZE", Mend: "dequantize{only=" + op + "}"}
+			f = &targets.Finding{Kind: targets.Slow, Rule: "float-in-int8", Node: targets.NodeName(n), Op: op, Why: "it has no form on int8 there, and runs in float between DEQUANTIZE and QUANTIZE", Mend: "dequantize,quantize{profile=tflite}"}
 			if _, ok := quantizableOps()[op]; ok {
-				f.Rule, f.Why, f.Mend = "unfused-quantization", "what is quantized around it is not as the target wants it, so that it runs in float", "dequantize,quantize{profile=tflite}"
+				f.Rule, f.Why = "unfused-quantization", "what is quantized around it is not as the target wants it, so that it runs in float"
 			}
 			kinds[op] = f
 			order = append(order, op)

@@ -33,7 +33,7 @@ func New() *targets.Target {
 		Name: name, Doc: "a .tflite file for TensorFlow Lite and LiteRT", Extension: ".tflite",
 		Long: `Inputs and outputs with four axes lie with channels last if what reads or makes them does; layout=keep leaves them as they are. An open
 first dimension of an input becomes 1; set-shape states the others. What is fused for the target alone is found while writing.`,
-		Pipeline: "freeze-defaults{all=true},requantize{form=qdq},opset{to=21},O2",
+		Pipeline: "inline,freeze-defaults{all=true},requantize{form=qdq},opset{to=21},O2",
 		Illegal:  illegal,
 		Slow:     slowly,
 		Known:    known,

@@ -184,3 +184,24 @@ func TestAxisGroups(t *testing.T) {
 		assert.Equal(t, c.want, axisGroups(c.in, c.out), "%v to %v", c.in, c.out)
 	}
 }
+
+// TestKernelless refuses what LiteRT has no kernel for, and takes the types for which it has one.
+func TestKernelless(t *testing.T) {
+	const head = `<ir_version: 8, opset_import: ["" : 21]> `
+	for _, c := range []struct{ src, of string }{
+		{`g (T[2] x, T[2] z) => (T[2] y) { y = Div (x, z) }`, "int64"},
+		{`g (T[2] x, T[2] z) => (T[2] y) { y = PRelu (x, z) }`, "int64 int32"},
+		{`g (T[2,3] x) => (int64[1,3] y) { y = ArgMax (x) }`, "int64"},
+		{`g (T[2,3] x) => (T[1,1] y) { y = ReduceL2 (x) }`, "int64 int32"},
+		{`g (T[1,4,2,2] x) => (T[1,1,4,4] y) { y = DepthToSpace <blocksize: int = 2> (x) }`, "bool int16"},
+		{`g (T[4] x) => (T[2] y, T[2] z) { y, z = Split <num_outputs: int = 2> (x) }`, "bool"},
+	} {
+		for _, typ := range strings.Fields(c.of) {
+			_, a, err := written(t, head+strings.ReplaceAll(c.src, "T[", typ+"["), "")
+			assert.ErrorContains(t, err, "no such kernel", "%s %s", typ, c.src)
+			assert.Zero(t, a.Len())
+		}
+		_, _, err := written(t, head+strings.ReplaceAll(c.src, "T[", "float["), "")
+		assert.NoError(t, err, c.src)
+	}
+}

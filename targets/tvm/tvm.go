@@ -30,7 +30,7 @@ func New() *targets.Target {
 		Name: name, Doc: "a float ONNX model with static shapes that TVM imports, with a script that compiles it", Extension: ".onnx",
 		Long: `TVM computes quantized models in float, so they become float ones here; their weights stay on their steps. Models in 16 bits become float32 behind
 an interface that stays: TVM's code for processors rounds every sum to 16 bits. Sizes have to be static: set-shape states those that are open.`,
-		Pipeline: "freeze-defaults{all=true},dequantize,precision{to=float32},opset{to=18},O2",
+		Pipeline: "inline,freeze-defaults{all=true},dequantize,precision{to=float32},opset{to=18},O2",
 		Illegal:  illegal,
 		Slow:     slowly,
 		Known:    known,
@@ -56,6 +56,9 @@ func illegal(n *ir.Node) error {
 	}
 	if n.Is("Resize", "Upsample") {
 		return resizing(n)
+	}
+	if n.Is("Pow") && n.Operand(0).Type().DType() != n.Operand(1).Type().DType() {
+		return fmt.Errorf("%s to the power of %s; the importer wants one type", n.Operand(0).Type().DType(), n.Operand(1).Type().DType())
 	}
 	return nil
 }
@@ -95,6 +98,23 @@ numpy>=2
 onnx==1.23.2
 `
 
+// initializers is m with initializers for nodes Constant, of which the importer takes those only that hold a tensor.
+func initializers(m *ir.Model) *ir.Model {
+	m = m.Clone()
+	var constants []*ir.Node
+	for n := range m.Nodes() {
+		if n.Is("Constant") && n.Op().Domain == "" && n.Attr("value") == nil && n.Result(0).Const() != nil {
+			constants = append(constants, n)
+		}
+	}
+	for _, n := range constants {
+		v := n.Result(0)
+		v.ReplaceUses(n.Graph().NamedConst(v.Name(), v.Const()))
+		n.Graph().Erase(n)
+	}
+	return m
+}
+
 func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error {
 	if err := targets.Open(name, m, 0); err != nil {
 		return err
@@ -105,7 +125,7 @@ func lower(_ *passes.Context, m *ir.Model, a targets.Artifact, o Options) error 
 			break
 		}
 	}
-	if err := a.Model(m); err != nil {
+	if err := a.Model(initializers(m)); err != nil {
 		return err
 	}
 	w, err := a.File(".requirements.txt")

@@ -89,14 +89,10 @@ func (k *Integers) Report(m *ir.Model, report Report) {
 	}
 	tell := func(nodes []*ir.Node, rule, why, mend string) {
 		for _, l := range byOperator(nodes) {
-			m := mend
-			if strings.Contains(m, "%s") {
-				m = fmt.Sprintf(mend, l[0].Op().Type)
-			}
-			report(targets.Finding{Kind: targets.Slow, Rule: rule, Node: targets.NodeName(l[0]), Op: l[0].Op().String(), Count: len(l), Why: why, Mend: m})
+			report(targets.Finding{Kind: targets.Slow, Rule: rule, Node: targets.NodeName(l[0]), Op: l[0].Op().String(), Count: len(l), Why: why, Mend: mend})
 		}
 	}
-	tell(without, "float-in-int8", "it has no form on integers there, and runs in float between DequantizeLinear and QuantizeLinear", "dequantize{only=%s}")
+	tell(without, "float-in-int8", "it has no form on integers there, and runs in float between DequantizeLinear and QuantizeLinear", "dequantize,quantize{profile="+k.Profile+"}")
 	tell(unquantized, "unfused-quantization", "its result is not quantized, so that it runs in float", "dequantize,quantize{profile="+k.Profile+"}")
 	tell(again, "requantization", "numbers are dequantized and quantized again in other steps", "dequantize,quantize{profile="+k.Profile+"}")
 }
@@ -134,23 +130,55 @@ func (k *Integers) quantizes(n *ir.Node) bool {
 func Layout(m *ir.Model, report Report) {
 	var l []*ir.Node
 	for n := range m.Nodes() {
-		if n.Is("Transpose") && n.Op().Domain == "" && n.Operand(0) != nil && n.Operand(0).Const() == nil && len(n.Operand(0).Type().Shape) >= 4 {
+		if n.Is("Transpose") && n.Op().Domain == "" && n.Operand(0) != nil && n.Operand(0).Const() == nil && len(n.Operand(0).Type().TensorShape()) >= 4 {
 			l = append(l, n)
 		}
 	}
 	if len(l) > 0 {
 		report(targets.Finding{
 			Kind: targets.Slow, Rule: "layout", Node: targets.NodeName(l[0]), Op: "Transpose", Count: len(l),
-			Why: "data are moved into another order of axes", Mend: "relayout,simplify",
+			Why: "data are moved into another order of axes", Mend: Relayout(m),
 		})
 	}
 }
 
-// Unfused reports a kind of nodes that fold into the ones before them.
+// Relayout is the pipeline that takes Transposes away which stand at inputs and outputs: callers give and get the other order. "" if there are
+// none; those within are as few as the passes know.
+func Relayout(m *ir.Model) string {
+	var l []string
+	list := func(perm []int64) string { return strings.ReplaceAll(fmt.Sprint(perm), " ", ",") }
+	for _, s := range m.Main.Inputs() {
+		var perm []int64
+		for u := range s.Value().Uses() {
+			p := u.Node.Ints("perm")
+			if u.Node.IsReturn() || !u.Node.Is("Transpose") || p == nil || perm != nil && !slices.Equal(p, perm) {
+				perm = nil
+				break
+			}
+			perm = p
+		}
+		if perm != nil {
+			l = append(l, option(s.Name())+"="+list(perm))
+		}
+	}
+	for _, s := range m.Main.Outputs() {
+		n := s.Value().Node()
+		if n != nil && n.Is("Transpose") && n.Ints("perm") != nil && !n.Operand(0).IsInput() {
+			l = append(l, option(s.Name())+"="+list(ir.InversePerm(n.Ints("perm"))))
+		}
+	}
+	if l == nil {
+		return ""
+	}
+	return "relayout{" + strings.Join(l, " ") + "},simplify"
+}
+
+// Unfused reports a kind of nodes that fold into the ones before them: all operands of both but the data are constants, and nothing else reads
+// what is between.
 func Unfused(m *ir.Model, op, behind, mend string, report Report) {
 	var l []*ir.Node
 	for n := range m.Nodes() {
-		if n.Is(op) && n.Operand(0) != nil && n.Operand(0).Node() != nil && n.Operand(0).Node().Is(behind) {
+		if v := n.Operand(0); n.Is(op) && v != nil && v.Node() != nil && v.Node().Is(behind) && v.NumUses() == 1 && constants(n) && constants(v.Node()) {
 			l = append(l, n)
 		}
 	}
@@ -160,6 +188,11 @@ func Unfused(m *ir.Model, op, behind, mend string, report Report) {
 			Why: "it is not folded into the " + behind + " before it", Mend: mend,
 		})
 	}
+}
+
+// constants reports whether all operands but the first are.
+func constants(n *ir.Node) bool {
+	return !slices.ContainsFunc(n.Operands()[1:], func(v *ir.Value) bool { return v != nil && v.Const() == nil })
 }
 
 // byOperator groups nodes, in the order of the first of each.
