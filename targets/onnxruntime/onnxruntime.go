@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/onnxopt/onnxopt/ir"
-	"github.com/onnxopt/onnxopt/ops/schema"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/targets"
 	"github.com/onnxopt/onnxopt/targets/internal/script"
@@ -85,8 +84,6 @@ func illegal(kernels map[ir.OpID][]string, n *ir.Node) error {
 		return nil
 	case op.Domain == "" && (op.Type == "Constant" || op.Type == "If" || op.Type == "Loop" || op.Type == "Scan"):
 		return nil
-	case !ok && isFunction(n):
-		return nil
 	case !ok:
 		return errors.New("there is no such kernel for the CPU")
 	case types == nil || n.NumOperands() == 0 || n.Operand(0) == nil:
@@ -100,12 +97,6 @@ func illegal(kernels map[ir.OpID][]string, n *ir.Node) error {
 		return nil // between casts
 	}
 	return fmt.Errorf("the kernel for the CPU has no elements of type %s", d)
-}
-
-// isFunction reports whether the standard defines the operator over others, HardSwish for one, by which ONNX Runtime replaces what it has no kernel for.
-func isFunction(n *ir.Node) bool {
-	s := schema.Lookup(n.Op(), n.Graph().Opset(n.Op().Domain))
-	return s != nil && s.HasFunction()
 }
 
 // apart is a copy of m in which every use of a constant of int8 has a constant of its own: with session.x64quantprecision ONNX Runtime 1.32
