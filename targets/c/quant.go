@@ -480,6 +480,7 @@ func (r *requant) depthwise(f *text, win window, x, y *tensor, outputs, lanes in
 	f.line("const uint8_t *p = a0 + %d + n * %d + c * %d + i * %d + j * %d;", x.start()-win.pads[0]*xs[2]-win.pads[1]*xs[3], xs[0], xs[1], win.strides[0]*xs[2], win.strides[1]*xs[3])
 	f.line("uint8_t *q = y0 + %d + n * %d + c * %d + i * %d + j * %d;", y.start(), ys[0], ys[1], ys[2], ys[3])
 	if wide {
+		f.line("FENCE();")
 		f.line("i8 m = first;")
 		for k := range pairs {
 			if 2*k+1 < len(taps) {
