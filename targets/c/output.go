@@ -110,15 +110,11 @@ func (b *builder) write(a targets.Artifact, mem *memory) error {
 			return err
 		}
 	}
-	total, live, peak := 0, 0, ""
-	for _, x := range mem.arenas {
-		total += x.bytes
-		live += x.live
-		if peak == "" {
-			peak = b.steps[x.peak].node
-		}
+	peak := ""
+	if len(b.steps) > 0 {
+		peak = b.steps[mem.peak].node
 	}
-	a.Note(fmt.Sprintf("arena %d bytes (%d alive at once at %q), weights %d bytes, %d steps", total, live, peak, mem.weights, len(b.steps)))
+	a.Note(fmt.Sprintf("arena %d bytes (%d alive at once at %q), weights %d bytes, %d steps", mem.bytes, mem.live, peak, mem.weights, len(b.steps)))
 	return nil
 }
 
@@ -208,12 +204,8 @@ func (o *output) header() string {
 			}
 		}
 	}
-	total := 0
-	for _, a := range o.mem.arenas {
-		total += a.bytes
-	}
 	t.line("")
-	t.line("#define %s_ARENA_BYTES %d /* static memory for results */", o.upper, total)
+	t.line("#define %s_ARENA_BYTES %d /* static memory for results */", o.upper, o.mem.bytes)
 	t.line("#define %s_WEIGHTS_BYTES %d", o.upper, o.mem.weights)
 	t.line("")
 	if o.b.o.Weights == "file" {
@@ -260,8 +252,15 @@ func (o *output) source() string {
 	functions, calls := o.functions(h)
 	t.line("")
 	o.weights(&t)
-	for _, a := range o.mem.arenas {
-		t.line("static %s %s_ALIGNED arena_%s[%d];", a.typ.name, o.upper, a.typ.name, a.bytes/a.typ.size)
+	switch {
+	case o.mem.bytes > 0 && len(o.mem.types) == 1:
+		t.line("static %s %s_ALIGNED arena[%d];", o.mem.types[0].name, o.upper, o.mem.bytes/o.mem.types[0].size)
+	case o.mem.bytes > 0:
+		t.line("static union {")
+		for _, typ := range o.mem.types {
+			t.line("%s as_%s[%d];", typ.name, typ.name, o.mem.bytes/typ.size)
+		}
+		t.line("} %s_ALIGNED arena;", o.upper)
 	}
 	t.line("")
 	for _, f := range h.list {
@@ -373,6 +372,9 @@ func (o *output) functions(h *helpers) (functions, calls string) {
 			args = append(args, o.address(s.scratch, false))
 		}
 		cs.line("%s(%s); /* %s */", name, strings.Join(args, ", "), comment(s.node))
+		if o.mem != nil && len(o.mem.types) > 1 {
+			cs.line("FENCE(); /* memory may hold elements of another type from here on */")
+		}
 	}
 	return fs.String(), cs.String()
 }
@@ -395,10 +397,18 @@ func (o *output) address(buf *buffer, read bool) string {
 		return fmt.Sprintf("(const %s *)(const void *)(weights + %d)", buf.typ.name, buf.offset)
 	case buf.param != "":
 		return buf.param
-	case buf.typ.size == 1:
-		return fmt.Sprintf("(%s *)arena_float + %d", buf.typ.name, buf.offset)
 	}
-	return fmt.Sprintf("arena_%s + %d", buf.typ.name, buf.offset/buf.typ.size)
+	base := "arena"
+	if len(o.mem.types) > 1 {
+		base += ".as_" + buf.typ.name
+		if buf.typ.size == 1 {
+			base = "arena.as_" + o.mem.types[0].name
+		}
+	}
+	if buf.typ.size == 1 {
+		return fmt.Sprintf("(%s *)%s + %d", buf.typ.name, base, buf.offset)
+	}
+	return fmt.Sprintf("%s + %d", base, buf.offset/buf.typ.size)
 }
 
 func (o *output) weights(t *text) {

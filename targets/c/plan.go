@@ -13,18 +13,13 @@ const align = 64
 
 func aligned(n int) int { return (n + align - 1) / align * align }
 
-// arena is where the buffers of one type of elements lie.
-type arena struct {
-	typ   ctype
-	bytes int
-	live  int // the largest sum of bytes alive at once
-	peak  int // the step of it
-}
-
 // memory is the plan of all.
 type memory struct {
-	arenas  []*arena
-	weights int // bytes
+	bytes   int     // of the arena
+	types   []ctype // of its elements but bytes, which may lie among any
+	live    int     // the largest sum of bytes alive at once
+	peak    int     // the step of it
+	weights int     // bytes
 }
 
 // lifetimes finds out how long each buffer of the arena is needed, and drops those that nothing uses.
@@ -209,24 +204,27 @@ func (b *builder) schedule(frees bool) []*step {
 func (b *builder) place() *memory {
 	m := &memory{}
 	list := b.lifetimes()
-	group := func(t ctype) ctype {
-		if t.size == 1 {
-			return float // characters may lie in any memory
+	for _, buf := range list {
+		if buf.typ.size > 1 && !slices.Contains(m.types, buf.typ) {
+			m.types = append(m.types, buf.typ)
 		}
-		return t
 	}
-	for _, typ := range []ctype{float, int64s, int32s, int16s} {
-		var l []*buffer
+	if len(m.types) == 0 {
+		m.types = []ctype{float}
+	}
+	for i := range b.steps {
+		sum := 0
 		for _, buf := range list {
-			if group(buf.typ) == typ {
-				l = append(l, buf)
+			if buf.first <= i && i <= buf.last {
+				sum += buf.elems * buf.typ.size
 			}
 		}
-		if len(l) > 0 {
-			a := pack(l, len(b.steps))
-			a.typ = typ
-			m.arenas = append(m.arenas, a)
+		if sum > m.live {
+			m.live, m.peak = sum, i
 		}
+	}
+	if len(list) > 0 {
+		m.bytes = pack(list, len(b.steps))
 	}
 	for _, buf := range b.consts {
 		buf.offset = m.weights
@@ -237,9 +235,10 @@ func (b *builder) place() *memory {
 
 func (buf *buffer) bytes() int { return aligned(buf.elems * buf.typ.size) }
 
-// pack places buffers so that those alive at once do not overlap: first fit in several orders, the best of which is kept.
-func pack(list []*buffer, steps int) *arena {
-	a := &arena{}
+// pack places buffers so that those alive at once do not overlap, and returns how many bytes they take: first fit in several orders, the best
+// of which is kept.
+func pack(list []*buffer, steps int) int {
+	live, bytes := 0, 0
 	for i := range steps {
 		sum := 0
 		for _, buf := range list {
@@ -247,9 +246,7 @@ func pack(list []*buffer, steps int) *arena {
 				sum += buf.bytes()
 			}
 		}
-		if sum > a.live {
-			a.live, a.peak = sum, i
-		}
+		live = max(live, sum)
 	}
 	type spot struct {
 		buf    *buffer
@@ -277,10 +274,10 @@ func pack(list []*buffer, steps int) *arena {
 	}
 	best := []spot(nil)
 	try := func(order []*buffer) bool {
-		if p, total := fit(order); best == nil || total < a.bytes {
-			best, a.bytes = p, total
+		if p, total := fit(order); best == nil || total < bytes {
+			best, bytes = p, total
 		}
-		return a.bytes <= a.live
+		return bytes <= live
 	}
 	order := slices.Clone(list)
 	rand := rand.New(rand.NewPCG(1, 1))
@@ -309,16 +306,7 @@ func pack(list []*buffer, steps int) *arena {
 	for _, p := range best {
 		p.buf.offset = p.offset
 	}
-	return a
-}
-
-// total is the memory of all arenas, in bytes.
-func (m *memory) total() int {
-	n := 0
-	for _, a := range m.arenas {
-		n += a.bytes
-	}
-	return n
+	return bytes
 }
 
 // limits compares the plan with what the target has.
@@ -327,16 +315,10 @@ func (b *builder) limits(m *memory) error {
 	if b.o.Weights == "file" {
 		flash = 0
 	}
-	if total := m.total(); ram > 0 && total > ram {
-		var most *arena
-		for _, a := range m.arenas {
-			if most == nil || a.bytes > most.bytes {
-				most = a
-			}
-		}
+	if ram > 0 && m.bytes > ram {
 		var live []*buffer
 		for _, buf := range b.lifetimes() {
-			if buf.first <= most.peak && most.peak <= buf.last {
+			if buf.first <= m.peak && m.peak <= buf.last {
 				live = append(live, buf)
 			}
 		}
@@ -345,8 +327,8 @@ func (b *builder) limits(m *memory) error {
 		for _, buf := range live[:min(len(live), 4)] {
 			names = append(names, fmt.Sprintf("%q %d", buf.name, buf.bytes()))
 		}
-		s := b.steps[most.peak]
-		return fmt.Errorf("the model needs %d bytes of memory, more than max-ram=%d; most at %q (%s): %s", total, ram, s.node, s.op, strings.Join(names, ", "))
+		s := b.steps[m.peak]
+		return fmt.Errorf("the model needs %d bytes of memory, more than max-ram=%d; most at %q (%s): %s", m.bytes, ram, s.node, s.op, strings.Join(names, ", "))
 	}
 	if flash > 0 && m.weights > flash {
 		list := slices.Clone(b.consts)
