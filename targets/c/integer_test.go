@@ -90,6 +90,27 @@ func TestBetweenQuantizers(t *testing.T) {
 	}
 }
 
+// TestUnfolded compares what nothing folds before the target does: normalizations that come before an activation, and weights from a shape.
+func TestUnfolded(t *testing.T) {
+	cc := compiler(t)
+	dir := t.TempDir()
+	var done []*written
+	for name, src := range map[string]string{
+		"norm": `g (float[2,9,4,5] x) => (float[2,9,4,5] y) <float[9] s = {1,2,3,-4,5,6,7,8,9}, float[9] b = {0,1,0,1,0,1,0,1,0}, float[9] m = {1,1,2,2,3,3,4,4,5}, float[9] v = {1,2,1,2,1,2,1,2,0}> {
+			n = BatchNormalization <epsilon: float = 0.001> (x, s, b, m, v)  y = Relu (n) }`,
+		"rows":   `g (float[3,2] x) => (float[3,2] y) <float[2] s = {1,2}, float[2] b = {0,1}, float[2] m = {1,1}, float[2] v = {1,2}> { y = BatchNormalization (x, s, b, m, v) }`,
+		"filled": `g (float[1,3,6,6] x) => (float[1,9,4,4] y) <int64[4] h = {9,3,3,3}> { w = ConstantOfShape <value: tensor = float[1] {0.125}> (h)  y = Conv (x, w) }`,
+	} {
+		w, err := emit(t, model(t, `<ir_version: 10, opset_import: ["" : 21]> `+src), "", "", dir, name)
+		require.NoError(t, err, name)
+		done = append(done, w)
+	}
+	got := run(t, cc, []string{"-O1", "-Wall", "-Wextra", "-Wconversion"}, dir, done)
+	for _, w := range done {
+		assert.NoError(t, w.bound["y"].Check(compare.Datum(w.want["y"], got[w]["y"])), w.base)
+	}
+}
+
 // TestIntegers compares models in QDQ form with the embedded engine that computes them in integers, too: what convolutions give is equal to
 // the bit, and so is what is between them.
 func TestIntegers(t *testing.T) {

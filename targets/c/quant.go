@@ -153,8 +153,38 @@ func lowerQuantize(b *builder, n *ir.Node) error {
 	}
 	z := q.zeros[0]
 	typ := b.typ(n.Result(0))
+	if d := n.Operand(0).Node(); d != nil && isDequantize(d) && b.places[n.Operand(0)] == nil {
+		if from, err := b.quantizationOf(d); err == nil && len(from.scales) == 1 {
+			if factor, ok := ratio(from, q); ok {
+				e := &expr{formula: fmt.Sprintf("(%s)@narrow((float)(%%[1]s - %d) * %s, %d.0f, %d.0f, %d)", typ.name, from.zeros[0], literalOf(factor), low-z, high-z, z),
+					args: []*expr{b.argument(d.Operand(0))}, typ: typ, size: 2}
+				b.materialize(n.Result(0), e)
+				return nil
+			}
+		}
+	}
 	x := b.argument(n.Operand(0))
 	e := &expr{formula: fmt.Sprintf("(%s)@narrow(%%[1]s / %s, %d.0f, %d.0f, %d)", typ.name, literalOf(q.scales[0]), low-z, high-z, z), args: []*expr{x}, typ: typ, size: x.size + 1}
 	b.materialize(n.Result(0), e)
 	return nil
+}
+
+// ratio is a factor that takes bytes from one scale to another with one product in place of a product and a division, if all 256 of them come
+// to the same integers.
+func ratio(from, to quantization) (float32, bool) {
+	low, high, err := rangeOf(from.dtype)
+	if err != nil || high-low > 255 {
+		return 0, false
+	}
+	f := float32(float64(from.scales[0]) / float64(to.scales[0]))
+	if !(f > 1e-30 && f < 1e30) {
+		return 0, false
+	}
+	for q := low; q <= high; q++ {
+		x := float32(q - from.zeros[0])
+		if math.RoundToEven(float64(x*f)) != math.RoundToEven(float64(float32(x*from.scales[0])/to.scales[0])) {
+			return 0, false
+		}
+	}
+	return f, true
 }
