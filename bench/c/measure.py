@@ -188,8 +188,9 @@ def main():
     mean = lambda i: np.exp(np.mean([np.log(x[i]) for x in r.values()]))
     print(f"geometric mean {mean(0):.2f}" + (f", after search {mean(1):.2f}, search over the default {np.exp(np.mean([np.log(x[2] / x[3]) for x in r.values()])):.2f}" if SEARCH else ""))
     for m in r:
-        if m.endswith("-int8qdq") and m.removesuffix("-int8qdq") in r:
-            f = r[m.removesuffix("-int8qdq")]
+        base = re.sub(r"-int8(qdq)?((\.onnx)?)$", r"\2", m)
+        if base != m and base in r:
+            f = r[base]
             print(f"{m}: {f[2] / r[m][2]:.2f} over the float32 model" + (f", both after search {f[3] / r[m][3]:.2f}" if SEARCH else ""))
 
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -130,7 +131,7 @@ func (e *env) schedule(ctx context.Context, f *scheduleFlags, name string, given
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer func() { done(err) }()
 	var show *progress
 	if e.terminal && !quiet {
 		show = startProgress(e.stderr, name)
@@ -160,8 +161,9 @@ func (e *env) schedule(ctx context.Context, f *scheduleFlags, name string, given
 	return nil
 }
 
-// openLog opens the log of trials; without a name for it or the schedule it is forgotten at the end.
-func (f *scheduleFlags) openLog() (*trial.Log, func(), error) {
+// openLog opens the log of trials; without a name for it or the schedule it is forgotten at the end, as is a new
+// one in which a search that failed left nothing.
+func (f *scheduleFlags) openLog() (*trial.Log, func(failed error), error) {
 	path, drop := f.log, ""
 	switch {
 	case path == "" && f.schedule != "":
@@ -173,6 +175,8 @@ func (f *scheduleFlags) openLog() (*trial.Log, func(), error) {
 		}
 		path, drop = filepath.Join(dir, "trials.jsonl"), dir
 	}
+	_, err := os.Stat(path)
+	fresh := errors.Is(err, fs.ErrNotExist)
 	log, err := trial.Open(path)
 	if err != nil {
 		if drop != "" {
@@ -180,8 +184,12 @@ func (f *scheduleFlags) openLog() (*trial.Log, func(), error) {
 		}
 		return nil, nil, err
 	}
-	return log, func() {
+	return log, func(failed error) {
+		empty := log.Len() == 0
 		log.Close()
+		if failed != nil && fresh && empty {
+			os.Remove(path)
+		}
 		if drop != "" {
 			os.RemoveAll(drop)
 		}

@@ -40,7 +40,8 @@ with weights=file the program hands its contents to model_load. All sizes have t
 The source has bodies for AVX-512, for AVX2 with FMA, and for vectors of 4 numbers (NEON, SSE or plain C); the compiler's
 options, such as -march=native, choose. Memory for results is static, so calls must not overlap.
 
-Between DequantizeLinear and QuantizeLinear convolutions are computed in integers, exactly. profile=mcu writes for microcontrollers: the
+Between DequantizeLinear and QuantizeLinear convolutions, products and averages are summed in integers, exactly, and what only moves elements
+moves bytes. For that the compiler must not join products and sums, as gcc does without -std=c99 or -ffp-contract=off. profile=mcu writes for microcontrollers: the
 weights as constant arrays, one body of plain C, no stdio and no heap; of libm it calls only what the model's operators name. max-ram and
 max-flash (or --max-ram and --max-flash) end the run before anything is written, and name the layers of the peak.
 
@@ -55,7 +56,7 @@ func defaults() Options { return Options{Weights: "incbin", Profile: "host"} }
 // illegal goes by the operator alone; what depends on shapes and attributes is found while writing.
 func illegal(n *ir.Node) error {
 	op := n.Op()
-	if op.Domain == "" && (lowerings()[op.Type] != nil || op.Type == "Constant" || op.Type == "Shape" || op.Type == "ConstantOfShape" || op.Type == "Range" || op.Type == "Size" || op.Type == "BatchNormalization") {
+	if op.Domain == "" && (lowerings()[op.Type] != nil || op.Type == "Constant" || op.Type == "Shape" || op.Type == "ConstantOfShape" || op.Type == "Range" || op.Type == "Size") {
 		return nil
 	}
 	return targets.Missing("there is no such operator", n)

@@ -178,6 +178,7 @@ func TestRefused(t *testing.T) {
 			`c cannot run 2 nodes: "one" (Det): there is no such operator; "two" (Hardmax): there is no such operator`},
 		{"sizes that are open", head + `g (float[n,2] x) => (float[n,2] y) { y = Relu (x) }`, `"x" (input): its shape [n,2] is not static; set-shape{n=1} states it`},
 		{"weights that are computed", head + `g (float[1,1,4,4] x, float[1,1,3,3] w) => (float[1,1,2,2] y) { [c] y = Conv (x, w) }`, `"c" (Conv): parameters that are no float constants`},
+		{"a normalization by the batch", head + `g (float[2,2] x, float[2] s) => (float[2,2] y) { [n] y = BatchNormalization (x, s, s, s, s) }`, `"n" (BatchNormalization): parameters that are no float constants`},
 		{"doubles", head + `g (double[2] x) => (double[2] y) { [a] y = Add (x, x) }`, `"x" (input): elements of type double`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

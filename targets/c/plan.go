@@ -13,18 +13,13 @@ const align = 64
 
 func aligned(n int) int { return (n + align - 1) / align * align }
 
-// arena is where the buffers of one type of elements lie.
-type arena struct {
-	typ   ctype
-	bytes int
-	live  int // the largest sum of bytes alive at once
-	peak  int // the step of it
-}
-
 // memory is the plan of all.
 type memory struct {
-	arenas  []*arena
-	weights int // bytes
+	bytes   int     // of the arena
+	types   []ctype // of its elements but bytes, which may lie among any
+	live    int     // the largest sum of bytes alive at once
+	peak    int     // the step of it
+	weights int     // bytes
 }
 
 // lifetimes finds out how long each buffer of the arena is needed, and drops those that nothing uses.
@@ -61,172 +56,31 @@ func (b *builder) lifetimes() []*buffer {
 	return list
 }
 
-// prune takes out steps whose results nothing reads.
-func (b *builder) prune() {
-	read := map[*buffer]bool{}
-	var kept []*step
-	for i := len(b.steps) - 1; i >= 0; i-- {
-		s := b.steps[i]
-		if !slices.ContainsFunc(s.out, func(t *tensor) bool { return t.buf.output || read[t.buf] }) {
-			continue
-		}
-		for _, t := range s.in {
-			read[t.buf] = true
-		}
-		kept = append(kept, s)
-	}
-	slices.Reverse(kept)
-	b.steps = kept
-}
-
-// order puts the steps in the order, among a few, in which the least memory is alive at once: that of the model, and those of a scheduler
-// that takes among the steps which could run the one that leaves the least, or that frees the most.
-func (b *builder) order() {
-	best, least := b.steps, b.peak(b.steps)
-	for _, greedy := range []bool{true, false} {
-		if s := b.schedule(greedy); s != nil {
-			if p := b.peak(s); p < least {
-				best, least = s, p
-			}
-		}
-	}
-	b.steps = best
-}
-
-// peak is the largest sum of live bytes in an order of steps.
-func (b *builder) peak(steps []*step) int {
-	last := map[*buffer]int{}
-	for i, s := range steps {
-		for _, t := range append(slices.Clone(s.in), s.out...) {
-			last[t.buf] = i
-		}
-	}
-	live, most := 0, 0
-	seen := map[*buffer]bool{}
-	for i, s := range steps {
-		for _, t := range s.out {
-			if !seen[t.buf] && t.buf.param == "" {
-				live += aligned(t.root().size() * t.buf.typ.size)
-			}
-			seen[t.buf] = true
-		}
-		extra := 0
-		if s.scratch != nil {
-			extra = aligned(s.scratch.elems * s.scratch.typ.size)
-		}
-		most = max(most, live+extra)
-		gone := map[*buffer]bool{}
-		for _, t := range append(slices.Clone(s.in), s.out...) {
-			if last[t.buf] == i && t.buf.data == nil && t.buf.param == "" && !gone[t.buf] {
-				gone[t.buf] = true
-				live -= aligned(b.sizeOf(t))
-			}
-		}
-	}
-	return most
-}
-
-func (b *builder) sizeOf(t *tensor) int {
-	r := t.root()
-	return max(t.buf.elems, r.size()) * t.buf.typ.size
-}
-
-// schedule is an order by a greedy choice.
-func (b *builder) schedule(frees bool) []*step {
-	writers := map[*buffer][]int{}
-	readers := map[*buffer]int{}
-	size := map[*buffer]int{}
-	for i, s := range b.steps {
-		for _, t := range s.out {
-			writers[t.buf] = append(writers[t.buf], i)
-			size[t.buf] = max(size[t.buf], b.sizeOf(t))
-		}
-		for _, t := range s.in {
-			readers[t.buf]++
-		}
-	}
-	n := len(b.steps)
-	need := make([]int, n)
-	next := make([][]int, n)
-	for i, s := range b.steps {
-		for _, t := range s.in {
-			for _, w := range writers[t.buf] {
-				if w < i {
-					need[i]++
-					next[w] = append(next[w], i)
-				}
-			}
-		}
-	}
-	done := make([]bool, n)
-	begun := map[*buffer]bool{}
-	var r []*step
-	for len(r) < n {
-		pick, score := -1, 0
-		for i, s := range b.steps {
-			if done[i] || need[i] > 0 {
-				continue
-			}
-			grow, free := 0, 0
-			for _, t := range s.out {
-				if !begun[t.buf] && t.buf.param == "" {
-					grow += size[t.buf]
-				}
-			}
-			for _, t := range s.in {
-				if readers[t.buf] == 1 && t.buf.data == nil && t.buf.param == "" {
-					free += size[t.buf]
-				}
-			}
-			v := grow - free
-			if frees {
-				v = -free
-			}
-			if pick < 0 || v < score {
-				pick, score = i, v
-			}
-		}
-		if pick < 0 {
-			return nil
-		}
-		done[pick] = true
-		s := b.steps[pick]
-		r = append(r, s)
-		for _, t := range s.out {
-			begun[t.buf] = true
-		}
-		for _, t := range s.in {
-			readers[t.buf]--
-		}
-		for _, i := range next[pick] {
-			need[i]--
-		}
-	}
-	return r
-}
-
 // place gives all buffers their places.
 func (b *builder) place() *memory {
 	m := &memory{}
 	list := b.lifetimes()
-	group := func(t ctype) ctype {
-		if t.size == 1 {
-			return float // characters may lie in any memory
+	for _, buf := range list {
+		if buf.typ.size > 1 && !slices.Contains(m.types, buf.typ) {
+			m.types = append(m.types, buf.typ)
 		}
-		return t
 	}
-	for _, typ := range []ctype{float, int64s, int32s, int16s} {
-		var l []*buffer
+	if len(m.types) == 0 {
+		m.types = []ctype{float}
+	}
+	for i := range b.steps {
+		sum := 0
 		for _, buf := range list {
-			if group(buf.typ) == typ {
-				l = append(l, buf)
+			if buf.first <= i && i <= buf.last {
+				sum += buf.elems * buf.typ.size
 			}
 		}
-		if len(l) > 0 {
-			a := pack(l, len(b.steps))
-			a.typ = typ
-			m.arenas = append(m.arenas, a)
+		if sum > m.live {
+			m.live, m.peak = sum, i
 		}
+	}
+	if len(list) > 0 {
+		m.bytes = pack(list, len(b.steps))
 	}
 	for _, buf := range b.consts {
 		buf.offset = m.weights
@@ -237,9 +91,10 @@ func (b *builder) place() *memory {
 
 func (buf *buffer) bytes() int { return aligned(buf.elems * buf.typ.size) }
 
-// pack places buffers so that those alive at once do not overlap: first fit in several orders, the best of which is kept.
-func pack(list []*buffer, steps int) *arena {
-	a := &arena{}
+// pack places buffers so that those alive at once do not overlap, and returns how many bytes they take: first fit in several orders, the best
+// of which is kept.
+func pack(list []*buffer, steps int) int {
+	live, bytes := 0, 0
 	for i := range steps {
 		sum := 0
 		for _, buf := range list {
@@ -247,9 +102,7 @@ func pack(list []*buffer, steps int) *arena {
 				sum += buf.bytes()
 			}
 		}
-		if sum > a.live {
-			a.live, a.peak = sum, i
-		}
+		live = max(live, sum)
 	}
 	type spot struct {
 		buf    *buffer
@@ -277,10 +130,10 @@ func pack(list []*buffer, steps int) *arena {
 	}
 	best := []spot(nil)
 	try := func(order []*buffer) bool {
-		if p, total := fit(order); best == nil || total < a.bytes {
-			best, a.bytes = p, total
+		if p, total := fit(order); best == nil || total < bytes {
+			best, bytes = p, total
 		}
-		return a.bytes <= a.live
+		return bytes <= live
 	}
 	order := slices.Clone(list)
 	rand := rand.New(rand.NewPCG(1, 1))
@@ -309,16 +162,7 @@ func pack(list []*buffer, steps int) *arena {
 	for _, p := range best {
 		p.buf.offset = p.offset
 	}
-	return a
-}
-
-// total is the memory of all arenas, in bytes.
-func (m *memory) total() int {
-	n := 0
-	for _, a := range m.arenas {
-		n += a.bytes
-	}
-	return n
+	return bytes
 }
 
 // limits compares the plan with what the target has.
@@ -327,16 +171,10 @@ func (b *builder) limits(m *memory) error {
 	if b.o.Weights == "file" {
 		flash = 0
 	}
-	if total := m.total(); ram > 0 && total > ram {
-		var most *arena
-		for _, a := range m.arenas {
-			if most == nil || a.bytes > most.bytes {
-				most = a
-			}
-		}
+	if ram > 0 && m.bytes > ram {
 		var live []*buffer
 		for _, buf := range b.lifetimes() {
-			if buf.first <= most.peak && most.peak <= buf.last {
+			if buf.first <= m.peak && m.peak <= buf.last {
 				live = append(live, buf)
 			}
 		}
@@ -345,8 +183,8 @@ func (b *builder) limits(m *memory) error {
 		for _, buf := range live[:min(len(live), 4)] {
 			names = append(names, fmt.Sprintf("%q %d", buf.name, buf.bytes()))
 		}
-		s := b.steps[most.peak]
-		return fmt.Errorf("the model needs %d bytes of memory, more than max-ram=%d; most at %q (%s): %s", total, ram, s.node, s.op, strings.Join(names, ", "))
+		s := b.steps[m.peak]
+		return fmt.Errorf("the model needs %d bytes of memory, more than max-ram=%d; most at %q (%s): %s", m.bytes, ram, s.node, s.op, strings.Join(names, ", "))
 	}
 	if flash > 0 && m.weights > flash {
 		list := slices.Clone(b.consts)

@@ -1,6 +1,7 @@
 package c
 
 import (
+	"errors"
 	"math"
 	"slices"
 
@@ -70,4 +71,9 @@ func spellBatchNorm(n *ir.Node) {
 	}
 	v.ReplaceUses(x)
 	g.Erase(n)
+}
+
+// refuseBatchNorm is the lowering of what spellBatchNorm leaves.
+func refuseBatchNorm(*builder, *ir.Node) error {
+	return errors.New("parameters that are no float constants, or statistics of the batch")
 }

@@ -12,7 +12,8 @@ func lowerings() map[string]lowering {
 		"ConvTranspose": lowerConvTranspose, "LSTM": lowerRecurrent, "GRU": lowerRecurrent, "RNN": lowerRecurrent,
 		"QuantizeLinear": lowerQuantize, "DequantizeLinear": lowerDequantize,
 		"DynamicQuantizeLinear": lowerDynamicQuantize, "ConvInteger": lowerConvInteger, "MatMulInteger": lowerMatMulInteger,
-		"ArgMax": lowerArg, "ArgMin": lowerArg,
+		"BatchNormalization": refuseBatchNorm,
+		"ArgMax":             lowerArg, "ArgMin": lowerArg,
 	}
 	for _, op := range []string{"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum"} {
 		r[op] = lowerReduce
