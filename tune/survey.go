@@ -26,7 +26,7 @@ type SurveyOptions struct {
 	Target string           // pipeline of the target that runs behind every candidate; ""
 	// Profile is the runtime that static quantization is for, as the option of quantize takes it; "": that pass's default.
 	Profile string
-	Kinds  []string         // leave choices of other kinds out; nil: all
+	Kinds   []string // leave choices of other kinds out; nil: all
 }
 
 // KindNames are the kinds of choices, as SurveyOptions.Kinds takes them.
