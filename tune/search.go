@@ -145,7 +145,11 @@ func (s *Search) race(ctx context.Context, strategy string, b Batch) error {
 			field = append(field, r)
 		}
 	}
-	for rung := range s.Rungs {
+	first := 0
+	if !b.Low && len(field) <= b.Keep { // none can lose
+		first = s.state.Top()
+	}
+	for rung := first; rung < len(s.Rungs); rung++ {
 		var open []*Result // others were measured on as much before
 		for _, r := range field {
 			if r.Rung < rung {

@@ -109,6 +109,11 @@ func (e *env) run(ctx context.Context, args []string) (code int) {
 	e.stdin = &interruptible{ctx: ctx, r: e.stdin}
 	e.args = args
 	root := e.root()
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		for _, cmd := range append(root.Commands(), root) {
+			completed(cmd)
+		}
+	}
 	root.SetArgs(args)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)

@@ -42,6 +42,13 @@ func (e *env) passesVerb() *cobra.Command {
 			return e.explainPass(r, args[0], asJSON)
 		},
 	}
+	cmd.ValidArgsFunction = oneOf(func() []string {
+		r, err := e.registry()
+		if err != nil {
+			return nil
+		}
+		return r.Names()
+	})
 	g := newGroup("Options")
 	g.BoolVar(&asJSON, "json", false, "print JSON")
 	setHelp(cmd, "onnxopt passes [NAME] [--json]", g)

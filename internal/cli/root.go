@@ -123,7 +123,7 @@ func (e *env) verbs() []verb {
 		{"passes", e.passesVerb}, {"targets", e.targetsVerb}, {"lint", e.lintVerb}, {"inspect", e.inspectVerb}, {"run", e.runVerb}, {"verify", e.verifyVerb},
 		{"eval", e.evalVerb}, {"bench", e.benchVerb}, {"tune", e.tuneVerb}, {"worker", e.workerVerb}, {"distill", e.distillVerb}, {"reduce", e.reduceVerb}, {"extract", e.extractVerb}, {"split", e.splitVerb},
 		{"merge", e.mergeVerb}, {"diff", e.diffVerb}, {"check", e.checkVerb}, {"audit", e.auditVerb}, {"replay", e.replayVerb}, {"schema", e.schemaVerb},
-		{"schedule", e.scheduleVerb}, {"tune", e.tuneVerb}, {"worker", e.workerVerb}, {"version", e.versionVerb},
+		{"schedule", e.scheduleVerb}, {"version", e.versionVerb},
 	}
 }
 

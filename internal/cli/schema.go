@@ -57,6 +57,7 @@ func (e *env) schemaVerb() *cobra.Command {
 			return e.json(jsonschema.Of("onnxopt "+args[0]+" --json", v))
 		},
 	}
+	cmd.ValidArgsFunction = oneOf(schemaNames)
 	setHelp(cmd, "onnxopt schema [NAME]")
 	return cmd
 }

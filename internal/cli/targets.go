@@ -64,6 +64,12 @@ func (e *env) targetsVerb() *cobra.Command {
 	}
 	g := newGroup("Options")
 	g.BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.ValidArgsFunction = oneOf(func() (names []string) {
+		for _, t := range all.Targets() {
+			names = append(names, t.Name)
+		}
+		return names
+	})
 	setHelp(cmd, "onnxopt targets [NAME] [--json]", g)
 	return cmd
 }

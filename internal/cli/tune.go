@@ -180,23 +180,6 @@ func (f *tuneFlags) timed() bool {
 	return slices.ContainsFunc(f.objectives, tune.Timed) || slices.ContainsFunc(f.goal.Limits, func(c tune.Condition) bool { return tune.Timed(c.What) })
 }
 
-// timeIn chooses what tells the time: ONNX Runtime as an engine, or the runtime of the target.
-func (f *tuneFlags) timeIn(ctx context.Context) (err error) {
-	if !strings.HasPrefix(f.target, "onnxruntime") {
-		f.runtime, err = runtimeOf(ctx, f.target)
-		if err != nil {
-			f.runtime = ""
-		}
-		return err
-	}
-	_, done, err := f.engine.open("ort", "")
-	if err == nil {
-		done()
-		f.engine.names = []string{"ort"}
-	}
-	return err
-}
-
 // tuneModel is the verb tune.
 func (e *env) tuneModel(ctx context.Context, f *tuneFlags, name string, engineGiven bool) error {
 	for _, path := range []string{f.data.data, f.calib} {

@@ -38,6 +38,23 @@ func runtimeOf(ctx context.Context, target string) (string, error) {
 	return "", fmt.Errorf("no runtime of target %s can be timed", name)
 }
 
+// timeIn chooses what tells the time: ONNX Runtime as an engine, or the runtime of the target.
+func (f *tuneFlags) timeIn(ctx context.Context) (err error) {
+	if !strings.HasPrefix(f.target, "onnxruntime") {
+		f.runtime, err = runtimeOf(ctx, f.target)
+		if err != nil {
+			f.runtime = ""
+		}
+		return err
+	}
+	_, done, err := f.engine.open("ort", "")
+	if err == nil {
+		done()
+		f.engine.names = []string{"ort"}
+	}
+	return err
+}
+
 // profileOf is the profile of quantize for a target, "" for the pass's own choice.
 func profileOf(target string) string {
 	name, _, _ := strings.Cut(target, "{")

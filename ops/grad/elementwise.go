@@ -61,6 +61,36 @@ var rules = map[string]func(*builder) error{
 	}),
 	"Gelu": unary(gelu),
 	"Clip": clip,
+	"Selu": unary(func(b *builder, dy *ir.Value) *ir.Value {
+		a, g := float64(ops.Float(b.n, "alpha")), float64(ops.Float(b.n, "gamma"))
+		return b.op("Mul", dy, b.op("Where", b.op("Greater", b.in(0), b.num(dy0(b), 0)), b.num(dy0(b), g), b.op("Add", b.out(0), b.num(dy0(b), a*g))))
+	}),
+	"ThresholdedRelu": unary(func(b *builder, dy *ir.Value) *ir.Value {
+		return b.mask(b.op("Greater", b.in(0), b.num(dy0(b), float64(ops.Float(b.n, "alpha")))), dy)
+	}),
+	"Softsign": unary(func(b *builder, dy *ir.Value) *ir.Value {
+		d := b.op("Add", b.op("Abs", b.in(0)), b.num(dy0(b), 1))
+		return b.op("Div", dy, b.op("Mul", d, d))
+	}),
+	"Mish": unary(func(b *builder, dy *ir.Value) *ir.Value { // y = x t, t = tanh(softplus(x))
+		x := b.in(0)
+		t := b.op("Tanh", b.op("Softplus", x))
+		bend := b.op("Mul", b.op("Sub", b.num(x, 1), b.op("Mul", t, t)), b.op("Sigmoid", x))
+		return b.op("Mul", dy, b.op("Add", t, b.op("Mul", x, bend)))
+	}),
+	"Tan": unary(func(b *builder, dy *ir.Value) *ir.Value {
+		return b.op("Mul", dy, b.op("Add", b.op("Mul", b.out(0), b.out(0)), b.num(dy0(b), 1)))
+	}),
+	"Atan": unary(func(b *builder, dy *ir.Value) *ir.Value { return b.op("Div", dy, around(b, 1, 1)) }),
+	"Asin": unary(func(b *builder, dy *ir.Value) *ir.Value { return b.op("Div", dy, b.op("Sqrt", around(b, 1, -1))) }),
+	"Acos": unary(func(b *builder, dy *ir.Value) *ir.Value {
+		return b.op("Neg", b.op("Div", dy, b.op("Sqrt", around(b, 1, -1))))
+	}),
+	"Sinh":  unary(func(b *builder, dy *ir.Value) *ir.Value { return b.op("Mul", dy, b.op("Cosh", b.in(0))) }),
+	"Cosh":  unary(func(b *builder, dy *ir.Value) *ir.Value { return b.op("Mul", dy, b.op("Sinh", b.in(0))) }),
+	"Asinh": unary(func(b *builder, dy *ir.Value) *ir.Value { return b.op("Div", dy, b.op("Sqrt", around(b, 1, 1))) }),
+	"Acosh": unary(func(b *builder, dy *ir.Value) *ir.Value { return b.op("Div", dy, b.op("Sqrt", around(b, -1, 1))) }),
+	"Atanh": unary(func(b *builder, dy *ir.Value) *ir.Value { return b.op("Div", dy, around(b, 1, -1)) }),
 	"Add": func(b *builder) error {
 		return both(b.passBroadcast(0, func() *ir.Value { return b.dy[0] }), b.passBroadcast(1, func() *ir.Value { return b.dy[0] }))
 	},
@@ -94,7 +124,7 @@ var rules = map[string]func(*builder) error{
 
 	"MatMul": matmulRule, "Gemm": gemmRule, "Conv": convRule, "ConvTranspose": convTransposeRule,
 	"Softmax": softmaxRule, "LogSoftmax": softmaxRule,
-	"BatchNormalization": batchNormRule, "LayerNormalization": layerNormRule,
+	"BatchNormalization": batchNormRule, "LayerNormalization": layerNormRule, "InstanceNormalization": instanceNormRule,
 	"MaxPool": maxPoolRule, "AveragePool": averagePoolRule, "GlobalAveragePool": globalAverageRule, "GlobalMaxPool": globalMaxRule,
 	"GRU": recurrentRule, "LSTM": recurrentRule,
 	"QuantizeLinear": quantizeRule, "DequantizeLinear": dequantizeRule,
@@ -138,6 +168,12 @@ func unary(f func(b *builder, dy *ir.Value) *ir.Value) func(*builder) error {
 		}
 		return nil
 	}
+}
+
+// around is c + s x² of the operand x.
+func around(b *builder, c, s float64) *ir.Value {
+	x := b.in(0)
+	return b.op("Add", b.op("Mul", b.op("Mul", x, x), b.num(x, s)), b.num(x, c))
 }
 
 // each passes a derivative to every operand.

@@ -95,20 +95,53 @@ func layerNormRule(b *builder) error {
 	for i := axis; i < int64(r); i++ {
 		axes = append(axes, i)
 	}
-	mean := b.reduce("ReduceMean", x, true, axes...)
-	c := b.op("Sub", x, mean)
-	variance := b.reduce("ReduceMean", b.op("Mul", c, c), true, axes...)
-	inv := b.op("Reciprocal", b.op("Sqrt", b.op("Add", variance, b.num(x, float64(ops.Float(b.n, "epsilon"))))))
-	norm := b.op("Mul", c, inv)
+	norm, back := b.normed(x, axes)
 	if err := both(b.passBroadcast(1, func() *ir.Value { return b.op("Mul", d, norm) }),
 		b.passBroadcast(2, func() *ir.Value { return d })); err != nil {
 		return err
 	}
 	if b.need(0) {
-		g := b.op("Mul", d, s)
+		b.pass(0, back(b.op("Mul", d, s)))
+	}
+	return nil
+}
+
+// normed is n = (x − m) / √(v + ε) with the mean and variance over the axes, and back leads a derivative by n to one by x.
+func (b *builder) normed(x *ir.Value, axes []int64) (n *ir.Value, back func(*ir.Value) *ir.Value) {
+	mean := b.reduce("ReduceMean", x, true, axes...)
+	c := b.op("Sub", x, mean)
+	variance := b.reduce("ReduceMean", b.op("Mul", c, c), true, axes...)
+	inv := b.op("Reciprocal", b.op("Sqrt", b.op("Add", variance, b.num(x, float64(ops.Float(b.n, "epsilon"))))))
+	n = b.op("Mul", c, inv)
+	return n, func(g *ir.Value) *ir.Value {
 		m := b.reduce("ReduceMean", g, true, axes...)
-		mn := b.reduce("ReduceMean", b.op("Mul", g, norm), true, axes...)
-		b.pass(0, b.op("Mul", inv, b.op("Sub", b.op("Sub", g, m), b.op("Mul", norm, mn))))
+		mn := b.reduce("ReduceMean", b.op("Mul", g, n), true, axes...)
+		return b.op("Mul", inv, b.op("Sub", b.op("Sub", g, m), b.op("Mul", n, mn)))
+	}
+}
+
+// instanceNormRule: of y = s n + b by channel, n normalized over the spatial axes of each picture (Ulyanov et al., arXiv 1607.08022).
+func instanceNormRule(b *builder) error {
+	x, d := b.in(0), b.dy[0]
+	r, err := b.rank(x)
+	if err != nil {
+		return err
+	}
+	var axes, each []int64
+	shape := []int64{-1}
+	for i := 2; i < r; i++ {
+		axes, shape = append(axes, int64(i)), append(shape, 1)
+	}
+	each = append([]int64{0}, axes...)
+	n, back := b.normed(x, axes)
+	if b.need(1) {
+		b.pass(1, b.sum(b.op("Mul", d, n), false, each...))
+	}
+	if b.need(2) {
+		b.pass(2, b.sum(d, false, each...))
+	}
+	if b.need(0) {
+		b.pass(0, back(b.op("Mul", d, b.reshape(b.in(1), b.ints(shape...)))))
 	}
 	return nil
 }
