@@ -22,6 +22,8 @@ type Options struct {
 	MaxMemory int64 // bytes of live values and scratch together; 0: no limit. Exceeding it is ErrMemory.
 	// Taps are values whose contents a run reports besides the outputs: results, inputs or constants of the main graph.
 	Taps []*ir.Value
+	// Stream keeps no taps to the end of a run: RunTaps gives none, and Streamer hands each over. An engine that cannot ignores it.
+	Stream bool
 	// OnNode, if not nil, is called after each node of the main graph, by the embedded engine alone; subgraphs and functions count
 	// with the node that holds or calls them. Sessions with it are for one goroutine.
 	OnNode func(n *ir.Node, begun time.Time, took time.Duration)
@@ -35,6 +37,13 @@ type Session interface {
 	// RunTaps is Run with the values of Options.Taps, in that order; nil where a value was not computed.
 	RunTaps(ctx context.Context, in map[string]ir.Datum) (out map[string]ir.Datum, taps []ir.Datum, err error)
 	Close() error
+}
+
+// Streamer is a Session of an engine that hands taps over one by one.
+type Streamer interface {
+	// StreamTaps is Run of a session with Options.Stream. It calls each, on its goroutine, with every tap that is computed, by its
+	// place in Options.Taps; d is valid during the call only, and memory is what a run without taps takes.
+	StreamTaps(ctx context.Context, in map[string]ir.Datum, each func(tap int, d ir.Datum) error) error
 }
 
 // NodeError is an error of a run that names the node.

@@ -45,6 +45,7 @@ type source struct {
 	name     string
 	progress func(done, total int)
 	save     func(what string, contents []byte)
+	clock    func() engine.Engine
 	resume   Checkpoint
 	store    Store
 	count    sync.Once
@@ -62,6 +63,11 @@ func Progress(tell func(done, total int)) Option { return func(s *source) { s.pr
 
 // Saving is given what a pass has found out and what may be used again instead of the data.
 func Saving(save func(what string, contents []byte)) Option { return func(s *source) { s.save = save } }
+
+// Timing measures times in the engine that open gives, which is called when one is needed. Otherwise the engine is that of all runs.
+func Timing(open func() engine.Engine) Option {
+	return func(s *source) { s.clock = sync.OnceValue(open) }
+}
 
 // Total tells the number of samples beforehand, if it is known (not negative).
 func Total(n int) Option {
@@ -116,6 +122,14 @@ func (c *Calibration) Name() string { return c.name }
 
 // Engine is what runs models.
 func (c *Calibration) Engine() engine.Engine { return c.engine }
+
+// Clock is the engine that times are measured in.
+func (c *Calibration) Clock() engine.Engine {
+	if c.clock == nil {
+		return c.engine
+	}
+	return c.clock()
+}
 
 // Threads is the number of runs side by side.
 func (c *Calibration) Threads() int { return c.threads }

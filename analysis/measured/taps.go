@@ -44,6 +44,28 @@ func TapsWith[R any](ctx context.Context, c *Calibration, m *ir.Model, values []
 	}, each)
 }
 
+// StreamTaps is TapsWith for work on one tensor after another, which an engine may hand over while it runs a sample and need not hold
+// together: work gets what begin made for the sample. ok is false, and nothing has run, where the engine holds them all.
+func StreamTaps[R any](ctx context.Context, c *Calibration, m *ir.Model, values []*ir.Value,
+	begin func(sample int) R, work func(r R, tap int, t *ir.Tensor) error, each func(sample int, r R) error) (ok bool, err error) {
+	s, err := c.engine.Load(ctx, m, engine.Options{Threads: 1, Taps: values, Stream: true})
+	if err != nil {
+		return false, err
+	}
+	defer s.Close()
+	k, ok := s.(engine.Streamer)
+	if !ok {
+		return false, nil
+	}
+	return true, orderedIndex(ctx, c, func(ctx context.Context, i int, in map[string]ir.Datum) (R, error) {
+		r := begin(i)
+		return r, k.StreamTaps(ctx, in, func(tap int, d ir.Datum) error {
+			t, _ := d.(*ir.Tensor)
+			return work(r, tap, t)
+		})
+	}, each)
+}
+
 func tensors(d []ir.Datum) []*ir.Tensor {
 	r := make([]*ir.Tensor, len(d))
 	for i, x := range d {

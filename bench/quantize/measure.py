@@ -119,7 +119,7 @@ def main():
         peers = ['ort-dynamic'] if kind == 'cosine' else ['ort-minmax', 'ort-percentile', 'nncf', 'onnxsim']
         for tool in ['ours'] + (peers if os.environ.get('PEERS', '1') != '0' else []):
             out = os.path.join(work, f'{name}.{tool}.onnx')
-            cmd = [binary, '--verify=off', '-q', '-p', pipeline, model, '-o', out] + ([] if kind == 'cosine' else ['--calib', folder])
+            cmd = [binary, '--verify=off', '--cache', 'none', '-q', '-p', pipeline, model, '-o', out] + ([] if kind == 'cosine' else ['--calib', folder])
             if tool != 'ours':
                 cmd = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'peer.py'), tool, model, folder, out]
             seconds, mb, rc, err = process(cmd)

@@ -1,7 +1,7 @@
-"""Rows of bench/quantize about weights and widths: int4 of a sentence encoder, float16 of every model, models that are quantized in part, and,
-with --large, the memory that quantizing a generated decoder takes.
+"""Rows of bench/quantize about weights and widths: int4 of a sentence encoder, float16 of every model, models that are quantized in part, what
+ONNX Runtime makes of convolutions, and, with --large, the memory that quantizing a generated decoder takes.
 
-    weights.py ONNXOPT [--shared DIR] [--lib LIBONNXRUNTIME] [--rows int4,float16,part,large] [--large DIR]
+    weights.py ONNXOPT [--shared DIR] [--lib LIBONNXRUNTIME] [--rows int4,float16,part,graph,large] [--large DIR]
 
 Needs onnx, onnxruntime and numpy; peers are what onnxruntime itself brings. Prints a table for each row group and exits with 1 where one of
 our figures misses its bound."""
@@ -166,6 +166,64 @@ def part(a, d):
     return ok
 
 
+def lowered(path, d):
+    """(convolutions in integers, in float) of the graph that ONNX Runtime makes of a model"""
+    so = ort.SessionOptions()
+    so.log_severity_level, so.optimized_model_filepath = 4, f'{d}/optimized.onnx'
+    ort.InferenceSession(path, so, providers=['CPUExecutionProvider'])
+    have = [n.op_type for n in onnx.load(so.optimized_model_filepath).graph.node]
+    return sum(t in ('QLinearConv', 'ConvInteger') for t in have), sum(t in ('Conv', 'FusedConv', 'NhwcFusedConv') for t in have)
+
+
+def graph(a, d):
+    """every convolution that is quantized is one of integers in the graph that ONNX Runtime makes of the model, none is left in float but those
+    that quantize says, and nothing in the file is unread"""
+    print('\n' + f'{"in ONNX Runtime":28s} {"Conv":>5s} {"quantized":>10s} {"in integers":>12s} {"float":>6s} {"unread":>7s}')
+    ok = True
+    for src in sorted(glob.glob(f'{a.shared}/models/*.onnx')):
+        name, dst, calib = os.path.basename(src)[:-5], f'{d}/graph.onnx', f'{d}/{os.path.basename(src)}.calib'
+        try:
+            f = feeds(session(src), name)
+        except Exception:
+            continue
+        os.makedirs(calib)
+        for i in range(4):
+            np.savez(f'{calib}/{i}.npz', **{k: (v * (1 + i) / 4).astype(v.dtype) if v.dtype == np.float32 else v for k, v in f.items()})
+        rc, _, err = opt(a.onnxopt, 'quantize{mode=static objective=size protect=0}', src, dst, '--calib', calib, '--cache', 'none')
+        if rc:
+            print(f'{name:28s} fails: {err.splitlines()[-1][:90]}')
+            ok = False
+            continue
+        g = onnx.load(dst).graph
+        by = {o: n for n in g.node for o in n.output}
+        from_integers = lambda v: v in by and by[v].op_type == 'DequantizeLinear'
+        convs = [n for n in g.node if n.op_type == 'Conv']
+        quantized = [n for n in convs if from_integers(n.input[0]) and from_integers(n.input[1])]
+        if not convs:
+            continue
+        read = {i for n in g.node for i in n.input} | {o.name for o in g.output}
+        def captured(nodes):
+            for n in nodes:
+                for x in n.attribute:
+                    for s in [x.g] * (x.type == onnx.AttributeProto.GRAPH) + list(x.graphs):
+                        read.update(i for k in s.node for i in k.input)
+                        read.update(o.name for o in s.output)
+                        captured(s.node)
+        captured(g.node)
+        unread = [i.name for i in g.initializer if i.name not in read] + [n.output[0] for n in g.node if n.op_type == 'Constant' and n.output[0] not in read]
+        integer, left = lowered(dst, d)
+        if 'QuantizeLinear' in {n.op_type for n in onnx.load(src).graph.node}: # as it came, but not worse
+            good = integer >= lowered(src, d)[0] and not unread
+        elif not quantized:
+            print(f'{name:28s} {len(convs):5d} {0:10d}   {err.splitlines()[-1][:60] if "nothing" in err.splitlines()[-1] else next((l.strip() for l in err.splitlines() if "float:" in l or "nothing" in l), "")[:90]}')
+            continue
+        else:
+            good = integer == len(quantized) and left == len(convs) - len(quantized) and not unread
+        ok = ok and good
+        print(f'{name:28s} {len(convs):5d} {len(quantized):10d} {integer:12d} {left:6d} {len(unread):7d}' + ('' if good else '   MISSED'), flush=True)
+    return ok
+
+
 def spearman(a, model, half):
     p = subprocess.run([a.onnxopt, 'eval', model, '--data', f'{a.shared}/data/sts/stsb-en-{half}.trimids.tsv', '--metric', 'spearman',
                         '--engine', 'ort', *(['--ort-lib', a.lib] if a.lib else [])], capture_output=True, text=True)
@@ -250,13 +308,13 @@ def main():
     p.add_argument('onnxopt')
     p.add_argument('--shared', default=os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../../shared'))
     p.add_argument('--lib', default=next(iter(glob.glob(os.path.join(os.path.dirname(ort.__file__), 'capi/libonnxruntime.so*'))), ''))
-    p.add_argument('--rows', default='int4,float16,part')
+    p.add_argument('--rows', default='int4,float16,part,graph')
     p.add_argument('--large', default='', metavar='DIR')
     a = p.parse_args()
     logging.disable(logging.WARNING) # peers log each node
     rows = a.rows.split(',') + (['large'] if a.large else [])
     with tempfile.TemporaryDirectory() as d:
-        ok = [globals()[r](a, d) for r in ('int4', 'float16', 'part', 'large') if r in rows]
+        ok = [globals()[r](a, d) for r in ('int4', 'float16', 'part', 'graph', 'large') if r in rows]
     sys.exit(0 if all(ok) else 1)
 
 

@@ -85,7 +85,9 @@ type scope struct {
 	last  []int // by slot: the last step that needs it
 	now   int   // the step under translation
 	tap   map[*ir.Value]bool
-	known map[*ir.Value]*ir.Tensor // results computed ahead
+	// stream: taps die where they would without being tapped
+	stream bool
+	known  map[*ir.Value]*ir.Tensor // results computed ahead
 
 	chains *chains
 }
@@ -95,8 +97,9 @@ func (c *compiler) newScope(g *ir.Graph, outer *scope) *scope {
 }
 
 // main translates the main graph. Missing kernels are reported together.
-func (c *compiler) main(g *ir.Graph, taps []*ir.Value) (*program, error) {
+func (c *compiler) main(g *ir.Graph, taps []*ir.Value, stream bool) (*program, error) {
 	s := c.newScope(g, nil)
+	s.stream = stream
 	s.tap = make(map[*ir.Value]bool, len(taps))
 	for _, v := range taps {
 		if v == nil || v.Graph() != g || v.Dead() {
@@ -155,7 +158,7 @@ func (s *scope) translate() (*program, error) {
 		p.outputs = append(p.outputs, op)
 	}
 	for v := range s.tap {
-		if i, ok := s.slot[v]; ok {
+		if i, ok := s.slot[v]; ok && !s.stream {
 			s.last[i] = s.now
 		}
 	}

@@ -9,6 +9,7 @@ package native
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -63,11 +64,11 @@ func (e native) Load(ctx context.Context, m *ir.Model, o engine.Options) (engine
 			c.room = min(c.room, o.MaxMemory/4)
 		}
 	}
-	p, err := c.main(m.Main, o.Taps)
+	p, err := c.main(m.Main, o.Taps, o.Stream)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{prog: p, limit: o.MaxMemory, onNode: o.OnNode, pool: par.New(o.Threads), inputs: m.Main.Inputs(), known: make(map[string]bool, len(m.Main.Inputs()))}
+	s := &session{prog: p, stream: o.Stream, limit: o.MaxMemory, onNode: o.OnNode, pool: par.New(o.Threads), inputs: m.Main.Inputs(), known: make(map[string]bool, len(m.Main.Inputs()))}
 	for _, in := range s.inputs {
 		s.known[in.Name()] = true
 	}
@@ -94,6 +95,7 @@ type session struct {
 	inputs []*ir.Slot
 	known  map[string]bool // input names
 	onNode func(n *ir.Node, begun time.Time, took time.Duration)
+	stream bool // taps are not kept
 }
 
 // arena returns one that no other run uses.
@@ -112,6 +114,20 @@ func (s *session) Run(ctx context.Context, in map[string]ir.Datum) (map[string]i
 
 // RunTaps implements engine.Session.
 func (s *session) RunTaps(ctx context.Context, in map[string]ir.Datum) (map[string]ir.Datum, []ir.Datum, error) {
+	return s.run(ctx, in, nil)
+}
+
+// StreamTaps implements engine.Streamer.
+func (s *session) StreamTaps(ctx context.Context, in map[string]ir.Datum, each func(tap int, d ir.Datum) error) error {
+	if !s.stream {
+		return errors.New("the session was loaded to keep its taps")
+	}
+	_, _, err := s.run(ctx, in, newStream(s.prog.taps, each))
+	return err
+}
+
+// run evaluates the model; taps, if not nil, are handed over on the way.
+func (s *session) run(ctx context.Context, in map[string]ir.Datum, taps *stream) (map[string]ir.Datum, []ir.Datum, error) {
 	if err := s.checkInputs(in); err != nil {
 		return nil, nil, err
 	}
@@ -126,7 +142,7 @@ func (s *session) RunTaps(ctx context.Context, in map[string]ir.Datum) (map[stri
 	a := s.arena()
 	pool, end := s.pool.Awake()
 	defer end()
-	f := &frame{run: &run{ctx: ctx, mem: newLedger(s.limit), pool: pool, arena: a, onNode: s.onNode}, prog: s.prog, arena: a}
+	f := &frame{run: &run{ctx: ctx, mem: newLedger(s.limit), pool: pool, arena: a, onNode: s.onNode}, prog: s.prog, arena: a, stream: taps}
 	res, err := f.eval(args)
 	if err != nil {
 		return nil, nil, err // and the arena with what is lent is left to the garbage collector
@@ -136,8 +152,15 @@ func (s *session) RunTaps(ctx context.Context, in map[string]ir.Datum) (map[stri
 			return nil, nil, fmt.Errorf("output %q was not computed", slot.Name())
 		}
 	}
-	for _, t := range s.prog.taps {
-		res = append(res, f.get(t))
+	if taps != nil {
+		if err := taps.rest(f); err != nil {
+			return nil, nil, err
+		}
+	}
+	if !s.stream {
+		for _, t := range s.prog.taps {
+			res = append(res, f.get(t))
+		}
 	}
 	a.leave(res)
 	s.arenas.Put(a)

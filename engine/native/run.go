@@ -37,7 +37,8 @@ type frame struct {
 	lent  [][]float32      // what the kernel of the step was lent
 	// limited holds the slots whose value the step before has already limited as the node that reads it asks: see fuse.go.
 	limited map[int]bool
-	chained []bool // the chains that gave their result; nil if none has
+	chained []bool  // the chains that gave their result; nil if none has
+	stream  *stream // taps that are handed over; nil in all frames but that of the main graph, and mostly there
 }
 
 // bound is an attribute given to a function. Graphs in it belong to the step that calls the function and may look into that
@@ -145,9 +146,15 @@ func (f *frame) step(s *step) error {
 	if err := f.run.ctx.Err(); err != nil {
 		return err
 	}
+	if err := f.stream.dying(f, s.free); err != nil { // the step may write over what dies in it
+		return err
+	}
 	done, err := f.skip(s)
 	if err == nil && !done {
 		err = f.evaluate(s)
+	}
+	if err == nil {
+		err = f.stream.dying(f, s.free)
 	}
 	if err != nil {
 		return err

@@ -91,7 +91,9 @@ func (j *job) calibration(e engine.Engine) (map[passes.Data]any, func(), error) 
 			return nil, nil, err
 		}
 	}
+	clock, stopped := j.f.calib.engine.clock(e)
 	closeAll := func() {
+		stopped()
 		kept.close()
 		for _, s := range open {
 			s.Close()
@@ -114,6 +116,7 @@ func (j *job) calibration(e engine.Engine) (map[passes.Data]any, func(), error) 
 		begun := time.Now()
 		c := measured.New(inputsOf(s), e, j.f.resources.count(), measured.Named(path), measured.Total(s.Len()),
 			measured.Progress(func(done, total int) { j.show.doing("looking at " + estimate(begun, done, total)) }),
+			measured.Timing(clock),
 			measured.Resuming(j.checkpoint()),
 			measured.Keeping(kept.store()),
 			measured.Saving(func(what string, contents []byte) { j.found = append(j.found, finding{what, contents}) }))

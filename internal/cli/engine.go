@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"github.com/onnxopt/onnxopt/engine"
 	"github.com/onnxopt/onnxopt/engine/native"
 	"github.com/onnxopt/onnxopt/engine/ort"
@@ -20,6 +22,7 @@ var engineNames = []string{"native", "ort"}
 
 // engineFlags choose what runs models.
 type engineFlags struct {
+	flag      *pflag.Flag // --engine
 	names     []string
 	library   string
 	providers []string
@@ -33,7 +36,8 @@ func (f *engineFlags) add(g group, several bool) {
 		usage = "`NAMES` of engines: native, embedded, and ort, ONNX Runtime"
 	}
 	g.StringSliceVar(&f.names, "engine", []string{"native"}, usage)
-	g.Lookup("engine").DefValue = "native"
+	f.flag = g.Lookup("engine")
+	f.flag.DefValue = "native"
 	g.StringVar(&f.library, "ort-lib", "", "ONNX Runtime's library is `PATH`, a file or a folder; otherwise that of Python or of the system")
 	g.StringSliceVar(&f.providers, "ep", nil, "execution `PROVIDERS` of ONNX Runtime in order of preference, like cuda,cpu")
 	g.StringArrayVar(&f.customOps, "ort-custom-ops", nil, "`LIBRARY` with custom operators for ONNX Runtime; may be repeated")
@@ -88,6 +92,23 @@ func (f *engineFlags) open(name, profile string) (e engine.Engine, done func(), 
 		return nil, nil, err
 	}
 	return e, done, nil
+}
+
+// clock gives the engine that passes measure times in: e where --engine named it, else ONNX Runtime if its library is found. done is to be
+// called behind the last use.
+func (f *engineFlags) clock(e engine.Engine) (get func() engine.Engine, done func()) {
+	closing := func() {}
+	return func() engine.Engine {
+		if f.flag.Changed {
+			return e
+		}
+		x, c, err := f.open("ort", "")
+		if err != nil {
+			return e
+		}
+		closing = c
+		return x
+	}, func() { closing() }
 }
 
 // libraryRoots are the places where Python may have installed ONNX Runtime: the active virtual environment, and what python3 and

@@ -138,8 +138,9 @@ func (p *plan) compare(data *measured.Calibration, layers []layer, candidates ma
 // the layers that read a tensor count alike.
 func (l layer) outputError(x []float32, n int, q qparams) float64 {
 	e := make([]float32, len(x))
+	rounded := q.rounder()
 	for i, v := range x {
-		e[i] = q.rounded(v) - v
+		e[i] = rounded(v) - v
 	}
 	y, z := l.outputs(x, n), l.outputs(e, n)
 	signal, noise := 0.0, 0.0

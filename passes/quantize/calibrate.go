@@ -33,26 +33,39 @@ func (p *plan) gather(data *measured.Calibration) ([]*hist.Histogram, error) {
 			owner = append(owner, i)
 		}
 	}
-	sizes, err := p.sizes(data, taps)
-	if err != nil {
-		return nil, err
-	}
+	var sizes []int64
 	s, err := p.resume(data, taps)
 	if err != nil {
 		return nil, err
 	}
+	if s.Done == 0 && s.From == 0 && len(taps) > 0 { // in one pass over the data, if the engine hands tensors over one by one
+		s.To = len(taps)
+		ok, err := p.count(data, taps, owner, s, true)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			s.From = s.To
+		}
+	}
 	for s.From < len(taps) {
 		if s.Done == 0 {
+			if sizes == nil {
+				if sizes, err = p.sizes(data, taps); err != nil {
+					return nil, err
+				}
+			}
 			sum := int64(0)
 			for s.To = s.From; s.To < len(taps) && (s.To == s.From || sum+sizes[s.To] <= tapped/int64(data.Threads())); s.To++ {
 				sum += sizes[s.To]
 			}
 		}
-		if err := p.count(data, taps[s.From:s.To], owner[s.From:s.To], s); err != nil {
+		if _, err := p.count(data, taps[s.From:s.To], owner[s.From:s.To], s, false); err != nil {
 			return nil, err
 		}
 		s.From, s.Done = s.To, 0
 	}
+	s.Done = 0
 	return s.Hists, s.save(true)
 }
 

@@ -247,9 +247,9 @@ func (p *plan) learn(data *measured.Calibration, layers []layer, use func(l laye
 				n = l.patchesOf(v, t[i].Shape(), n, uint64(sample), y)
 				y = y[:n*l.groups*l.k]
 				x := make([]float32, len(y))
-				q := p.byVal[taps[i]].group.q
+				rounded := p.byVal[taps[i]].group.q.rounder()
 				for j, e := range y {
-					x[j] = q.rounded(e)
+					x[j] = rounded(e)
 				}
 				r[i] = rows{x, y, n}
 			}

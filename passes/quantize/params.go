@@ -53,12 +53,20 @@ func (q qparams) covers() hist.Range {
 	return hist.Range{Lo: float64(lo-q.zero) * float64(q.scale), Hi: float64(hi-q.zero) * float64(q.scale)}
 }
 
-// rounded is what becomes of x.
-func (q qparams) rounded(x float32) float32 {
+// rounder gives what becomes of a value.
+func (q qparams) rounder() func(x float32) float32 {
 	lo, hi := limits(q.dtype)
-	k := math.RoundToEven(float64(x/q.scale)) + float64(q.zero)
-	k = math.Min(math.Max(k, float64(lo)), float64(hi))
-	return float32(k-float64(q.zero)) * q.scale
+	least, most, scale := float64(lo-q.zero), float64(hi-q.zero), q.scale
+	return func(x float32) float32 {
+		k := math.RoundToEven(float64(x / scale))
+		switch {
+		case k < least:
+			k = least
+		case k > most:
+			k = most
+		}
+		return float32(k) * scale
+	}
 }
 
 // zeroTensor is the zero point as a scalar.

@@ -23,7 +23,7 @@ type Options struct {
 	Correct     bool        `opt:"correct" doc:"corrects biases by the mean error of the quantized layers"`
 	Protect     float64     `opt:"protect" doc:"keeps up to an eighth of the operators in float, those that hurt the outputs most, until these have that ratio of signal to error, in dB; 0: none. A budget around the pass says otherwise how many"`
 	Objective   string      `opt:"objective" enum:"speed|size" doc:"speed leaves models in float that integers would make slower, size quantizes all the same"`
-	Measure     bool        `opt:"measure" doc:"measures on this machine, in the engine of --engine, whether integers are faster, in place of the profile's cost model"`
+	Measure     bool        `opt:"measure" doc:"measures on this machine which operators integers make slower, and leaves them in float; in place of the profile's cost model. In the engine of --engine, and without that flag in ONNX Runtime where its library is found, else in the embedded one"`
 	Overrides   passes.File `opt:"overrides" doc:"YAML file of settings for single tensors: type, scale, zero_point, range, or float: true"`
 	Calib       passes.Data `opt:"calib" doc:"data set to calibrate on; otherwise that of --calib"`
 	Cache       passes.File `opt:"cache" doc:"ranges that an earlier run left by --calib-out, in place of data"`

@@ -125,8 +125,9 @@ type part struct {
 	runs  [][]extremes
 }
 
-// count runs the model over the samples that are left and adds what is at the taps to the histograms of their owners.
-func (p *plan) count(data *measured.Calibration, taps []*ir.Value, owner []int, s *counting) error {
+// count runs the model over the samples that are left and adds what is at the taps to the histograms of their owners. With together, and an
+// engine that has to hold all taps at once, ok is false and nothing has run.
+func (p *plan) count(data *measured.Calibration, taps []*ir.Value, owner []int, s *counting, together bool) (ok bool, err error) {
 	every := math.MaxInt
 	if s.checkpoint != nil {
 		every = max(data.Threads(), 4)
@@ -173,52 +174,69 @@ func (p *plan) count(data *measured.Calibration, taps []*ir.Value, owner []int, 
 		})
 	}
 	if before > 0 && data.Len() <= before { // the last sample was the last that an interrupted run saw
+		return true, nil
+	}
+	type sample struct {
+		*part
+		runs []extremes
+	}
+	begin := func(i int) sample {
+		k := sample{partOf(i), make([]extremes, len(p.groups))}
+		for j := range k.runs {
+			k.runs[j] = extremes{1, -1}
+		}
+		return k
+	}
+	work := func(k sample, tap int, x *ir.Tensor) error {
+		v, err := measured.Floats(x)
+		if err != nil || len(v) == 0 {
+			return err
+		}
+		i := owner[tap]
+		lo, hi, nan, inf := hist.Extremes(v)
+		if r := &k.runs[i]; r.lo > r.hi {
+			*r = extremes{lo, hi}
+		} else if lo <= hi {
+			*r = extremes{min(lo, r.lo), max(hi, r.hi)}
+		}
+		k.locks[i].Lock()
+		defer k.locks[i].Unlock()
+		k.hists[i].Add(v, lo, hi, nan, inf)
 		return nil
 	}
 	last := -1
-	err := measured.TapsWith(p.c.Context(), data.After(before), p.m, taps, func(sample int, t []*ir.Tensor) ([]extremes, error) {
-		r := make([]extremes, len(p.groups))
-		for i := range r {
-			r[i] = extremes{1, -1}
-		}
-		k := partOf(sample)
-		for j, x := range t {
-			v, err := measured.Floats(x)
-			if err != nil {
-				return nil, err
-			}
-			if len(v) == 0 {
-				continue
-			}
-			i := owner[j]
-			lo, hi, nan, inf := hist.Extremes(v)
-			if r[i].lo > r[i].hi {
-				r[i] = extremes{lo, hi}
-			} else if lo <= hi {
-				r[i] = extremes{min(lo, r[i].lo), max(hi, r[i].hi)}
-			}
-			k.locks[i].Lock()
-			k.hists[i].Add(v, lo, hi, nan, inf)
-			k.locks[i].Unlock()
-		}
-		return r, nil
-	}, func(sample int, r []extremes) error {
-		k := partOf(sample)
-		k.runs = append(k.runs, r)
-		if last = sample; (sample+1)%every != 0 {
+	each := func(i int, k sample) error {
+		k.part.runs = append(k.part.runs, k.runs)
+		if last = i; (i+1)%every != 0 {
 			return nil
 		}
-		add(sample)
+		add(i)
 		return s.save(false)
-	})
+	}
+	ctx, left := p.c.Context(), data.After(before)
+	ok, err = measured.StreamTaps(ctx, left, p.m, taps, begin, work, each)
+	if !ok && err == nil {
+		if together {
+			return false, nil
+		}
+		err = measured.TapsWith(ctx, left, p.m, taps, func(i int, t []*ir.Tensor) (sample, error) {
+			k := begin(i)
+			for j, x := range t {
+				if err := work(k, j, x); err != nil {
+					return k, err
+				}
+			}
+			return k, nil
+		}, each)
+	}
 	if err != nil {
 		if s.checkpoint != nil {
 			_ = s.flush() // why the run ends is what counts
 		}
-		return err
+		return false, err
 	}
 	if (last+1)%every != 0 {
 		add(last)
 	}
-	return s.save(false)
+	return true, s.save(false)
 }

@@ -65,7 +65,7 @@ func static(c *passes.Context, m *ir.Model, o Options, prof Profile) error {
 			return err
 		}
 		outcome += protected
-		note, slow, err := p.slower(data)
+		best, note, slow, err := p.faster(data)
 		if err != nil {
 			return err
 		}
@@ -73,6 +73,7 @@ func static(c *passes.Context, m *ir.Model, o Options, prof Profile) error {
 			c.Note(note)
 			return nil
 		}
+		p = best
 		outcome += note
 	}
 	before := p.counts()
