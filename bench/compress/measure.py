@@ -40,10 +40,10 @@ def latency(before, after, feed, seconds=3.0, feed_after=None):
 
 
 def run(binary, model, pipeline, out, *flags, timeout=900):
-    """Runs the command; returns seconds of the whole process, seconds of processors, and its output."""
+    """Runs the command, which takes nothing from earlier runs; returns seconds of the whole process, seconds of processors, and its output."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begun = time.perf_counter()
-    p = subprocess.run([binary, "-p", pipeline, str(model), "-o", str(out), *map(str, flags)], capture_output=True, text=True, timeout=timeout)
+    p = subprocess.run([binary, "-p", pipeline, str(model), "-o", str(out), "--cache", "none", *map(str, flags)], capture_output=True, text=True, timeout=timeout)
     took = time.perf_counter() - begun
     if p.returncode:
         raise RuntimeError(f"{pipeline}: exit {p.returncode}: {p.stderr.strip() or p.stdout.strip()}")

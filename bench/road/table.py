@@ -126,7 +126,7 @@ class Bench:
         out = self.folder + "/distilled.onnx"
         model, cifar = self.data(f"models/{RESNET}.onnx"), self.data("data/cifar10")
         if not os.path.exists(out):
-            self.run("-p", "prune{unit=channel macs=0.5}", "--calib", cifar + "/calib_500.bin", model, "-o", self.folder + "/half.onnx", "--verify=off")
+            self.run("-p", "prune{unit=channel macs=0.5}", "--calib", cifar + "/calib_500.bin", "--cache", "none", model, "-o", self.folder + "/half.onnx", "--verify=off")
             self.took = self.run("distill", "--teacher", model, "--student", self.folder + "/half.onnx", "--data", cifar + "/train_5000.bin", "--ce-weight", "0",
                                  "--flip", "--crop", "2", "--epochs", "8", "--threads", "2", "-o", out)[1:]
         return model, out, cifar + "/test_2000.bin"
