@@ -33,12 +33,12 @@ func TestOracleOpset(t *testing.T) {
 	reg, err := all.Registry()
 	require.NoError(t, err)
 	var models []string
-	for i, p := range unpacked(t, "onnx-node-tests.tar.gz") {
+	for i, p := range unpacked(t, "onnx-node-tests") {
 		if i%opsetSample == 0 {
 			models = append(models, p)
 		}
 	}
-	models = append(models, unpacked(t, "onnx-model-tests.tar.gz")...)
+	models = append(models, unpacked(t, "onnx-model-tests")...)
 	shapes := sharedShapes(t)
 	shared, _ := filepath.Glob("../shared/models/*.onnx")
 	if len(shared) == 0 {

@@ -146,7 +146,7 @@ func (j *job) tell(w *watch, res *optimize.Result) error {
 	if f.dryRun && v.State == optimize.Skipped && j.f.verify.value != "off" {
 		v.Why = "a dry run compares only with --verify=strict"
 	}
-	if v.State == optimize.NotVerified && strings.HasPrefix(v.Why, "no kernel for") && j.f.calib.engine.names[0] == "native" {
+	if ops, ok := strings.CutPrefix(v.Why, "no kernel for "); ok && v.State == optimize.NotVerified && j.f.calib.engine.names[0] == "native" && inRuntime(ops) {
 		v.Why += "; --engine ort compares in ONNX Runtime"
 	}
 	for _, n := range o.Notes {
@@ -163,6 +163,16 @@ func (j *job) tell(w *watch, res *optimize.Result) error {
 		fmt.Fprintln(j.stderr, "nothing was written: name the output with -o FILE")
 	}
 	return nil
+}
+
+// inRuntime reports whether all of the operators, with commas between them, are of domains that ONNX Runtime has.
+func inRuntime(ops string) bool {
+	for op := range strings.SplitSeq(ops, ", ") {
+		if strings.Contains(op, ".") && !strings.HasPrefix(op, "ai.onnx.") && !strings.HasPrefix(op, "com.microsoft.") {
+			return false
+		}
+	}
+	return true
 }
 
 // warnings prints what a user should know although nothing failed.

@@ -62,11 +62,14 @@ func (b *builder) constant(v *ir.Value) *ir.Tensor {
 	return t
 }
 
+// mostFilled is the number of elements up to which a ConstantOfShape is taken for weights.
+const mostFilled = 16 << 20
+
 // filled is what a ConstantOfShape gives; nil where the shape is open, or too big.
 func (b *builder) filled(n *ir.Node) *ir.Tensor {
 	s, ok := b.facts.Shape(n.Result(0)).Ints()
 	value := n.Attr("value")
-	if !ok || ir.NumElements(s) > 1<<28 {
+	if elements := ir.NumElements(s); !ok || elements < 0 || elements > mostFilled { // overflown, or a bomb
 		return nil
 	}
 	one := ir.TensorOf([]float32{0})
