@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	whole = flag.Bool("whole", false, "TestCleanModels and TestArena look at all models that they know, which takes minutes")
+	whole = flag.Bool("whole", false, "TestModels, TestCleanModels and TestArena look at all models that they know, which takes minutes")
 	more  = flag.String("more", "", "glob of further models for TestCleanModels and TestArena; those that the target refuses are listed")
 )
 
