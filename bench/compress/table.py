@@ -53,11 +53,11 @@ def evaluate(binary, model, shared, m, reference):
 
 
 def feed(model):
-    """Inputs of the sizes that the model declares; open dimensions are 1, of sequences 32, of text lines 320."""
+    """Inputs of the sizes that the model declares; open dimensions are 1, of sequences 32, of text lines 48 and 320."""
     rng = np.random.default_rng(0)
     r = {}
     for i in measure.session(model).get_inputs():
-        shape = [d if isinstance(d, int) and d > 0 else (1 if k == 0 else (320 if len(i.shape) == 4 else 32)) for k, d in enumerate(i.shape)]
+        shape = [d if isinstance(d, int) and d > 0 else (1 if k == 0 else ((48, 320)[k - 2] if len(i.shape) == 4 else 32)) for k, d in enumerate(i.shape)]
         kind = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64, "tensor(int32)": np.int32}[i.type]
         r[i.name] = rng.integers(1, 2, shape).astype(kind) if "int" in i.type else rng.standard_normal(shape).astype(kind)
     return r
