@@ -251,7 +251,11 @@ func (o *output) functions(h *helpers) (functions, calls string) {
 				r := t.root()
 				o.halo(&cs, t.buf, fmt.Sprintf(" + %d", t.start()-r.start()), r.fill, blocksOf(t.shape[1]), t.shape[2], t.shape[3], block, r.halo)
 			}
-			args = append(args, o.address(t.buf, false))
+			to := o.address(t.buf, false)
+			if slices.ContainsFunc(s.in, func(x *tensor) bool { return x.buf == t.buf }) {
+				to = element(to)
+			}
+			args = append(args, to)
 		}
 		if s.scratch != nil {
 			args = append(args, o.address(s.scratch, false))
@@ -271,6 +275,16 @@ func (o *output) halo(t *text, buf *buffer, at string, fill, planes, h, w, n int
 		kind, value = "8", fmt.Sprintf(", %d", fill)
 	}
 	t.line("%s_halo%s(%s%s, %d, %d, %d, %d, %d, %d, %d, %d%s);", o.prefix, kind, o.address(buf, false), at, planes, h, w, n, halo[0], halo[1], halo[2], halo[3], value)
+}
+
+// element writes an address as that of an element. A step may read and write parts of one buffer, which do not overlap; gcc looks at
+// the addresses of the whole, and warns that those without an index are the same (-Wrestrict).
+func element(address string) string {
+	base, offset, ok := strings.Cut(address, " + ")
+	if !ok {
+		return address
+	}
+	return fmt.Sprintf("&(%s)[%s]", base, offset)
 }
 
 // address is a buffer in C.
