@@ -20,7 +20,7 @@ import (
 func TestRealModelsRunOnGeneratedInputs(t *testing.T) {
 	files, _ := filepath.Glob(filepath.Join("..", "..", "shared", "models", "*.onnx"))
 	if len(files) == 0 {
-		t.Skip("left out: the real models of ../shared/models are not here")
+		t.Skip("left out: the real models of ../shared/models are not here; they come with the shared material")
 	}
 	for _, path := range files {
 		name := strings.TrimSuffix(filepath.Base(path), ".onnx")

@@ -29,7 +29,7 @@ var apart = map[string]struct {
 func TestRealModelsAgreeWithNative(t *testing.T) {
 	files, _ := filepath.Glob(filepath.Join("..", "..", "..", "shared", "models", "*.onnx"))
 	if len(files) == 0 {
-		t.Skip("left out: the real models of ../shared/models are not here")
+		t.Skip("left out: the real models of ../shared/models are not here; they come with the shared material")
 	}
 	e := open(t, ort.Options{Optimization: ort.Off})
 	for _, path := range files {

@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -26,6 +27,17 @@ func (j *job) checkpoint() measured.Checkpoint {
 		return nil
 	}
 	return checkpoint(j.f.calib.out + partial)
+}
+
+// stopped is the error of an interrupted run, which says so where a calibration can be taken up.
+func (j *job) stopped(err error) error {
+	if j.f.calib.out == "" {
+		return err
+	}
+	if _, missing := os.Stat(j.f.calib.out + partial); missing != nil {
+		return err
+	}
+	return &stoppedError{fmt.Sprintf("interrupted; the calibration so far is in %s, and the same command goes on", j.f.calib.out+partial)}
 }
 
 // Load implements measured.Checkpoint.

@@ -387,7 +387,7 @@ func (j *job) explainFailure(ctx context.Context, err error) error {
 			return j.noData(err)
 		}
 		if ctx.Err() != nil {
-			return err
+			return j.stopped(err)
 		}
 		return &fileError{j.in.name, err}
 	}

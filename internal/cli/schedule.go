@@ -16,6 +16,7 @@ import (
 
 	"github.com/onnxopt/onnxopt/internal/process"
 	"github.com/onnxopt/onnxopt/report/page"
+	"github.com/onnxopt/onnxopt/targets/c"
 	"github.com/onnxopt/onnxopt/tune/schedule"
 	"github.com/onnxopt/onnxopt/tune/trial"
 )
@@ -59,7 +60,7 @@ func (e *env) scheduleVerb() *cobra.Command {
 	g.StringVarP(&f.schedule, "output", "o", "", "write the schedule to `FILE`")
 	g.DurationVar(&f.time, "time", 5*time.Minute, "`TIME` to measure layers for; the last comparison comes on top")
 	g.StringVar(&f.log, "log", "", "keep trials in `FILE`, which may hold some; otherwise beside the schedule, as .trials.jsonl")
-	g.StringVar(&f.cc, "cc", "cc -O3 -march=native", "C compiler with its options, as the model will be compiled")
+	g.StringVar(&f.cc, "cc", "cc "+c.CFLAGS, "C compiler with its options, as the model will be compiled")
 	for _, name := range []string{"target", "passes", "opt", "skip", "freeze-defaults", "seed"} {
 		g.AddFlag(all[0].Lookup(name))
 	}

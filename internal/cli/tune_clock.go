@@ -17,6 +17,7 @@ import (
 	"github.com/onnxopt/onnxopt/onnxio"
 	"github.com/onnxopt/onnxopt/passes"
 	"github.com/onnxopt/onnxopt/targets"
+	"github.com/onnxopt/onnxopt/targets/c"
 	"github.com/onnxopt/onnxopt/targets/consumer"
 	"github.com/onnxopt/onnxopt/tune/schedule"
 )
@@ -68,7 +69,7 @@ func profileOf(target string) string {
 }
 
 // cCompiler is the compiler of target c, as the makefile beside the code calls it.
-func cCompiler() []string { return []string{"cc", "-O3", "-march=native"} }
+func cCompiler() []string { return append([]string{"cc"}, strings.Fields(c.CFLAGS)...) }
 
 // artifactEngine loads a model as a target's artifact into the target's own runtime. Its sessions tell the time and give no outputs.
 type artifactEngine struct {

@@ -109,7 +109,7 @@ func TestVerifyEachOnRealModels(t *testing.T) {
 	files, err := filepath.Glob("../../../shared/models/*.onnx")
 	require.NoError(t, err)
 	if len(files) == 0 {
-		t.Log("left out: the real models of ../shared/models are not here")
+		t.Log("left out: the real models of ../shared/models are not here; they come with the shared material")
 	}
 	files = append(files, "../../testdata/digits/digits.onnx")
 	list := pipelines(t)

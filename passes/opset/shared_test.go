@@ -21,7 +21,7 @@ import (
 func TestRealModels(t *testing.T) {
 	files, _ := filepath.Glob("../../../shared/models/*.onnx")
 	if len(files) == 0 {
-		t.Skip("left out: the real models of ../shared/models are not here")
+		t.Skip("left out: the real models of ../shared/models are not here; they come with the shared material")
 	}
 	run := map[int64]bool{11: true, 13: true, 18: true, 28: true, 29: true}
 	for _, path := range files {

@@ -63,7 +63,7 @@ func formOf(u *unit, shape []int64) string {
 	return s
 }
 
-// shapes are those of values, from their types or else from a run.
+// shapes are those of values, from their types or else from a run; nil for what the run did not make.
 func (p *plan) shapes(data *measured.Calibration, values []*ir.Value) ([][]int64, error) {
 	r := make([][]int64, len(values))
 	var open []*ir.Value

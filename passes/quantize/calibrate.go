@@ -73,31 +73,20 @@ func (p *plan) gather(data *measured.Calibration) ([]*hist.Histogram, error) {
 // over the data.
 const tapped = 48 << 20
 
-// sizes are the bytes of the tapped tensors, from their types or else from one run, with room for larger samples.
+// sizes are the bytes of the tapped tensors, which are float, with room for larger samples where a run has told them.
 func (p *plan) sizes(data *measured.Calibration, taps []*ir.Value) ([]int64, error) {
+	shapes, err := p.shapes(data, taps)
+	if err != nil {
+		return nil, err
+	}
 	r := make([]int64, len(taps))
-	var open []*ir.Value
-	var at []int
-	for i, v := range taps {
-		if dims, ok := p.facts.Shape(v).Ints(); ok && p.facts.Shape(v) != nil {
-			r[i] = 4 * ir.NumElements(dims)
+	for i, s := range shapes {
+		if s == nil { // the run did not make it
 			continue
 		}
-		open, at = append(open, v), append(at, i)
-	}
-	const at1 = 16 // tensors a run
-	for from := 0; from < len(open); from += at1 {
-		to := min(from+at1, len(open))
-		err := data.Limit(1).Taps(p.c.Context(), p.m, open[from:to], func(_ int, t []*ir.Tensor) error {
-			for k, x := range t {
-				if x != nil {
-					r[at[from+k]] = 2 * x.ByteLen()
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
+		r[i] = 4 * ir.NumElements(s)
+		if _, static := p.facts.Shape(taps[i]).Ints(); !static {
+			r[i] *= 2
 		}
 	}
 	return r, nil

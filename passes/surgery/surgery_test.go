@@ -326,7 +326,7 @@ func TestSharedModels(t *testing.T) {
 	case testing.Short():
 		t.Skip("left out with -short: the real models; run without it")
 	case len(files) == 0:
-		t.Skip("left out: the real models of ../shared/models are not here")
+		t.Skip("left out: the real models of ../shared/models are not here; they come with the shared material")
 	}
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {

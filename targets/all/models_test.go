@@ -38,7 +38,7 @@ func python(t *testing.T, k *consumer.Consumer) string {
 func realModels(t *testing.T) ([]string, map[string]string) {
 	models, sizes := targettest.Models(filepath.Join("..", "..", "..", "shared", "models"))
 	if len(models) == 0 {
-		t.Log("left out: the real models of ../shared/models are not here")
+		t.Log("left out: the real models of ../shared/models are not here; they come with the shared material")
 	}
 	return append(models, filepath.Join("..", "..", "testdata", "digits", "digits.onnx")), sizes
 }
@@ -116,7 +116,7 @@ func TestTVM(t *testing.T) { agree(t, "tvm", "", []string{""}, 12) }
 func TestFixedInput(t *testing.T) {
 	const path = "../../../shared/models/silero-vad.onnx"
 	if _, err := os.Stat(path); err != nil {
-		t.Skip("left out: ../shared/models is not here")
+		t.Skip("left out: the real models of ../shared/models are not here; they come with the shared material")
 	}
 	ctx := context.Background()
 	c, err := targettest.Prepare(ctx, path, "input=[1,512] state=[2,1,128]", "set-input{sr=16000}", native.New())

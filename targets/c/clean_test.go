@@ -34,7 +34,7 @@ func candidates(t *testing.T) map[string]func() *ir.Model {
 	r := map[string]func() *ir.Model{}
 	shared, _ := filepath.Glob("../../../shared/models/*.onnx")
 	if len(shared) == 0 {
-		t.Skip("left out: the real models of ../shared/models are not here")
+		t.Skip("left out: the real models of ../shared/models are not here; they come with the shared material")
 	}
 	for name := range models() {
 		if *whole || slices.Contains([]string{"mnist-8", "mnist-ort-dynquant", "resnet8-cifar10-int8qdq"}, name) {
@@ -76,7 +76,7 @@ func TestCleanModels(t *testing.T) {
 			dir := t.TempDir()
 			w, err := emit(t, list[name](), c.New().Pipeline, "", dir, name)
 			if _, known := models()[name]; err != nil && !known {
-				t.Skipf("refused: %.200v", err)
+				t.Skipf("left out: target c refuses it: %.200v", err)
 			}
 			require.NoError(t, err)
 			for _, cc := range compilers {

@@ -80,6 +80,10 @@ func (o *output) example() string {
 	return t.String()
 }
 
+// CFLAGS are the options of the C compiler in the makefile and in that of CMake. Products and sums are not contracted, so that integers come
+// out to the bit.
+const CFLAGS = "-O3 -march=native -ffp-contract=off"
+
 func (o *output) makefile() string {
 	main, src := spaced(o.a.Name("_main.c")), spaced(o.a.Name(""))
 	base := strings.TrimSuffix(src, filepath.Ext(src))
@@ -88,12 +92,12 @@ func (o *output) makefile() string {
 		dep = " $(dir)" + spaced(o.bin)
 	}
 	return fmt.Sprintf(`# make -f %s
-CFLAGS ?= -O3 -march=native -ffp-contract=off
+CFLAGS ?= %s
 dir := $(dir $(lastword $(MAKEFILE_LIST)))
 
 %s: $(dir)%s $(dir)%s $(dir)%s%s
 	$(CC) -std=c99 $(CFLAGS) -I$(dir). -o %s $(dir)%s $(dir)%s -lm
-`, spaced(o.a.Name(".mk")), base, src, main, spaced(o.file), dep, base, src, main)
+`, spaced(o.a.Name(".mk")), CFLAGS, base, src, main, spaced(o.file), dep, base, src, main)
 }
 
 func (o *output) cmake() string {
@@ -102,7 +106,7 @@ func (o *output) cmake() string {
 add_library(%s STATIC "${CMAKE_CURRENT_LIST_DIR}/%s")
 target_include_directories(%s PUBLIC ${CMAKE_CURRENT_LIST_DIR})
 set_target_properties(%s PROPERTIES C_STANDARD 99 C_EXTENSIONS OFF)
-target_compile_options(%s PRIVATE -O3 -march=native -ffp-contract=off)
+target_compile_options(%s PRIVATE %s)
 target_link_libraries(%s PUBLIC m)
-`, o.a.Name(".cmake"), o.prefix, o.prefix, src, o.prefix, o.prefix, o.prefix, o.prefix)
+`, o.a.Name(".cmake"), o.prefix, o.prefix, src, o.prefix, o.prefix, o.prefix, CFLAGS, o.prefix)
 }

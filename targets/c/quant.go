@@ -52,34 +52,28 @@ func (b *builder) quantizationOf(n *ir.Node) (q quantization, err error) {
 
 // integers are the elements of a tensor of integers.
 func integers(t *ir.Tensor) ([]int, error) {
-	var r []int
 	switch t.DType() {
 	case ir.Int8:
-		s, err := ir.Elements[int8](t)
-		for _, x := range s {
-			r = append(r, int(x))
-		}
-		return r, err
+		return widened[int8](t)
 	case ir.Uint8:
-		s, err := ir.Elements[uint8](t)
-		for _, x := range s {
-			r = append(r, int(x))
-		}
-		return r, err
+		return widened[uint8](t)
 	case ir.Int16:
-		s, err := ir.Elements[int16](t)
-		for _, x := range s {
-			r = append(r, int(x))
-		}
-		return r, err
+		return widened[int16](t)
 	case ir.Int32:
-		s, err := ir.Elements[int32](t)
-		for _, x := range s {
-			r = append(r, int(x))
-		}
-		return r, err
+		return widened[int32](t)
+	case ir.Int64:
+		return widened[int64](t)
 	}
 	return nil, fmt.Errorf("integers of type %s", t.DType())
+}
+
+func widened[T int8 | uint8 | int16 | int32 | int64](t *ir.Tensor) ([]int, error) {
+	s, err := ir.Elements[T](t)
+	r := make([]int, len(s))
+	for i, x := range s {
+		r[i] = int(x)
+	}
+	return r, err
 }
 
 // rangeOf are the ends of a type.

@@ -294,7 +294,7 @@ func TestModels(t *testing.T) {
 	cc := compiler(t)
 	shared, _ := filepath.Glob("../../../shared/models/*.onnx")
 	if len(shared) == 0 {
-		t.Skip("left out: the real models of ../shared/models are not here")
+		t.Skip("left out: the real models of ../shared/models are not here; they come with the shared material")
 	}
 	dir := t.TempDir()
 	var done []*written
@@ -303,6 +303,7 @@ func TestModels(t *testing.T) {
 			continue
 		}
 		if !*whole && name != "light_shufflenet" && strings.HasPrefix(name, "light_") { // what is special about them is the same in all
+			t.Logf("left out: %s, which -args -whole compiles", name)
 			continue
 		}
 		w, err := emit(t, sharedModel(t, name), c.New().Pipeline, "", dir, name)

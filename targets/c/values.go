@@ -100,22 +100,10 @@ func (b *builder) ints(v *ir.Value) ([]int, error) {
 	if t == nil {
 		return nil, errors.New("a parameter that is no constant")
 	}
-	var r []int
-	switch t.DType() {
-	case ir.Int64:
-		s, err := ir.Elements[int64](t)
-		for _, x := range s {
-			r = append(r, int(x))
-		}
-		return r, err
-	case ir.Int32:
-		s, err := ir.Elements[int32](t)
-		for _, x := range s {
-			r = append(r, int(x))
-		}
-		return r, err
+	if d := t.DType(); d != ir.Int64 && d != ir.Int32 {
+		return nil, fmt.Errorf("a parameter of type %s", d)
 	}
-	return nil, fmt.Errorf("a parameter of type %s", t.DType())
+	return integers(t)
 }
 
 // alloc makes a tensor in the arena.
